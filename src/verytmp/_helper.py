@@ -1,0 +1,227 @@
+"""The mounting child, from its parent's side: start it, hear it out, reap it."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import warnings
+from contextlib import contextmanager
+
+from . import _child, _wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from ._signals import SignalsHeld
+
+# A child answers in 2 ms, a fresh interpreter in 20; on a machine with a hundred busy processes, in seconds.
+ANSWER_PATIENCE = 30.0  # seconds
+# Another process that was forked meanwhile holds the socket open too, so a dead child is looked for besides.
+GLANCE = 100  # milliseconds
+
+DESCRIPTORS_MAX = 8  # more than any operation sends; those that come are closed
+
+
+class Refused(Exception):
+    """The child met refusals, or came to grief; the last one decided it."""
+
+    def __init__(self, refusals: list[_wire.Refusal]) -> None:
+        super().__init__(refusals)
+        self.refusals = refusals
+
+
+def perform(operation: str, options: list[str], signals: SignalsHeld, *, threads: int) -> tuple[list[int], str]:
+    """Have a child perform a privileged operation: its descriptors, and how it got them. No child is left."""
+    request = _wire.encode(operation, *options)
+    with refusing("socketpair"):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        with theirs:
+            child = start(theirs, threads)
+        try:
+            send(ours, request)
+            answer = hear(ours, child, signals)
+        except BaseException:
+            child.kill()
+            raise
+        child.reap()
+        return answer
+
+
+class Child:
+    """A process of ours, until it is reaped."""
+
+    __slots__ = ("pid", "status")
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.status: int | None = None
+
+    def reap(self, options: int = 0) -> bool:
+        """Whether it is gone; without WNOHANG, wait for that. There is no status if somebody else has reaped it."""
+        if self.pid:
+            try:
+                pid, status = os.waitpid(self.pid, options)
+            except ChildProcessError:
+                self.pid = 0
+            else:
+                if pid:
+                    self.pid, self.status = 0, status
+        return not self.pid
+
+    def kill(self) -> None:
+        """End it now. Only a child that is seen alive is signalled: a dead one's number may be somebody else's."""
+        if not self.reap(os.WNOHANG):
+            os.kill(self.pid, signal.SIGKILL)
+            self.reap()
+
+    def obituary(self, step: str) -> Refused:
+        """Why it answered nothing."""
+        self.kill()
+        if self.status is None:
+            return Refused([(step, errno.ECONNRESET, "the mounting child ended without an answer")])
+        code = os.waitstatus_to_exitcode(self.status)
+        if code >= 0:
+            return Refused([(step, errno.ECONNRESET, f"the mounting child ended with status {code}")])
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+        if -code == signal.SIGSYS:
+            return Refused([(step, errno.ENOSYS, f"a seccomp filter killed the mounting child ({name})")])
+        return Refused([(step, errno.ECONNRESET, f"the mounting child was killed by {name}")])
+
+
+def start(connection: socket.socket, threads: int) -> Child:
+    """Fork where this is the only thread. Where it is not, a copy may hold locks that nobody there can release."""
+    if threads == 1:
+        return fork(connection)
+    if interpreter():
+        return spawn(connection)
+    with warnings.catch_warnings():  # of fork with threads: there is no interpreter to spawn
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return fork(connection)
+
+
+def fork(connection: socket.socket) -> Child:
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        with refusing("fork"):
+            pid = os.fork()
+        if pid == 0:
+            _child.main(connection.fileno())
+        return Child(pid)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def spawn(connection: socket.socket) -> Child:
+    """A fresh interpreter, with the socket as its standard input. It inherits the signal mask, which blocks all."""
+    executable = interpreter()
+    with refusing("dup"):
+        source = os.dup(connection.fileno())  # never 0 itself, which dup2 onto 0 would leave close-on-exec
+    try:
+        with refusing("posix_spawn"):
+            return Child(
+                os.posix_spawn(
+                    executable,
+                    [executable, "-I", "-S", "-B", _child.__file__],
+                    os.environ,
+                    file_actions=[(os.POSIX_SPAWN_DUP2, source, 0)],
+                )
+            )
+    finally:
+        os.close(source)
+
+
+def interpreter() -> str:
+    """This Python's program, to be started afresh; empty where there is none (embedded, frozen, zipped)."""
+    name = os.path.basename(sys.executable or "").lower()
+    if not name.startswith(("python", "pypy")) or hasattr(sys, "frozen") or not os.path.isfile(_child.__file__):
+        return ""
+    return sys.executable
+
+
+def send(connection: socket.socket, request: bytes) -> None:
+    try:
+        connection.send(request, socket.MSG_NOSIGNAL)
+    except BrokenPipeError:
+        pass  # it is gone already; hearing it out tells why
+
+
+def hear(connection: socket.socket, child: Child, signals: SignalsHeld) -> tuple[list[int], str]:
+    """The child's answer, with a bound. Signals are let in while this waits, and only then."""
+    step = "start"
+    deadline = time.monotonic() + ANSWER_PATIENCE
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    while True:
+        signals.release()
+        try:
+            ready = poll.poll(GLANCE)
+        finally:
+            signals.hold()
+        if not ready:
+            if child.reap(os.WNOHANG) and not poll.poll(0):
+                raise child.obituary(step)
+            if time.monotonic() > deadline:
+                child.kill()
+                raise Refused([(step, errno.ETIMEDOUT, f"no answer from the mounting child in {ANSWER_PATIENCE:g} s")])
+            continue
+        message, descriptors, truncated = receive(connection)
+        kind, fields = _wire.decode(message)
+        if kind == _wire.DONE and len(descriptors) == len(fields) == 1:
+            return descriptors, fields[0]
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if truncated and len(descriptors) < DESCRIPTORS_MAX:
+            raise Refused([("recvmsg", errno.EMFILE, os.strerror(errno.EMFILE))])  # which recvmsg itself does not say
+        if not message:
+            raise child.obituary(step)
+        if kind == _wire.STEP and len(fields) == 1:
+            step = fields[0]
+        elif kind == _wire.REFUSED:
+            raise Refused(refusals(step, fields))
+        else:
+            raise Refused([(step, errno.EPROTO, f"the mounting child said {message[:80]!r}")])
+
+
+def receive(connection: socket.socket) -> tuple[bytes, list[int], bool]:
+    """One message, its descriptors, and whether some of them were lost: recvmsg(2).
+
+    Not `socket.recv_fds`, which drops its flags (CPython 3.11 to 3.15): programs that are started meanwhile would
+    inherit the descriptors.
+    """
+    room = socket.CMSG_SPACE(DESCRIPTORS_MAX * _wire.INT_BYTES)
+    try:
+        message, ancillary, flags, _ = connection.recvmsg(_wire.MESSAGE_BYTES, room, socket.MSG_CMSG_CLOEXEC)
+    except ConnectionResetError:  # said once, where it ended before it had read all; what it said lies behind that
+        message, ancillary, flags, _ = connection.recvmsg(_wire.MESSAGE_BYTES, room, socket.MSG_CMSG_CLOEXEC)
+    descriptors: list[int] = []
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            descriptors += _wire.unpack(data)
+    return message, descriptors, bool(flags & socket.MSG_CTRUNC)
+
+
+def refusals(step: str, fields: list[str]) -> list[_wire.Refusal]:
+    try:
+        return _wire.decode_refusals(fields)
+    except ValueError as error:
+        return [(step, errno.EPROTO, f"the mounting child's refusal cannot be read: {error}")]
+
+
+@contextmanager
+def refusing(step: str) -> Generator[None]:
+    """`Refused` for an `OSError` of one step of this process's own."""
+    try:
+        yield
+    except OSError as error:
+        number = error.errno or 0
+        raise Refused([(step, number, os.strerror(number))]) from error

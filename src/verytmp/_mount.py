@@ -1,0 +1,240 @@
+"""The privileged operations: mount options in, directory descriptors out.
+
+They run where the process may mount: in the process itself, or in a child with namespaces of its own (`_child`). The
+options are mount(8)'s own words: ``"size=64m"``, ``"noexec"``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+from . import _linux
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import TypeVar
+
+    from ._wire import Refusal
+
+    _T = TypeVar("_T")
+
+# Where the root that is handed out lies in the mount. The kernel prints a detached mount's own root as "/", so code
+# that canonicalises a path in it would end up in the host's root directory. "/dev/null/verytmp" is ENOTDIR for all.
+HIDDEN = ("dev", "dev/null")
+ROOT = "dev/null/verytmp"
+HIDDEN_INODES = 1 + len(HIDDEN)  # the mount's own root too
+
+# Freed user and mount namespaces come back 18-32 ms after the last descriptor closes (measured, Linux 6.18).
+NAMESPACE_PATIENCE = 0.2  # seconds
+NAMESPACE_PAUSE = 0.005
+
+# What is not the file system's but the mount's: fsmount(2)'s attribute and mount(2)'s flag.
+ATTRIBUTES = {
+    "nosuid": (_linux.MOUNT_ATTR_NOSUID, _linux.MS_NOSUID),
+    "nodev": (_linux.MOUNT_ATTR_NODEV, _linux.MS_NODEV),
+    "noexec": (_linux.MOUNT_ATTR_NOEXEC, _linux.MS_NOEXEC),
+    "nosymfollow": (_linux.MOUNT_ATTR_NOSYMFOLLOW, _linux.MS_NOSYMFOLLOW),
+}
+
+# Any directory serves as a mount point but "/" (opening it gives the old root). /proc is there, or no map was written.
+MOUNT_POINTS = ("/tmp", "/proc")
+
+
+class Steps:
+    """The call that is being made, and those that were refused on the way to it."""
+
+    __slots__ = ("now", "refusals")
+
+    def __init__(self) -> None:
+        self.now = ""
+        self.refusals: list[Refusal] = []
+
+    def __call__(self, step: str) -> None:
+        self.now = step
+
+    def refused(self, error: OSError) -> list[Refusal]:
+        number = error.errno or 0
+        self.refusals.append((self.now, number, error.strerror or os.strerror(number)))
+        return self.refusals
+
+
+def tmpfs(options: Sequence[str], steps: Steps, *, private: bool) -> tuple[list[int], str]:
+    """Make a tmpfs that nothing names: its root's `O_PATH` descriptor, and the call that made the mount.
+
+    *private* says that the mount namespace is this process's own, so that mount(2) may be used in it too. Raises
+    `OSError` with the kernel's words; *steps* then says at which call.
+    """
+    attributes = {"nosuid", "nodev"}.union(option for option in options if option in ATTRIBUTES)
+    steps("options")
+    settings = [charged(option) for option in options if option not in ATTRIBUTES and not option.startswith("mode=")]
+    mounted, how = mount_tmpfs(settings, attributes, steps, private)
+    try:
+        return [nested_root(mounted, options, steps)], how
+    finally:
+        os.close(mounted)
+
+
+OPERATIONS = {"tmpfs": tmpfs}
+
+
+def mount_tmpfs(settings: list[str], attributes: set[str], steps: Steps, private: bool) -> tuple[int, str]:
+    """fsopen(2) first, for AppArmor's `deny mount` has no hook there; mount(2) where that is not to be had."""
+    try:
+        return by_fsopen(settings, attributes, steps), "fsopen"
+    except OSError as error:
+        if not private or not absent(steps.now, error.errno):
+            raise
+        steps.refused(error)
+    try:
+        return by_mount(settings, attributes, steps), "mount"
+    except OSError as error:
+        if "nosymfollow" not in attributes or steps.refusals[-1][0] != "fsmount":
+            raise
+        steps.refused(error)
+    return by_fsopen(settings, attributes - {"nosymfollow"}, steps), "fsopen"
+
+
+def absent(step: str, number: int | None) -> bool:
+    """Whether this failure says that the new mount API, or a flag of it, is not there; anything else is an answer."""
+    if number in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        return False
+    # EPERM from fsopen in namespaces of our own is a seccomp filter, which may know mount(2) alone. EINVAL from fsmount
+    # is MOUNT_ATTR_NOSYMFOLLOW before Linux 5.14, and in gVisor.
+    return step == "fsopen" or number == errno.ENOSYS or (step == "fsmount" and number == errno.EINVAL)
+
+
+def by_fsopen(settings: list[str], attributes: set[str], steps: Steps) -> int:
+    """A detached mount: it has no parent, so ``..`` stops at its root, and it goes with its last descriptor."""
+    steps("fsopen")
+    context = _linux.fsopen("tmpfs")
+    try:
+        for setting in settings:
+            key, given, value = setting.partition("=")
+            steps(f"fsconfig({key})")
+            if given:
+                _linux.fsconfig(context, _linux.FSCONFIG_SET_STRING, key, value)
+            else:
+                _linux.fsconfig(context, _linux.FSCONFIG_SET_FLAG, key)
+        steps("fsconfig(CMD_CREATE)")
+        _linux.fsconfig(context, _linux.FSCONFIG_CMD_CREATE)
+        steps("fsmount")
+        return patiently(lambda: _linux.fsmount(context, sum(ATTRIBUTES[name][0] for name in attributes)))
+    except OSError as error:
+        error.strerror = "; ".join(kernels_words(context)) or error.strerror
+        raise
+    finally:
+        os.close(context)
+
+
+def by_mount(settings: list[str], attributes: set[str], steps: Steps) -> int:
+    """The same with mount(2). Until umount2(2) has detached it, ``..`` leads out: so that comes first of all."""
+    steps("mount(MS_PRIVATE)")  # or a namespace that needed no user namespace would show the mount in the old one
+    _linux.mount(None, "/", None, _linux.MS_REC | _linux.MS_PRIVATE)
+    target = next(path for path in MOUNT_POINTS if os.path.isdir(path))
+    flags = sum(ATTRIBUTES[name][1] for name in attributes)
+    steps("mount")
+    _linux.mount("tmpfs", target, "tmpfs", flags, joined(settings))
+    steps("open")
+    try:
+        mounted = os.open(target, os.O_PATH | os.O_DIRECTORY)
+    except OSError:
+        _linux.umount2(target, _linux.MNT_DETACH)
+        raise
+    steps("umount2")
+    try:
+        _linux.umount2(target, _linux.MNT_DETACH)
+    except OSError:
+        os.close(mounted)
+        raise
+    return mounted
+
+
+def nested_root(mounted: int, options: Sequence[str], steps: Steps) -> int:
+    """The directory that is handed out, with the mode and owner asked for; those above it are read-only."""
+    given = dict(option.split("=", 1) for option in options if "=" in option)
+    steps("mkdirat")
+    for directory in (*HIDDEN, ROOT):
+        os.mkdir(directory, 0o700, dir_fd=mounted)
+    steps("openat")
+    root = os.open(ROOT, os.O_PATH | os.O_DIRECTORY, dir_fd=mounted)
+    try:
+        if "uid" in given or "gid" in given:
+            steps("fchownat")
+            os.chown(ROOT, int(given.get("uid", -1)), int(given.get("gid", -1)), dir_fd=mounted)
+        steps("fchmodat")  # mkdirat obeys the umask, and fchownat clears bits
+        os.chmod(ROOT, int(given.get("mode", "700"), 8), dir_fd=mounted)
+        for directory in (*reversed(HIDDEN), "."):
+            # Nothing is made there by mistake. But who looks for its working directory must find the way up, to learn
+            # that it has no name (ENOENT): Python 3.13 does not start on EACCES.
+            os.chmod(directory, 0o555, dir_fd=mounted)
+    except BaseException:
+        os.close(root)
+        raise
+    return root
+
+
+def patiently(call: Callable[[], _T]) -> _T:
+    """Make a call that answers ENOSPC while namespaces that were closed a moment ago are still being freed."""
+    deadline = time.monotonic() + NAMESPACE_PATIENCE
+    while True:
+        try:
+            return call()
+        except OSError as error:
+            if error.errno != errno.ENOSPC or time.monotonic() > deadline:
+                raise
+        time.sleep(NAMESPACE_PAUSE)
+
+
+def kernels_words(context: int) -> list[str]:
+    """What a filesystem context's log says of the call that just failed, without its ``e `` for "error"."""
+    words: list[str] = []
+    for _ in range(8):  # the log's length (fs/fs_context.c)
+        try:
+            line = os.read(context, 4096)
+        except OSError:  # ENODATA: nothing more was said
+            break
+        words.append(line.decode("utf-8", "replace")[2:].strip())
+    return list(dict.fromkeys(words))
+
+
+def joined(settings: list[str]) -> str:
+    """mount(2)'s data: one string. A comma in a value would start another option, but before a digit (mpol's lists)."""
+    for setting in settings:
+        if not all(rest[:1].isdigit() for rest in setting.split(",")[1:]):
+            raise OSError(errno.EINVAL, f"a comma in {setting!r} starts another option in mount(2)")
+    return ",".join(settings)
+
+
+def charged(option: str) -> str:
+    """The option as the kernel needs it, for what was asked for to come true in the nested root.
+
+    The directories above the root are not the user's: nr_inodes grows by them. A number that does not fit 64 bits is
+    refused, for the kernel would take what is left of it.
+    """
+    key, _, value = option.partition("=")
+    if key not in ("size", "nr_blocks", "nr_inodes"):
+        return option
+    number = memparse(value)
+    if number is None:
+        return option  # no number: a percentage, or nonsense that the kernel refuses in its own words
+    if number >> 63:
+        raise OSError(errno.EINVAL, f"tmpfs: '{key}={value}' is larger than a file system can be")
+    if key == "nr_inodes" and number:  # 0 is no limit
+        return f"{key}={number + HIDDEN_INODES}"
+    return option
+
+
+def memparse(text: str) -> int | None:
+    """A number as the kernel's memparse() reads it: C's notation, and perhaps one of K M G T P E. None for the rest."""
+    hexadecimal = text[:2] in ("0x", "0X")
+    power = ("KMGTP" if hexadecimal else "KMGTPE").find(text[-1:].upper() or "-") + 1
+    digits = text[:-1] if power else text
+    if not (digits.isascii() and digits.isalnum()):
+        return None
+    try:
+        return int(digits, 16 if hexadecimal else 8 if digits[0] == "0" else 10) << (10 * power)
+    except ValueError:
+        return None

@@ -1,0 +1,83 @@
+"""From Python's values to mount(8)'s words. Types are judged here; whether a value makes sense, the kernel says."""
+
+from __future__ import annotations
+
+from operator import index
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+def mount_options(given: Mapping[str, object]) -> list[str]:
+    """The words for what was asked for; None asks for nothing. `TypeError` or `ValueError` names the option."""
+    if given.get("size") is not None and given.get("nr_blocks") is not None:
+        raise ValueError("size and nr_blocks are two units of one limit: give one of them")
+    return [word for key, value in given.items() if value is not None and (word := WORDS[key](key, value))]
+
+
+def amount(key: str, value: object) -> str:
+    if isinstance(value, str):
+        return f"{key}={plain(key, value)}"
+    return f"{key}={whole(key, value, 'an int, or a str as in mount(8)')}"
+
+
+def identity(key: str, value: object) -> str:
+    return f"{key}={whole(key, value, 'an int')}"
+
+
+def permissions(key: str, value: object) -> str:
+    number = whole(key, value, "an int, as for os.chmod()")
+    if number > 0o7777:
+        raise ValueError(f"{key} has bits that are no permissions: {number:#o}")
+    return f"{key}={number:o}"
+
+
+def text(key: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{key} must be a str, not {type(value).__name__}")
+    return f"{key}={plain(key, value)}"
+
+
+def flag(key: str, value: object) -> str:
+    if not isinstance(value, bool):
+        raise TypeError(f"{key} must be a bool, not {type(value).__name__}")
+    return key if value else ""
+
+
+def inode_width(key: str, value: object) -> str:
+    return flag(key, value) or "inode32"
+
+
+def whole(key: str, value: object, wanted: str) -> int:
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = index(value)  # type: ignore[arg-type]  # the TypeError is the point
+    except TypeError:
+        raise TypeError(f"{key} must be {wanted}, not {type(value).__name__}") from None
+    if number < 0:
+        raise ValueError(f"{key} must not be negative: {number}")
+    return number
+
+
+def plain(key: str, value: str) -> str:
+    if "\0" in value:
+        raise ValueError(f"embedded null byte in {key}")
+    return value
+
+
+WORDS: dict[str, Callable[[str, object], str]] = {
+    "size": amount,
+    "nr_blocks": amount,
+    "nr_inodes": amount,
+    "mode": permissions,
+    "uid": identity,
+    "gid": identity,
+    "huge": text,
+    "mpol": text,
+    "inode64": inode_width,
+    "noswap": flag,
+    "noexec": flag,
+    "nosymfollow": flag,
+}
