@@ -1,0 +1,48 @@
+"""Who owns a descriptor, and what lies under its number between its closing and the day that the number is free."""
+
+from __future__ import annotations
+
+from os import dup2
+from select import epoll
+from weakref import ref
+
+# An owner for any descriptor, which closes it when it goes. epoll's is in C. In a `__del__` of ours, a signal handler's
+# exception may come before anything is closed: a storm of signals lost one root in 300 so.
+owner = epoll.fromfd
+
+
+class Spare:
+    """A descriptor that all trees share while they live, and that the last of them takes along.
+
+    It is there beforehand because closing must not fail for want of one. It is an epoll's because that is no directory,
+    needs no file system, and cannot be opened through its path (ENXIO), where /dev/null would swallow what is written.
+    """
+
+    __slots__ = ("__weakref__", "_epoll")
+
+    def __init__(self) -> None:
+        self._epoll = epoll()
+
+    def cover(self, number: int) -> None:
+        """Exchange what lies under a descriptor's number, in one step."""
+        try:
+            self._epoll.poll(0)
+        except OSError:  # a program that closes all descriptors, as daemons do, was here
+            _strangers.append(self._epoll)
+            self._epoll = epoll()
+        dup2(self._epoll.fileno(), number, inheritable=False)
+
+
+_strangers: list[epoll] = []  # their numbers are somebody else's by now, so they must not go and close them
+
+_shared: ref[Spare] | None = None
+
+
+def shared() -> Spare:
+    """The spare of the trees that live now. (Two threads at once may make one each; each goes with its trees.)"""
+    global _shared
+    spare = _shared() if _shared else None
+    if spare is None:
+        spare = Spare()
+        _shared = ref(spare)
+    return spare
