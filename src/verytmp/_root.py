@@ -1,0 +1,173 @@
+"""`VeryTmpRoot`: the one place where mounting meets paths."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections import namedtuple
+
+from ._path import VeryTmpPath
+from ._tree import Tree
+from .errors import VeryTmpUnavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple, NoReturn, Self
+
+    from _typeshed import StrPath
+
+    class VeryTmpUsage(NamedTuple):
+        total: int
+        used: int
+        free: int
+else:
+    VeryTmpUsage = namedtuple("VeryTmpUsage", "total used free")  # noqa: PYI024  # typing takes 5 ms to import
+    VeryTmpUsage.__doc__ = "A root's bytes: how many there are, are used, and are free."
+
+
+class VeryTmpRoot:
+    """A private file system in memory that has no name, and that the kernel deletes with its last descriptor.
+
+    The directory is a tmpfs of its own, in no mount table, empty. ``root / "name"`` gives paths in it. It is gone when
+    nothing refers to it any more: after `close` or the end of a ``with`` block, when the last path and the root object
+    are garbage, when the process ends, however it ends. Files that are open then can be used until they are closed.
+
+    The options are those of tmpfs(5) and mount(8), and their values what mount(8) takes:
+
+    Args:
+        size: the most that the files may take, in bytes, or as ``"64m"``, or as ``"10%"`` of the machine's memory; in
+            whole pages. By default half of the memory; 0 is no limit. Beyond it, writing fails with ENOSPC.
+        nr_inodes: the most files, directories and links there may be, the root directory among them; or as ``"10k"``.
+            By default half of the memory's pages; 0 is no limit.
+        mode: the root directory's permissions.
+        noexec: let no program be started from it.
+        nosymfollow: have the kernel follow no symlink in it, for no program. `VeryTmpPath` follows them all the same,
+            within the root. Without it (or before Linux 5.10, which the property `nosymfollow` tells), a program that
+            is given a path's string may leave through an absolute link; paths still do not.
+        huge: when to use huge pages: ``"never"``, ``"always"``, ``"within_size"``, ``"advise"``.
+        nr_blocks: as *size*, in pages.
+        uid: the root directory's owner. Only a process with CAP_SYS_ADMIN may give another than its own.
+        gid: the root directory's group, likewise.
+        mpol: the NUMA policy for its memory, as ``"interleave"`` or ``"bind:0-3"``.
+        inode64: whether inode numbers may need 64 bits; by default as the kernel was configured.
+        noswap: never swap it out. Only with CAP_SYS_ADMIN, and Linux 6.4.
+
+    Raises:
+        ValueError: the kernel refuses an option; with its words.
+        TypeError: an option is of the wrong type.
+        VeryTmpUnavailable: the kernel, or what stands before it, refuses to make a private tmpfs.
+    """
+
+    __slots__ = ("__weakref__", "_made", "_tree")
+
+    def __init__(
+        self,
+        *,
+        size: int | str | None = None,
+        nr_inodes: int | str | None = None,
+        mode: int = 0o700,
+        noexec: bool = False,
+        nosymfollow: bool = True,
+        huge: str | None = None,
+        nr_blocks: int | str | None = None,
+        uid: int | None = None,
+        gid: int | None = None,
+        mpol: str | None = None,
+        inode64: bool | None = None,
+        noswap: bool = False,
+    ) -> None:
+        if sys.platform != "linux":
+            raise VeryTmpUnavailable(errno.ENOSYS, "sys.platform", f"verytmp needs Linux, and this is {sys.platform}")
+        # ctypes, socket and the like take longer than all the rest, so they wait until they are needed.
+        from ._make import tmpfs, unavailable
+        from ._options import mount_options
+        from ._signals import SignalsHeld
+        from ._spare import owner, shared
+
+        options = mount_options(
+            {
+                "mode": mode,
+                "size": size,
+                "nr_blocks": nr_blocks,
+                "nr_inodes": nr_inodes,
+                "uid": uid,
+                "gid": gid,
+                "huge": huge,
+                "mpol": mpol,
+                "inode64": inode64,
+                "noswap": noswap,
+                "noexec": noexec,
+                "nosymfollow": nosymfollow,
+            }
+        )
+        with SignalsHeld() as signals:
+            descriptor, self._made = tmpfs(options, signals)
+            try:
+                self._tree = Tree(owner(descriptor), shared())
+            except OSError as error:  # the descriptor table is full
+                raise unavailable("epoll_create1", error.errno or 0) from None
+
+    @property
+    def path(self) -> VeryTmpPath:
+        """The root directory."""
+        path = object.__new__(VeryTmpPath)
+        path._tree = self._tree
+        path._rel = ""
+        return path
+
+    def joinpath(self, *pathsegments: StrPath) -> VeryTmpPath:
+        """A path in it: ``root.joinpath("a", "b")`` is ``root / "a" / "b"``."""
+        return self.path.joinpath(*pathsegments)
+
+    def __truediv__(self, key: StrPath) -> VeryTmpPath:
+        return self.path / key
+
+    def __fspath__(self) -> str:
+        """``/proc/<pid>/fd/<n>``, which every process of the same user can open while this root is open."""
+        self._tree.check_open()
+        return self._tree.drive()
+
+    def __str__(self) -> str:
+        return self._tree.drive()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._tree.drive()}, {'closed' if self.closed else 'made ' + self._made}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"cannot pickle or copy a {type(self).__name__}: it owns a descriptor")
+
+    def __enter__(self) -> Self:
+        self._tree.check_open()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def fileno(self) -> int:
+        """The root directory's descriptor (`O_PATH`), for the ``dir_fd`` of os's functions. It stays the root's."""
+        self._tree.check_open()
+        return self._tree.fd
+
+    @property
+    def nosymfollow(self) -> bool:
+        """Whether the kernel refuses every symlink in it, as was asked for; it cannot before Linux 5.10."""
+        return self._tree.one_call
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+        return self._tree.fd < 0
+
+    def close(self) -> None:
+        """Let go of the root. Open files go on working, and the kernel frees what is left after the last of them.
+
+        Operations on its paths raise `ValueError` from now on, those under way in other threads too. Closing again does
+        nothing.
+        """
+        self._tree.close()
+
+    def usage(self) -> VeryTmpUsage:
+        """How many bytes there are, are used, and are free: as `shutil.disk_usage`. All 0 where *size* is no limit."""
+        status = self._tree.statvfs()
+        total, free = status.f_blocks * status.f_frsize, status.f_bfree * status.f_frsize
+        return VeryTmpUsage(total, total - free, status.f_bavail * status.f_frsize)

@@ -1,0 +1,16 @@
+import sys
+
+__all__ = ["UnsupportedOperation", "VeryTmpError", "VeryTmpUnavailable"]
+
+if sys.version_info >= (3, 13):
+    from pathlib import UnsupportedOperation as UnsupportedOperation
+else:
+    class UnsupportedOperation(NotImplementedError): ...
+
+class VeryTmpError(OSError): ...
+
+class VeryTmpUnavailable(VeryTmpError):
+    step: str
+    reason: str
+    remedy: str
+    def __init__(self, errno: int, step: str, reason: str = "", remedy: str = "") -> None: ...
