@@ -1,0 +1,114 @@
+"""Fixtures, and the suite's rules: it leaves nothing on the host, says how roots are made, and hides no skip."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import ground
+
+from verytmp import VeryTmpRoot
+
+OURS = f"verytmp-tests-{os.getpid()}-"
+TOOLS = {
+    ".pytest_cache",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".hypothesis",
+    ".coverage",
+    "__pycache__",
+}  # they may come while we run
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--way", choices=("direct", "helper"), help="fail unless roots are made this way")
+    parser.addoption("--allowed-skips", metavar="FILE", help="fail on a skip whose reason is not a line of this file")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"verytmp: {VeryTmpRoot()!r}"
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    way = session.config.getoption("--way")
+    made = repr(VeryTmpRoot())
+    if way and (way == "direct") != ("directly" in made):
+        pytest.exit(f"roots should be made by the {way} way: {made}", returncode=3)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for reason in unexpected_skips(terminalreporter, config):
+        terminalreporter.write_line(f"FAILED: this skip is not allowed here: {reason}", red=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter and session.exitstatus == 0 and unexpected_skips(reporter, session.config):
+        session.exitstatus = 4
+
+
+def unexpected_skips(reporter: pytest.TerminalReporter, config: pytest.Config) -> list[str]:
+    listed = config.getoption("--allowed-skips")
+    if not listed:
+        return []
+    allowed = {line for line in Path(listed).read_text().splitlines() if line and not line.startswith("#")}
+    reasons = {report.longrepr[2].removeprefix("Skipped: ") for report in reporter.stats.get("skipped", [])}
+    return sorted(reasons - allowed)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def canary() -> Iterator[None]:
+    """Nothing may appear where a path that escaped would end up, nor where a program leaves its litter."""
+    folders = ["/", os.getcwd(), "/tmp", "/dev/shm", tempfile.gettempdir(), os.path.expanduser("~")]
+    folders = sorted({folder for folder in folders if os.path.isdir(folder)})
+    before = set(ground.names(*folders))
+    mounts = ground.mounts()
+    yield
+    new = {name for name in set(ground.names(*folders)) - before if os.path.basename(name) not in TOOLS}
+    assert not {name for name in new if not of_another_suite(name)}
+    assert ground.mounts() == mounts
+
+
+def of_another_suite(name: str) -> bool:
+    """Two suites may run at the same time."""
+    return os.path.basename(name).startswith("verytmp-tests-") and not os.path.basename(name).startswith(OURS)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After each test: no new descriptor, child, thread. (pytest still has closed roots, which keep their numbers.)"""
+    before = ground.descriptors()
+    yield
+    assert set(ground.new_descriptors(before).values()) <= {"anon_inode:[eventpoll]"}, "descriptors"
+    assert not ground.children(), "children"
+    assert threading.active_count() == 1, "threads"
+
+
+@pytest.fixture
+def root() -> Iterator[VeryTmpRoot]:
+    with VeryTmpRoot() as made:
+        yield made
+
+
+@pytest.fixture
+def host(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """An ordinary directory on the host, in memory too."""
+    folder = tempfile.mkdtemp(prefix=OURS, dir="/dev/shm")
+    yield Path(folder)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["nosymfollow", "symfollow", "pathlib"])
+def base(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """An empty directory: in a root, in a root whose mount follows symlinks, and on the host, for pathlib itself."""
+    if request.param == "pathlib":
+        yield request.getfixturevalue("host")
+    else:
+        with VeryTmpRoot(nosymfollow=request.param == "nosymfollow") as made:
+            yield made.path

@@ -1,0 +1,104 @@
+"""What is really there, asked of the kernel with os alone, and never of the classes under test."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+
+Tree = dict[str, object]
+
+
+def look(directory: int | str) -> Tree:
+    """A directory's whole tree: bytes for a file, ``"-> target"`` for a symlink, a dict for a directory."""
+    found: Tree = {}
+    own = (
+        os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=directory)
+        if isinstance(directory, int)
+        else os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    )
+    try:
+        for name in sorted(os.listdir(own)):
+            mode = os.lstat(name, dir_fd=own).st_mode
+            if stat.S_ISLNK(mode):
+                found[name] = f"-> {os.readlink(name, dir_fd=own)}"
+            elif stat.S_ISDIR(mode):
+                below = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=own)
+                try:
+                    found[name] = look(below)
+                finally:
+                    os.close(below)
+            elif stat.S_ISREG(mode):
+                descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=own)
+                with open(descriptor, "rb") as file:
+                    found[name] = file.read()
+            else:
+                found[name] = stat.filemode(mode)
+    finally:
+        os.close(own)
+    return found
+
+
+def make(directory: int | str, tree: Tree) -> None:
+    """Make what `look` would find."""
+    own = (
+        os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=directory)
+        if isinstance(directory, int)
+        else os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    )
+    try:
+        for name, content in tree.items():
+            if isinstance(content, dict):
+                os.mkdir(name, dir_fd=own)
+                below = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=own)
+                try:
+                    make(below, content)
+                finally:
+                    os.close(below)
+            elif isinstance(content, str):
+                os.symlink(content.removeprefix("-> "), name, dir_fd=own)
+            elif isinstance(content, bytes):
+                descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=own)
+                with open(descriptor, "wb") as file:
+                    file.write(content)
+    finally:
+        os.close(own)
+
+
+def descriptors() -> dict[int, str]:
+    """This process's descriptors, but for the one that they are read with."""
+    found = {}
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            found[int(number)] = os.readlink(f"/proc/self/fd/{number}")
+        except FileNotFoundError:
+            pass
+    return found
+
+
+def new_descriptors(before: dict[int, str]) -> dict[int, str]:
+    """What there is now and was not *before*, by number and path."""
+    return {number: path for number, path in descriptors().items() if before.get(number) != path}
+
+
+def children() -> list[str]:
+    """This process's children, dead ones that nobody has reaped among them."""
+    return [
+        child for task in os.listdir("/proc/self/task") for child in _read(f"/proc/self/task/{task}/children").split()
+    ]
+
+
+def mounts() -> list[str]:
+    return _read("/proc/self/mountinfo").splitlines()
+
+
+def _read(path: str) -> str:
+    with open(path) as file:
+        return file.read()
+
+
+def names(*folders: str) -> Iterator[str]:
+    """Everything that lies in these directories."""
+    for folder in folders:
+        for name in os.listdir(folder):
+            yield os.path.join(folder, name)

@@ -1,0 +1,122 @@
+"""Real refusals: seccomp filters, dropped privileges and limits, set up in the calling process (a child, then)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import resource
+import struct
+from typing import NamedTuple
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+PR_SET_NO_NEW_PRIVS = 38
+PR_SET_SECCOMP = 22
+PR_CAPBSET_DROP = 24
+SECCOMP_MODE_FILTER = 2
+KILL = 0x8000_0000  # SECCOMP_RET_KILL_PROCESS
+ERRNO = 0x0005_0000
+ALLOW = 0x7FFF_0000
+
+CAP_SYS_ADMIN = 21
+CLONE_NEWNS = 0x0002_0000
+CLONE_NEWUSER = 0x1000_0000
+MOUNT_ATTR_NOSYMFOLLOW = 0x20_0000
+
+NUMBERS = {"fsopen": 430, "fsconfig": 431, "fsmount": 432} | {
+    "x86_64": {"unshare": 272, "mount": 165, "umount2": 166, "exit_group": 231},
+    "aarch64": {"unshare": 97, "mount": 40, "umount2": 39, "exit_group": 94},
+}[platform.machine()]
+
+
+class Rule(NamedTuple):
+    """What a filter answers to a call: an errno, or 0 to kill the process; with *mask*, where these bits are set."""
+
+    call: str
+    errno: int
+    argument: int = 0
+    mask: int = 0
+
+
+def seccomp(*rules: Rule) -> None:
+    """Install a filter in this process, for good. seccomp(2)."""
+    program = b""
+
+    def statement(code: int, jump_true: int, jump_false: int, value: int) -> None:
+        nonlocal program
+        program += struct.pack("HBBI", code, jump_true, jump_false, value)
+
+    for rule in rules:
+        statement(0x20, 0, 0, 0)  # load the call's number
+        statement(0x15, 0, 3 if rule.mask else 1, NUMBERS[rule.call])  # another one: go on behind this rule
+        if rule.mask:
+            statement(0x20, 0, 0, 16 + 8 * rule.argument)  # load the argument's lower half
+            statement(0x45, 0, 1, rule.mask)
+        statement(0x06, 0, 0, ERRNO | rule.errno if rule.errno else KILL)
+    statement(0x06, 0, 0, ALLOW)
+    code = ctypes.create_string_buffer(program)
+    prog = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code))
+    _checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    _checked(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.c_char_p(prog), 0, 0))
+
+
+def drop_capabilities(*capabilities: int) -> None:
+    """Give capabilities up (all, where none is named) for good, as capset(2) does: the user stays who it is."""
+    for capability in capabilities or range(64):
+        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # or root would have it back with the next program it starts
+    header = struct.pack("Ii", 0x2008_0522, 0)
+    data = ctypes.create_string_buffer(24)
+    _checked(libc.capget(header, data))
+    sets = list(struct.unpack("6I", data.raw))
+    gone = sum(1 << capability for capability in capabilities) if capabilities else (1 << 64) - 1
+    for word in range(6):  # effective, permitted, inheritable; then their upper halves
+        sets[word] &= ~(gone >> (32 * (word // 3)))
+    _checked(libc.capset(header, struct.pack("6I", *(value & 0xFFFF_FFFF for value in sets))))
+
+
+def user_namespace() -> None:
+    """Enter a user namespace as its root, in which limits can be set."""
+    user, group = os.geteuid(), os.getegid()
+    _checked(libc.unshare(CLONE_NEWUSER))
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(text)
+
+
+def limit_namespaces(name: str, most: int) -> None:
+    """Set ``user.max_<name>_namespaces`` for a user namespace of our own, and give up what could go round it."""
+    user_namespace()
+    with open(f"/proc/sys/user/max_{name}_namespaces", "w") as file:
+        file.write(str(most))
+    drop_capabilities(CAP_SYS_ADMIN)
+
+
+def hide_proc() -> None:
+    """Put an empty directory where /proc was, in a mount namespace of our own."""
+    if libc.unshare(CLONE_NEWNS) < 0:
+        user_namespace()
+        _checked(libc.unshare(CLONE_NEWNS))
+    _checked(libc.mount(None, b"/", None, 0x4000 | 0x4_0000, None))
+    _checked(libc.mount(b"none", b"/proc", b"tmpfs", 0, None))
+    drop_capabilities(CAP_SYS_ADMIN)
+
+
+def fill_descriptor_table(spare: int = 0) -> list[int]:
+    """Leave room for *spare* descriptors and no more."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    taken = []
+    try:
+        while True:
+            taken.append(os.open("/", os.O_PATH))
+    except OSError:
+        pass
+    for _ in range(spare):
+        os.close(taken.pop())
+    return taken
+
+
+def _checked(result: int) -> None:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

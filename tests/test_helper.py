@@ -1,0 +1,267 @@
+"""The mounting child, from its parent's side: whatever it does, the parent hears it, gives up in time, and reaps."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import errno
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from support import ground
+from support.children import in_child
+
+from verytmp import _child, _helper, _wire
+from verytmp._helper import Child, Refused
+from verytmp._signals import SignalsHeld
+
+Speak = Callable[[socket.socket], object]
+
+
+def fds(*descriptors: int) -> list[tuple[int, int, bytes]]:
+    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors).tobytes())]
+
+
+def hear(speak: Speak) -> tuple[list[int], str]:
+    """What the parent makes of a child that speaks so, and then ends. The child is gone afterwards, in any case."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        with theirs:
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    speak(theirs)
+                finally:
+                    os._exit(0)
+        child = Child(pid)
+        try:
+            with SignalsHeld() as signals:
+                return _helper.hear(ours, child, signals)
+        finally:
+            child.kill()
+
+
+def refusals(speak: Speak) -> list[_wire.Refusal]:
+    with pytest.raises(Refused) as caught:
+        hear(speak)
+    return caught.value.refusals
+
+
+def test_an_answer_comes_with_its_descriptor() -> None:
+    [descriptor], how = hear(lambda peer: peer.sendmsg([b"done\0fsopen"], fds(os.open("/", os.O_PATH))))
+    try:
+        assert how == "fsopen"
+        assert os.readlink(f"/proc/self/fd/{descriptor}") == "/"
+        assert not os.get_inheritable(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def test_refusals_arrive_whole() -> None:
+    said = [("fsopen", errno.EPERM, "Operation not permitted"), ("mount", errno.EACCES, "Permission denied")]
+    assert refusals(lambda peer: peer.send(_wire.encode_refusals(said))) == said
+
+
+def test_a_child_that_says_nothing() -> None:
+    assert refusals(lambda peer: None) == [("start", errno.ECONNRESET, "the mounting child ended with status 0")]
+
+
+def test_a_child_that_ends_in_a_step() -> None:
+    def speak(peer: socket.socket) -> None:
+        peer.send(b"step\0uid_map")
+        os._exit(7)
+
+    assert refusals(speak) == [("uid_map", errno.ECONNRESET, "the mounting child ended with status 7")]
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "words"),
+    [
+        (signal.SIGKILL, errno.ECONNRESET, "the mounting child was killed by SIGKILL"),
+        (signal.SIGSYS, errno.ENOSYS, "a seccomp filter killed the mounting child (SIGSYS)"),
+        (signal.SIGRTMIN + 3, errno.ECONNRESET, f"the mounting child was killed by signal {signal.SIGRTMIN + 3}"),
+    ],
+)
+def test_a_child_that_is_killed(number: int, code: int, words: str) -> None:
+    def speak(peer: socket.socket) -> None:
+        peer.send(b"step\0fsopen")
+        os.kill(os.getpid(), number)
+        time.sleep(60)
+
+    assert refusals(speak) == [("fsopen", code, words)]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"\xff\xfe\xfd",
+        b"done\0fsopen",
+        b"done",
+        b"tmpfs\0size=1",
+        b"step",
+        b"step\0a\0b",
+        b"refused",
+        b"refused\0a\0b\0c",
+        b"\0" * 9,
+    ],
+)
+def test_nonsense_is_no_answer(message: bytes) -> None:
+    [(step, number, text)] = refusals(lambda peer: peer.send(message))
+    assert (step, number) == ("start", errno.EPROTO)
+    assert "the mounting child" in text
+
+
+def test_descriptors_that_nobody_asked_for_are_closed() -> None:
+    before = ground.descriptors()
+
+    def many(peer: socket.socket) -> None:
+        peer.sendmsg([b"done\0fsopen"], fds(*[peer.fileno()] * 5))
+
+    def too_many(peer: socket.socket) -> None:
+        peer.sendmsg([b"done\0fsopen"], fds(*[peer.fileno()] * 200))
+
+    def with_nonsense(peer: socket.socket) -> None:
+        peer.sendmsg([b"step\0fsopen\0x"], fds(*[peer.fileno()] * 3))
+
+    assert refusals(many)[0][1] == errno.EPROTO
+    assert refusals(too_many)[0][1] == errno.EPROTO
+    assert refusals(with_nonsense)[0][1] == errno.EPROTO
+    assert ground.descriptors() == before
+
+
+@pytest.fixture
+def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_helper, "ANSWER_PATIENCE", 0.3)
+
+
+@pytest.mark.usefixtures("little_patience")
+def test_a_child_that_hangs_is_given_up() -> None:
+    def speak(peer: socket.socket) -> None:
+        peer.send(b"step\0mount")
+        time.sleep(60)
+
+    start = time.monotonic()
+    assert refusals(speak) == [("mount", errno.ETIMEDOUT, "no answer from the mounting child in 0.3 s")]
+    assert time.monotonic() - start < 10
+
+
+def test_a_dead_child_is_noticed_while_another_process_holds_its_socket() -> None:
+    ended, end = os.pipe()
+
+    def speak(peer: socket.socket) -> None:
+        if os.fork() == 0:
+            os.close(end)
+            os.read(ended, 1)  # until the test is over
+
+    try:
+        start = time.monotonic()
+        assert refusals(speak) == [("start", errno.ECONNRESET, "the mounting child ended with status 0")]
+        assert time.monotonic() - start < _helper.ANSWER_PATIENCE / 2
+    finally:
+        os.close(end)
+        os.close(ended)
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.fixture
+def alarm() -> Iterator[None]:
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    old = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, old)
+
+
+@pytest.mark.usefixtures("alarm")
+def test_waiting_can_be_interrupted() -> None:
+    with pytest.raises(Interrupted):
+        hear(lambda peer: time.sleep(60))
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
+
+
+def perform(options: list[str], threads: int = 1) -> tuple[list[int], str]:
+    with SignalsHeld() as signals:
+        return _helper.perform("tmpfs", options, signals, threads=threads)
+
+
+@pytest.mark.parametrize("threads", [1, 2], ids=["forked", "fresh"])
+def test_a_child_mounts(threads: int) -> None:
+    [root], how = perform(["mode=700"], threads)
+    assert how == "fsopen"
+    assert os.readlink(f"/proc/self/fd/{root}") == "/dev/null/verytmp"
+    assert not os.get_inheritable(root)
+    os.close(root)
+
+
+@pytest.mark.parametrize("threads", [1, 2], ids=["forked", "fresh"])
+def test_a_child_refuses(threads: int) -> None:
+    with pytest.raises(Refused) as caught:
+        perform(["size=banana"], threads)
+    assert caught.value.refusals == [("fsconfig(size)", errno.EINVAL, "tmpfs: Bad value for 'size'")]
+
+
+def test_an_operation_that_is_not_on_the_table() -> None:
+    with SignalsHeld() as signals, pytest.raises(Refused) as caught:
+        _helper.perform("no such operation", [], signals, threads=1)
+    assert "no such operation" in caught.value.refusals[0][2]
+
+
+def test_without_standard_streams() -> None:
+    """The socket may then be descriptor 0 itself, where dup2 changes nothing."""
+
+    def make() -> str:
+        for descriptor in range(3):
+            os.close(descriptor)
+        return perform(["mode=700"], threads=2)[1]
+
+    assert in_child(make) == "fsopen"
+
+
+def reap_all(*_: object) -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+@pytest.mark.parametrize("threads", [1, 2], ids=["forked", "fresh"])
+@pytest.mark.parametrize("disposition", [signal.SIG_IGN, "reaper"])
+def test_somebody_else_reaps(threads: int, disposition: object) -> None:
+    def make() -> list[str]:
+        if disposition == "reaper":
+            signal.signal(signal.SIGCHLD, reap_all)
+        else:
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        for _ in range(5):
+            os.close(perform(["mode=700"], threads)[0][0])
+        return ground.children()
+
+    assert in_child(make) == []
+
+
+def test_the_fresh_interpreter_loads_the_childs_rooms_alone() -> None:
+    """Not the package's face, with pathlib behind it, nor site; Python itself says what it imports."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        ours.send(_wire.encode("tmpfs", "mode=700"))
+        command = [sys.executable, "-I", "-S", "-B", "-X", "importtime", _child.__file__]
+        with theirs:
+            result = subprocess.run(command, stdin=theirs.fileno(), stderr=subprocess.PIPE, text=True)
+        while message := ours.recv(_wire.MESSAGE_BYTES):
+            last = message
+    assert _wire.decode(last)[0] == _wire.DONE
+    loaded = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+    rooms = {f"verytmp.{room}" for room in ("_child", "_linux", "_mount", "_wire")}
+    assert {name for name in loaded if name.startswith("verytmp")} == rooms
+    assert not loaded & {"site", "pathlib", "typing", "subprocess", "contextlib"}

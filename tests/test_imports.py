@@ -1,0 +1,115 @@
+"""The rooms, read from the imports: who may know whom, who may call ctypes, and what `import verytmp` costs."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import verytmp
+
+SOURCE = Path(verytmp.__file__).parent
+ROOMS = sorted(file.stem for file in SOURCE.glob("*.py"))
+
+# Each room, and the rooms that it may import when it is loaded or later. Data flows down this table, and only down.
+KNOWS = {
+    "__main__": {"__init__"},
+    "__init__": {"_root", "_path", "errors"},
+    "_root": {"_path", "_tree", "_make", "_options", "_signals", "_spare", "errors"},
+    "_path": {"_tree", "errors"},
+    "_tree": {"_resolve", "_spare"},
+    "_spare": {"_resolve"},
+    "_resolve": set(),
+    "_make": {"_helper", "_mount", "_signals", "_wire", "errors"},
+    "_helper": {"_child", "_signals", "_wire"},
+    "_child": {"_linux", "_mount", "_wire"},
+    "_mount": {"_linux", "_wire"},
+    "_signals": {"_linux"},
+    "_options": set(),
+    "_wire": set(),
+    "_linux": set(),
+    "errors": set(),
+}
+
+LAZY = [
+    "ctypes",
+    "socket",
+    "subprocess",
+    "shutil",
+    "tempfile",
+    "multiprocessing",
+    "typing",
+    "typing_extensions",
+    "weakref",
+]
+
+
+def imports(room: str) -> set[str]:
+    """The modules that a room imports anywhere: the package's rooms by their names alone."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse((SOURCE / f"{room}.py").read_text())):
+        if isinstance(node, ast.Import):
+            found |= {own(alias.name) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = f"verytmp.{node.module or ''}".rstrip(".") if node.level else str(node.module)
+            found |= {own(f"verytmp.{alias.name}" if module == "verytmp" else module) for alias in node.names}
+    return found
+
+
+def own(module: str) -> str:
+    """A room as ``.room``; what the face hands on as ``.__init__``; other modules as they are."""
+    package, _, room = module.partition(".")
+    if package != "verytmp":
+        return module
+    return f".{room}" if room in ROOMS else ".__init__"
+
+
+def test_every_room_is_on_the_table() -> None:
+    assert set(KNOWS) == set(ROOMS)
+
+
+def test_the_table_has_no_circle() -> None:
+    order = list(KNOWS)
+    for room, known in KNOWS.items():
+        below = order[order.index(room) + 1 :]
+        assert known <= set(below), room
+
+
+def test_rooms_know_what_the_table_says() -> None:
+    for room in ROOMS:
+        assert {name[1:] for name in imports(room) if name.startswith(".")} - {room} <= KNOWS[room], room
+
+
+def test_only_one_room_calls_ctypes() -> None:
+    assert [room for room in ROOMS if "ctypes" in imports(room)] == ["_linux"]
+
+
+def test_path_rooms_are_not_privileged() -> None:
+    privileged = {"._linux", "._mount", "._child", "._helper", "._make"}
+    for room in ("_path", "_tree", "_resolve", "_spare"):
+        assert not imports(room) & privileged, room
+
+
+def test_the_core_needs_the_standard_library_alone() -> None:
+    for room in ROOMS:
+        outside = {
+            name.partition(".")[0] for name in imports(room) if not name.startswith(".")
+        } - sys.stdlib_module_names
+        assert outside <= {"_typeshed"}, room  # which exists for type checkers alone
+
+
+def test_the_face_is_a_sign_on_the_door() -> None:
+    assert len((SOURCE / "__init__.py").read_text().splitlines()) < 40
+    assert [name for name in verytmp.__all__ if not hasattr(verytmp, name)] == []
+
+
+def test_import_loads_nothing_that_can_wait() -> None:
+    """Beyond pathlib, and collections, which pathlib itself has brought until 3.15."""
+    code = (
+        "import collections, pathlib, sys; before = set(sys.modules); import verytmp; print(*set(sys.modules) - before)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert "verytmp" in loaded
+    assert not set(loaded) & set(LAZY)
+    assert set(loaded) - {"__future__"} <= {"verytmp", *(f"verytmp.{room}" for room in ROOMS)}

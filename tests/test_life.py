@@ -1,0 +1,383 @@
+"""How a root ends, and what else it lives through: kills, crashes, forks, threads, thousands of its kind."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import ground
+from support.children import in_child
+
+from verytmp import VeryTmpRoot
+
+MIB = 1 << 20
+HELD = 200 * MIB
+
+HOLDER = """
+import os, signal, sys
+from verytmp import VeryTmpRoot
+
+root = VeryTmpRoot()
+for number in range(200):
+    (root / str(number)).write_bytes(b"x" * (1 << 20))
+print("held", flush=True)
+sys.stdin.readline()
+"""
+
+ENDS = {
+    "kill -9": "os.kill(os.getpid(), signal.SIGKILL)",
+    "an exception": "raise ValueError('this traceback is expected')",
+    "os._exit": "os._exit(1)",
+    "a segmentation fault": "import ctypes; ctypes.string_at(0)",
+    "sys.exit": "sys.exit()",
+    "close": "root.close(); print('closed', flush=True); sys.stdin.readline()",
+    "del": "del root; print('closed', flush=True); sys.stdin.readline()",
+}
+
+
+def shared_memory() -> int:
+    """The bytes in tmpfs files on this machine: /proc/meminfo."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("Shmem:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("no Shmem in /proc/meminfo")
+
+
+def falls(before: int) -> bool:
+    """Whether shared memory is back near *before* within some seconds: others on this machine use it too."""
+    for _ in range(200):
+        if shared_memory() < before + HELD // 4:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def processes_with(mark: str) -> list[str]:
+    """Processes that were started with this word in their environment, helpers among them."""
+    found = []
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if mark.encode() in Path(f"/proc/{process}/environ").read_bytes():
+                found.append(process)
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_nothing_is_left(how: str) -> None:
+    mark = uuid.uuid4().hex
+    before, mounts = shared_memory(), ground.mounts()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER + ENDS[how]],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"VERYTMP_TEST_MARK": mark},
+    )
+    assert holder.stdin
+    assert holder.stdout
+    try:
+        assert holder.stdout.readline() == "held\n"
+        assert shared_memory() > before + HELD // 2
+        assert processes_with(mark) == [str(holder.pid)]  # the helper is gone by now
+        holder.stdin.write("\n")
+        holder.stdin.flush()
+        if how in ("close", "del"):
+            assert holder.stdout.readline() == "closed\n"
+        else:
+            holder.wait(timeout=60)
+        assert falls(before)
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert processes_with(mark) == []
+    assert ground.mounts() == mounts
+
+
+def test_a_child_that_exits_first_takes_nothing(root: VeryTmpRoot) -> None:
+    (root / "f").write_text("potatoes")
+    ends: list[Callable[[], object]] = [
+        lambda: None,
+        sys.exit,
+        root.close,
+        lambda: os.kill(os.getpid(), signal.SIGKILL),
+    ]
+    for end in ends:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                end()
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+        assert (root / "f").read_text() == "potatoes"
+
+
+def test_a_child_that_outlives_its_parent_keeps_it() -> None:
+    before = shared_memory()
+
+    def parent_and_child() -> int:
+        root = VeryTmpRoot()
+        (root / "f").write_bytes(b"x" * HELD)
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(1)
+            os._exit(0 if len((root / "f").read_bytes()) == HELD else 1)
+        return pid
+
+    pid = in_child(parent_and_child)
+    assert shared_memory() > before + HELD // 2
+    while os.path.exists(f"/proc/{pid}/fd"):
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                break
+        except OSError:
+            break
+        time.sleep(0.05)
+    assert falls(before)
+
+
+def test_strings_are_right_after_a_fork(root: VeryTmpRoot) -> None:
+    path = root / "f"
+    path.write_text("potatoes")
+    ours = str(path)
+    assert ours == f"/proc/{os.getpid()}/fd/{root.fileno()}/f"
+
+    def child() -> tuple[str, str, str, str, bool]:
+        return (
+            str(path),
+            f"/proc/{os.getpid()}/fd/{root.fileno()}/f",
+            path.read_text(),
+            open(path).read(),
+            root / str(path) == path,
+        )
+
+    theirs, expected, *read, joined = in_child(child)
+    assert theirs == expected != ours
+    assert read == ["potatoes", "potatoes"]
+    assert joined
+    assert str(path) == ours
+
+
+def test_strings_are_right_in_a_pid_namespace(root: VeryTmpRoot) -> None:
+    """The child is process 1 there, but /proc is the old one, whose process 1 is another."""
+    from support.kernel import libc, user_namespace
+
+    path = root / "f"
+    path.write_text("potatoes")
+
+    def child() -> Any:
+        if os.geteuid():
+            user_namespace()
+        assert libc.unshare(0x2000_0000) == 0  # CLONE_NEWPID
+        return in_child(
+            lambda: (
+                os.getpid(),
+                str(path),
+                path.read_text(),
+                os.path.samefile(path, f"/proc/self/fd/{root.fileno()}/f"),
+            )
+        )
+
+    pid, string, text, same = in_child(child)
+    assert pid == 1
+    assert not string.startswith("/proc/1/")
+    assert text == "potatoes"
+    assert same
+
+
+def test_a_root_made_in_a_forked_child() -> None:
+    with VeryTmpRoot() as ours:
+
+        def child() -> tuple[list[str], list[str]]:
+            with VeryTmpRoot() as theirs:
+                (theirs / "f").touch()
+                return os.listdir(os.fspath(ours)), os.listdir(os.fspath(theirs))
+
+        assert in_child(child) == ([], ["f"])
+
+
+@pytest.mark.parametrize("how", ["close", "del", "with"])
+def test_thousands_of_roots(how: str) -> None:
+    """2,000, one after the other: no descriptor, no child, no memory is left of them."""
+
+    def one() -> None:
+        if how == "with":
+            with VeryTmpRoot() as root:
+                (root / "f").touch()
+            return
+        root = VeryTmpRoot()
+        (root / "f").write_text("x")
+        if how == "close":
+            root.close()
+
+    for _ in range(50):
+        one()
+    descriptors, memory, shmem = ground.descriptors(), resident(), shared_memory()
+    for _ in range(2000 if how == "del" else 200):
+        one()
+    assert ground.descriptors() == descriptors
+    assert ground.children() == []
+    assert resident() < memory + 4 * MIB
+    assert falls(shmem)
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_many_at_once() -> None:
+    """As many as a program may need; each is empty, and each its own."""
+    roots = [VeryTmpRoot() for _ in range(100)]
+    for number, root in enumerate(roots):
+        (root / "f").write_text(str(number))
+    assert [(root / "f").read_text() for root in roots] == [str(number) for number in range(100)]
+    assert len({os.stat(root.fileno()).st_dev for root in roots}) == 100
+
+
+def test_roots_are_made_while_thirty_threads_work(caplog: pytest.LogCaptureFixture) -> None:
+    """Threads that allocate, log and stat, so that some lock is held at any time: nothing hangs, and nothing warns."""
+    done = threading.Event()
+    trouble: list[BaseException] = []
+    shared = VeryTmpRoot()
+    (shared / "f").write_text("x")
+    logger = logging.getLogger("verytmp.tests")
+    logger.propagate = False
+    logger.addHandler(logging.NullHandler())
+
+    def work(step: Callable[[], object]) -> None:
+        try:
+            while not done.wait(0.0005):
+                step()
+        except BaseException as error:
+            trouble.append(error)
+
+    steps: list[Callable[[], object]] = [
+        lambda: [bytearray(1000) for _ in range(100)],
+        lambda: logger.warning("%s", "words"),
+        lambda: (shared / "f").stat(),
+    ]
+    threads = [threading.Thread(target=work, args=(steps[number % 3],)) for number in range(30)]
+    for thread in threads:
+        thread.start()
+    try:
+        start = time.monotonic()
+        for _ in range(100):
+            with VeryTmpRoot() as root:
+                (root / "f").write_text("x")
+        assert time.monotonic() - start < 100
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert trouble == []
+    assert ground.children() == []
+
+
+def test_threads_make_roots_at_the_same_time() -> None:
+    trouble: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for _ in range(5):
+                with VeryTmpRoot() as root:
+                    (root / "f").write_text(str(number))
+                    assert (root / "f").read_text() == str(number)
+        except BaseException as error:
+            trouble.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert trouble == []
+
+
+def test_signals_reach_the_program_while_roots_are_made() -> None:
+    """And none is lost, or leaves a descriptor, a child or a blocked signal behind."""
+
+    def storm() -> tuple[int, int, dict[int, str], list[str], set[int]]:
+        class Interrupted(Exception):
+            pass
+
+        caught, armed = 0, False
+
+        def interrupt(*_: object) -> None:
+            nonlocal caught, armed
+            if armed:
+                caught, armed = caught + 1, False
+                raise Interrupted
+
+        VeryTmpRoot().close()
+        before = ground.descriptors()
+        signal.signal(signal.SIGALRM, interrupt)
+        signal.setitimer(signal.ITIMER_REAL, 0.0007, 0.0007)
+        made = 0
+        while caught < 1000:
+            try:
+                armed = True
+                root: VeryTmpRoot | None = VeryTmpRoot()
+                assert root
+                root.close()
+                root = None
+                made += 1
+                armed = False
+            except Interrupted:
+                pass
+        root = None
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        left = ground.new_descriptors(before)
+        return made, caught, left, ground.children(), set(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+    _, caught, left, children, mask = in_child(storm)
+    assert caught == 1000
+    assert left == {}
+    assert children == []
+    assert mask == set()
+
+
+def test_a_signal_is_handled_as_soon_as_the_root_is_made() -> None:
+    def ask() -> bool:
+        seen = []
+        signal.signal(signal.SIGUSR1, lambda *_: seen.append(1))
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+        os.kill(os.getpid(), signal.SIGUSR1)
+        with VeryTmpRoot():
+            pass
+        return bool(seen) and signal.pthread_sigmask(signal.SIG_BLOCK, []) == {signal.SIGUSR2}
+
+    assert in_child(ask)
+
+
+def test_no_warning_and_no_word_at_the_interpreters_end() -> None:
+    code = """
+from verytmp import VeryTmpRoot
+root = VeryTmpRoot()
+path = root / "f"
+path.write_text("x")
+class Late:
+    def __del__(self, root=VeryTmpRoot()):
+        pass
+late = Late()
+"""
+    result = subprocess.run([sys.executable, "-X", "dev", "-W", "error", "-c", code], capture_output=True, text=True)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_programs_that_are_started_inherit_nothing(root: VeryTmpRoot) -> None:
+    result = subprocess.run(["ls", "-l", "/proc/self/fd"], capture_output=True, text=True, close_fds=False)
+    assert "verytmp" not in result.stdout
+    assert "eventpoll" not in result.stdout

@@ -1,0 +1,123 @@
+"""``python -m verytmp``, run as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from support import kernel
+from support.children import in_child
+
+import verytmp
+from verytmp import VeryTmpRoot, __main__
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-m", "verytmp", *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.fixture
+def wheel(host: Path) -> Path:
+    path = host / "some.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/b.py", "b")
+        archive.writestr("c.py", "c")
+    return path
+
+
+def test_the_main_job() -> None:
+    result = run()
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    lines = [line for line in result.stdout.splitlines() if line]
+    assert lines[0].startswith(f"verytmp {verytmp.__version__}, Python {sys.version.split()[0]}, Linux ")
+    steps = [line[2:23].strip() for line in lines if line.endswith(" ms")]
+    assert steps == ["a root", "the seed's scenario", "before", "unpack", "compare", "run it", "after", "left behind"]
+    words = {line[2:23].strip(): line[23:].strip() for line in lines if line.endswith(" ms")}
+    assert "made directly" in words["a root"] or "made by a forked child" in words["a root"]
+    assert "reads back 'potatoes'" in words["the seed's scenario"]
+    assert words["before"].startswith("0 bytes used of 67,108,864")
+    assert words["run it"].startswith("pip ")
+    assert "/fd/" in words["run it"]
+    assert words["left behind"].startswith("no descriptor, no child process, no mount, no file")
+
+
+def test_help_and_version() -> None:
+    assert "nothing is left" in run("--help").stdout
+    assert run("--version").stdout == f"verytmp {verytmp.__version__}\n"
+    assert run("--banana").returncode == 2
+
+
+def test_a_refusal_in_plain_words(capfd: pytest.CaptureFixture[str]) -> None:
+    def refused() -> int:
+        kernel.seccomp(kernel.Rule("unshare", 1), kernel.Rule("fsopen", 1))
+        status = __main__.main([])
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return status
+
+    assert in_child(refused) == 1
+    error = capfd.readouterr().err
+    assert "verytmp: no private tmpfs could be made: unshare" in error
+    assert "Traceback" not in error
+
+
+def test_no_wheel_in_plain_words(monkeypatch: pytest.MonkeyPatch, host: Path) -> None:
+    import ensurepip
+    import sysconfig
+
+    monkeypatch.setattr(ensurepip, "__file__", str(host / "__init__.py"))
+    monkeypatch.setattr(sysconfig, "get_config_var", lambda name: None)
+    with pytest.raises(__main__.Failure, match="comes without pip's wheel"):
+        __main__.bundled_wheel()
+
+
+def test_a_wheel_that_a_distribution_keeps_elsewhere(monkeypatch: pytest.MonkeyPatch, host: Path) -> None:
+    import ensurepip
+    import sysconfig
+
+    (host / "pip-1.0-py3-none-any.whl").touch()
+    monkeypatch.setattr(ensurepip, "__file__", "/nonexistent/__init__.py")
+    monkeypatch.setattr(sysconfig, "get_config_var", lambda name: str(host))
+    assert __main__.bundled_wheel() == host / "pip-1.0-py3-none-any.whl"
+
+
+def test_the_comparison_sees_a_difference(root: VeryTmpRoot, wheel: Path) -> None:
+    __main__.unpack(wheel, root)
+    assert __main__.compare(wheel, root) == "2 files, 2 bytes, each as the archive has it"
+    (root / "c.py").write_text("x")
+    with pytest.raises(__main__.Failure, match=r"c\.py is not what the archive holds"):
+        __main__.compare(wheel, root)
+    (root / "c.py").write_text("c")
+    (root / "d.py").write_text("d")
+    with pytest.raises(__main__.Failure, match="3 files"):
+        __main__.compare(wheel, root)
+
+
+def test_the_check_sees_what_is_left(host: Path) -> None:
+    def leave() -> list[str]:
+        os.chdir(host)
+        said = []
+        for litter in (
+            lambda: os.open("/", os.O_PATH),
+            lambda: os.fork() or os._exit(0),
+            lambda: Path("litter").touch(),
+        ):
+            before = __main__.traces()
+            litter()
+            try:
+                __main__.left_behind(before)
+            except __main__.Failure as error:
+                said.append(str(error))
+        os.waitpid(-1, 0)
+        return said
+
+    descriptor, child, file = in_child(leave)
+    assert "left behind: descriptor" in descriptor
+    assert "left behind: child process" in child
+    assert "litter" in file

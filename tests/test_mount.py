@@ -1,0 +1,238 @@
+"""The privileged operations, in a child's own namespaces, whoever runs the tests."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any
+
+import pytest
+from support import ground, kernel
+from support.children import in_child
+from support.kernel import Rule
+
+from verytmp import _child, _linux, _mount
+
+
+def mounted(options: list[str], *rules: Rule) -> dict[str, Any]:
+    """Make a mount in new namespaces under a filter; what can be said of the descriptor that comes out."""
+
+    def make() -> dict[str, Any]:
+        kernel.seccomp(*rules)
+        steps = _mount.Steps()
+        before = ground.descriptors()
+        try:
+            _child.enter_namespaces(steps)
+            [root], how = _mount.tmpfs(options, steps, private=True)
+        except OSError as error:
+            return {"refusals": steps.refused(error), "left": ground.descriptors().keys() - before.keys()}
+        status, usage = os.stat(root), os.statvfs(root)
+        return {
+            "how": how,
+            "refusals": steps.refusals,
+            "left": ground.descriptors().keys() - before.keys() - {root},
+            "path": os.readlink(f"/proc/self/fd/{root}"),
+            "mode": status.st_mode & 0o7777,
+            "owner": (status.st_uid, status.st_gid),
+            "flags": usage.f_flag,
+            "size": usage.f_blocks * usage.f_frsize,
+            "inodes": usage.f_files,
+            "free inodes": usage.f_ffree,
+            "names": os.listdir(os.open(".", os.O_RDONLY, dir_fd=root)),
+            "named by": [
+                line for line in ground.mounts() if f" {os.major(status.st_dev)}:{os.minor(status.st_dev)} " in line
+            ],
+            "top": outermost(root),
+        }
+
+    result: dict[str, Any] = in_child(make)
+    return result
+
+
+def outermost(directory: int) -> list[str]:
+    """What one finds who goes up from a directory as far as it goes."""
+    path = os.path.join(*[".."] * 20)
+    top = os.open(path, os.O_PATH | os.O_DIRECTORY, dir_fd=directory)
+    return os.listdir(os.open(".", os.O_RDONLY, dir_fd=top))
+
+
+NO_NEW_API = [Rule(call, errno.ENOSYS) for call in ("fsopen", "fsconfig", "fsmount")]
+WAYS = {"fsopen": [], "mount": NO_NEW_API}
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_a_mount_of_its_own(way: str) -> None:
+    made = mounted(["mode=750", "nosymfollow", "size=1m", "nr_inodes=10"], *WAYS[way])
+    assert made["how"] == way
+    assert made["path"] == "/dev/null/verytmp"
+    assert made["mode"] == 0o750
+    assert made["owner"] == (os.geteuid(), os.getegid())
+    assert made["size"] == 1 << 20
+    assert made["flags"] & (os.ST_NOSUID | os.ST_NODEV) == os.ST_NOSUID | os.ST_NODEV
+    assert not made["flags"] & os.ST_NOEXEC
+    assert made["flags"] & _linux.ST_NOSYMFOLLOW
+    assert made["names"] == []
+    assert made["left"] == set()
+
+
+def test_it_is_detached(way: str) -> None:
+    made = mounted([], *WAYS[way])
+    assert made["named by"] == []
+    assert made["top"] == ["dev"]
+
+
+def test_attributes_are_the_mounts(way: str) -> None:
+    made = mounted(["noexec"], *WAYS[way])
+    assert made["flags"] & os.ST_NOEXEC
+    assert not made["flags"] & _linux.ST_NOSYMFOLLOW
+
+
+def test_hidden_directories_are_not_charged(way: str) -> None:
+    made = mounted(["nr_inodes=4"], *WAYS[way])
+    assert made["free inodes"] == 4 - 1  # the root directory is the user's, as in any tmpfs
+
+
+def test_the_umask_does_not_change_the_mode(way: str) -> None:
+    old = os.umask(0o077)
+    try:
+        assert mounted(["mode=2775"], *WAYS[way])["mode"] == 0o2775
+    finally:
+        os.umask(old)
+
+
+def test_the_kernels_words_for_a_refused_option() -> None:
+    made = mounted(["size=banana"])
+    assert made["refusals"] == [("fsconfig(size)", errno.EINVAL, "tmpfs: Bad value for 'size'")]
+    assert made["left"] == set()
+
+
+def test_mount2_has_no_words() -> None:
+    made = mounted(["size=banana"], *NO_NEW_API)
+    assert made["refusals"] == [
+        ("fsopen", errno.ENOSYS, "Function not implemented"),
+        ("mount", errno.EINVAL, "Invalid argument"),
+    ]
+    assert made["left"] == set()
+
+
+def test_a_comma_is_no_way_to_another_option() -> None:
+    made = mounted(["size=1m,mode=0"], *NO_NEW_API)
+    assert made["refusals"][-1][:2] == ("mount", errno.EINVAL)
+    assert "a comma" in made["refusals"][-1][2]
+    assert mounted(["mpol=interleave:0", "size=1m"], *NO_NEW_API)["how"] == "mount"
+
+
+def test_a_filter_that_knows_mount2_alone() -> None:
+    made = mounted(["nosymfollow"], Rule("fsopen", errno.EPERM))
+    assert made["how"] == "mount"
+    assert made["refusals"] == [("fsopen", errno.EPERM, "Operation not permitted")]
+
+
+def test_nosymfollow_by_mount2_where_fsmount_lacks_it() -> None:
+    made = mounted(["nosymfollow"], Rule("fsmount", errno.EINVAL, 2, kernel.MOUNT_ATTR_NOSYMFOLLOW))
+    assert made["how"] == "mount"
+    assert made["flags"] & _linux.ST_NOSYMFOLLOW
+
+
+def test_no_nosymfollow_where_nothing_has_it() -> None:
+    lacking = Rule("fsmount", errno.EINVAL, 2, kernel.MOUNT_ATTR_NOSYMFOLLOW)
+    made = mounted(["nosymfollow"], lacking, Rule("mount", errno.EACCES))
+    assert made["how"] == "fsopen"
+    assert not made["flags"] & _linux.ST_NOSYMFOLLOW
+    assert [refusal[0] for refusal in made["refusals"]] == ["fsmount", "mount(MS_PRIVATE)"]
+
+
+@pytest.mark.parametrize("call", ["fsconfig", "fsmount"])
+def test_an_answer_is_not_taken_for_absence(call: str) -> None:
+    made = mounted([], Rule(call, errno.EACCES))
+    assert [refusal[1] for refusal in made["refusals"]] == [errno.EACCES]
+    assert made["left"] == set()
+
+
+@pytest.mark.parametrize("call", ["mount", "umount2"])
+def test_a_refusal_of_mount2_leaves_no_descriptor(call: str) -> None:
+    made = mounted([], *NO_NEW_API, Rule(call, errno.EPERM))
+    assert made["refusals"][-1][1] == errno.EPERM
+    assert made["refusals"][-1][0] == {"mount": "mount(MS_PRIVATE)", "umount2": "umount2"}[call]
+    assert made["left"] == set()
+
+
+def test_numbers_that_would_wrap_are_refused() -> None:
+    for option in ("size=99999999999999999999", "nr_inodes=16e", "nr_blocks=0x8000000000000000"):
+        [(step, number, text)] = mounted([option])["refusals"]
+        assert (step, number) == ("options", errno.EINVAL)
+        assert option in text
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("0", 0),
+        ("10", 10),
+        ("010", 8),
+        ("0x10", 16),
+        ("0XfF", 255),
+        ("1k", 1 << 10),
+        ("1K", 1 << 10),
+        ("3m", 3 << 20),
+        ("1g", 1 << 30),
+        ("1T", 1 << 40),
+        ("1p", 1 << 50),
+        ("1e", 1 << 60),
+        ("0x1e", 0x1E),
+        ("0x10k", 16 << 10),
+    ],
+)
+def test_numbers_are_read_as_the_kernel_reads_them(text: str, number: int) -> None:
+    assert _mount.memparse(text) == number
+    if 0 < number < 1 << 53:  # more inodes than that, and the kernel refuses
+        assert mounted([f"nr_inodes={text}"])["inodes"] == number + _mount.HIDDEN_INODES
+
+
+@pytest.mark.parametrize(
+    "text", ["", "k", "-1", "+1", "1.5k", "1 ", " 1", "1_0", "0x", "08", "1kb", "1z", "10%", "٣", "banana"]
+)
+def test_what_is_no_number_is_left_to_the_kernel(text: str) -> None:
+    assert _mount.memparse(text) is None
+    assert _mount.charged(f"nr_inodes={text}") == f"nr_inodes={text}"
+
+
+def test_no_limit_stays_no_limit() -> None:
+    assert _mount.charged("nr_inodes=0") == "nr_inodes=0"
+
+
+def test_namespaces_that_are_being_freed_are_waited_for() -> None:
+    answers = iter([errno.ENOSPC] * 3)
+
+    def call() -> str:
+        number = next(answers, 0)
+        if number:
+            raise OSError(number, os.strerror(number))
+        return "made"
+
+    assert _mount.patiently(call) == "made"
+
+
+def test_patience_has_an_end() -> None:
+    def call() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError) as caught:
+        _mount.patiently(call)
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_other_answers_are_not_waited_for() -> None:
+    calls = []
+
+    def call() -> None:
+        calls.append(1)
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    with pytest.raises(PermissionError):
+        _mount.patiently(call)
+    assert len(calls) == 1

@@ -1,0 +1,55 @@
+"""From Python's values to mount(8)'s words."""
+
+from __future__ import annotations
+
+import pytest
+
+from verytmp._options import mount_options
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"size": 4096}, ["size=4096"]),
+        ({"size": "64m"}, ["size=64m"]),
+        ({"size": 0}, ["size=0"]),
+        ({"size": None, "huge": None}, []),
+        ({"nr_inodes": "10k", "nr_blocks": 7}, ["nr_inodes=10k", "nr_blocks=7"]),
+        ({"mode": 0o700}, ["mode=700"]),
+        ({"mode": 0}, ["mode=0"]),
+        ({"mode": 0o7777}, ["mode=7777"]),
+        ({"uid": 0, "gid": 65534}, ["uid=0", "gid=65534"]),
+        ({"huge": "within_size", "mpol": "bind:0-3,5"}, ["huge=within_size", "mpol=bind:0-3,5"]),
+        ({"noexec": True, "nosymfollow": True, "noswap": True}, ["noexec", "nosymfollow", "noswap"]),
+        ({"noexec": False, "nosymfollow": False, "noswap": False}, []),
+        ({"inode64": True}, ["inode64"]),
+        ({"inode64": False}, ["inode32"]),
+    ],
+)
+def test_words(given: dict[str, object], words: list[str]) -> None:
+    assert mount_options(given) == words
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        ({"size": 1.5}, TypeError, "size must be an int, or a str as in mount.8., not float"),
+        ({"size": True}, TypeError, "size must be .* not bool"),
+        ({"size": []}, TypeError, "size must be .* not list"),
+        ({"size": b"64m"}, TypeError, "size must be .* not bytes"),
+        ({"size": -1}, ValueError, "size must not be negative"),
+        ({"size": "1\0"}, ValueError, "null byte in size"),
+        ({"size": 1, "nr_blocks": 1}, ValueError, "give one of them"),
+        ({"mode": "700"}, TypeError, "mode must be an int"),
+        ({"mode": 0o10000}, ValueError, "mode has bits that are no permissions: 0o10000"),
+        ({"mode": -1}, ValueError, "mode must not be negative"),
+        ({"uid": "root"}, TypeError, "uid must be an int"),
+        ({"huge": 1}, TypeError, "huge must be a str"),
+        ({"mpol": "a\0b"}, ValueError, "null byte in mpol"),
+        ({"noexec": 1}, TypeError, "noexec must be a bool"),
+        ({"inode64": "yes"}, TypeError, "inode64 must be a bool"),
+    ],
+)
+def test_what_makes_no_words(given: dict[str, object], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        mount_options(given)

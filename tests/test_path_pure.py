@@ -1,0 +1,283 @@
+"""A path's words: joins, strings, parts, comparisons. The root is the path's drive, as pathlib knows drives."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import os
+import pickle
+from collections.abc import Iterator
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+
+import pytest
+
+from verytmp import UnsupportedOperation, VeryTmpPath, VeryTmpRoot
+
+# Segments, and where they lead from /a. pathlib on "c:/a" says the same.
+JOINS = [
+    ([], "/a"),
+    ([""], "/a"),
+    (["."], "/a"),
+    (["b"], "/a/b"),
+    (["b", "c"], "/a/b/c"),
+    (["b/c"], "/a/b/c"),
+    (["b//c/./d/"], "/a/b/c/d"),
+    (["./b"], "/a/b"),
+    (["b/."], "/a/b"),
+    ([".."], "/a/.."),
+    (["..", "x"], "/a/../x"),
+    (["../../x"], "/a/../../x"),
+    (["/b"], "/b"),
+    (["//b"], "/b"),
+    (["///b//"], "/b"),
+    (["/"], "/"),
+    (["/..", "x"], "/../x"),
+    (["x", "/y", "z"], "/y/z"),
+    ([" "], "/a/ "),
+    (["a..b", "...", ".hidden"], "/a/a..b/.../.hidden"),
+    (["é\udcff"], "/a/é\udcff"),
+    (["x\0y"], "/a/x\0y"),
+    ([PurePosixPath("b/c")], "/a/b/c"),
+    ([PurePosixPath("/b")], "/b"),
+    ([Path("/etc/passwd")], "/etc/passwd"),
+    (["C:\\x"], "/a/C:\\x"),
+]
+
+
+@pytest.fixture
+def other() -> Iterator[VeryTmpRoot]:
+    with VeryTmpRoot() as made:
+        yield made
+
+
+def words(path: PurePath) -> str:
+    return repr(path).partition("(")[2][1:-2]
+
+
+@pytest.mark.parametrize(("segments", "where"), JOINS)
+def test_joins(root: VeryTmpRoot, segments: list[str], where: str) -> None:
+    expected = f"VeryTmpPath({where!r})"
+    start = root / "a"
+    path = start
+    for segment in segments:
+        path = path / segment
+    assert repr(path) == expected
+    assert repr(start.joinpath(*segments)) == expected
+    assert repr(start.with_segments("a", *segments)) == expected
+    assert repr(root.joinpath("a", *segments)) == expected
+    assert path == start.joinpath(*segments)
+    assert type(path) is VeryTmpPath
+
+
+@pytest.mark.parametrize(("segments", "where"), JOINS)
+def test_pathlib_joins_a_drive_the_same_way(segments: list[str], where: str) -> None:
+    if any(segment.startswith("//") or segment == "C:\\x" for segment in map(str, segments)):
+        segments, where = [], "/a"  # words that mean something else on Windows
+    assert PureWindowsPath("c:/a").joinpath(*segments).as_posix() == f"c:{where}"
+
+
+def test_the_designs_table(root: VeryTmpRoot, other: VeryTmpRoot) -> None:
+    drive = os.fspath(root)
+    path, foreign = root / "hello" / "f.txt", other / "g"
+    assert drive == f"/proc/{os.getpid()}/fd/{root.fileno()}"
+    assert (path.drive, path.root, path.anchor) == (drive, "/", drive + "/")
+    assert path.parts == (drive + "/", "hello", "f.txt")
+    assert str(path) == os.fspath(path) == path.as_posix() == drive + "/hello/f.txt"
+    assert bytes(path) == os.fsencode(str(path))
+    assert repr(path) == "VeryTmpPath('/hello/f.txt')"
+    assert root.path.parent == root.path
+    assert str(root.path) == root.path.anchor == drive + "/"
+    assert path / "/etc/passwd" == root / "etc" / "passwd"
+    assert path / str(root / "q") == root / "q"
+    assert path / drive == root.path
+    assert path / foreign == foreign
+    assert path.joinpath("x", foreign, "y") == foreign / "y"
+    assert Path("/host") / path == path
+    assert "host" / path == path
+    assert (root.path / ".." / "x").parts == (drive + "/", "..", "x")
+
+
+def test_another_root_is_another_drive(root: VeryTmpRoot, other: VeryTmpRoot) -> None:
+    assert root / "a" / other.path == other.path
+    assert (root / "a").joinpath(other, "b") == other / "b"
+
+
+def test_a_drive_is_recognised_whole(root: VeryTmpRoot) -> None:
+    """/proc/1/fd/3 is no part of /proc/1/fd/33."""
+    longer = os.fspath(root) + "3"
+    assert repr(root / longer) == f"VeryTmpPath({longer!r})"
+
+
+@pytest.mark.parametrize(
+    ("path", "end"),
+    [
+        ("../x", "/x"),
+        ("../../../../etc/passwd", "/etc/passwd"),
+        ("a/../x", "/x"),
+        ("a/../../x", "/x"),
+        ("a/b/..", "/a"),
+        ("..", "/"),
+        ("a/..", "/"),
+        ("a..b/c", "/a..b/c"),
+    ],
+)
+def test_no_dots_leave_in_a_string(root: VeryTmpRoot, path: str, end: str) -> None:
+    assert str(root / path) == os.fspath(root / path) == os.fspath(root) + end
+    assert os.path.abspath(root / path).startswith(os.fspath(root))
+
+
+def test_names(root: VeryTmpRoot) -> None:
+    path = root / "a" / "archive.tar.gz"
+    assert (path.name, path.stem, path.suffix, path.suffixes) == (
+        "archive.tar.gz",
+        "archive.tar",
+        ".gz",
+        [".tar", ".gz"],
+    )
+    assert path.parent == root / "a"
+    assert path.parent.parent == root.path
+    assert path.parent.parent.parent == root.path
+    assert (root.path.name, root.path.stem, root.path.suffix) == ("", "", "")
+    assert (root / "a" / "..").name == ".."
+    assert (root / "a" / "..").parent == root / "a"
+    assert path.is_absolute()
+
+
+def test_equality(root: VeryTmpRoot, other: VeryTmpRoot) -> None:
+    path = root / "a" / "b"
+    assert path == root / "a/b" == root / "x" / "/a/b"
+    assert hash(path) == hash(root / "a/b")
+    assert path != root / "a"
+    assert path != root / "a" / "." / "b" / ".."
+    assert path != other / "a" / "b"
+    assert path != str(path)
+    assert path != "a/b"
+    for plain in (Path(str(path)), PurePosixPath(str(path)), Path("/a/b"), PureWindowsPath("a")):
+        assert path != plain
+        assert plain != path
+        assert path not in {plain, "a/b"}
+    assert len({path, root / "a/b", other / "a/b"}) == 2
+
+
+def test_hashes_survive_a_fork(root: VeryTmpRoot) -> None:
+    from support.children import in_child
+
+    path = root / "a"
+    paths = {path: 1}
+    assert in_child(lambda: paths[root / "a"]) == 1
+
+
+def test_order(root: VeryTmpRoot, other: VeryTmpRoot) -> None:
+    names = ["", "a", "a/b", "a/c", "a.b", "a b", "b", "B", "..", "a/b/c"]
+    plain = sorted(PurePosixPath("/drive", name) for name in names)
+    ours = sorted(root / name for name in reversed(names))
+    assert [words(path) for path in ours] == [str(path).removeprefix("/drive") or "/" for path in plain]
+    for left, right in itertools.product(ours, ours):
+        assert (left < right, left <= right, left > right, left >= right) == (
+            ours.index(left) < ours.index(right),
+            ours.index(left) <= ours.index(right),
+            ours.index(left) > ours.index(right),
+            ours.index(left) >= ours.index(right),
+        )
+    first, second = sorted([root, other], key=os.fspath)
+    assert sorted([second / "a", first / "b"]) == [first / "b", second / "a"]
+    assert min(root / "a", Path("/"), PurePosixPath("b")) == Path("/")
+    for wrong in ("a", 1, None, PureWindowsPath("a")):
+        with pytest.raises(TypeError):
+            _ = root / "a" < wrong  # type: ignore[operator]
+
+
+def test_paths_come_from_a_root() -> None:
+    for arguments in ((), ("x",), ("/etc/passwd",)):
+        with pytest.raises(TypeError, match="comes from a root"):
+            VeryTmpPath(*arguments)
+
+
+def test_a_path_is_a_path(root: VeryTmpRoot) -> None:
+    path = root / "a"
+    assert isinstance(path, Path)
+    assert isinstance(path, PurePosixPath)
+    assert isinstance(path, os.PathLike)
+    assert Path(path) == Path(str(path))
+    assert type(Path(path)) is type(Path())
+    assert PurePosixPath(path) == PurePosixPath(str(path))
+    assert PurePosixPath(path, "b") == PurePosixPath(str(path) + "/b")
+    assert PureWindowsPath(path).as_posix() == str(path)
+    assert Path("/host").joinpath(path) == Path(str(path))
+    assert os.path.join(path, "b") == str(path) + "/b"
+
+
+def test_plain_pathlib_learns_nothing_that_ages(root: VeryTmpRoot) -> None:
+    """What pathlib's own code caches in its slots would be wrong after a fork, when the string is another one."""
+    path = root / "a"
+    Path(path), PurePosixPath(path), Path("/") == path, Path("/") < path
+    for base in VeryTmpPath.__mro__[1:]:
+        for slot in base.__dict__.get("__slots__", ()):
+            descriptor = base.__dict__[slot]
+            with pytest.raises(AttributeError):
+                descriptor.__get__(path)
+
+
+def test_unknown_attributes_are_ours_to_deny(root: VeryTmpRoot) -> None:
+    with pytest.raises(AttributeError, match="'VeryTmpPath' object has no attribute 'nope'"):
+        _ = (root / "a").nope  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError):
+        (root / "a").nope = 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("segment", [b"x", 1, None, [], {}])
+def test_what_is_no_segment(root: VeryTmpRoot, segment: object) -> None:
+    path = root / "a"
+    with pytest.raises(TypeError):
+        path / segment  # type: ignore[operator]
+    with pytest.raises(TypeError):
+        segment / path  # type: ignore[operator]
+    with pytest.raises(TypeError):
+        root / segment  # type: ignore[operator]
+    with pytest.raises(TypeError):
+        path.joinpath(segment)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        path.rename(segment)  # type: ignore[arg-type]
+
+
+def test_copies_are_the_path_itself(root: VeryTmpRoot) -> None:
+    path = root / "a"
+    assert copy.copy(path) is path
+    assert copy.deepcopy([path])[0] is path
+
+
+def test_nothing_can_be_pickled(root: VeryTmpRoot) -> None:
+    for thing in (root, root / "a", root.path):
+        with pytest.raises(TypeError, match="cannot pickle"):
+            pickle.dumps(thing)
+    for duplicate in (copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="cannot pickle or copy a VeryTmpRoot"):
+            duplicate(root)
+
+
+def test_a_subclass_stays_itself(root: VeryTmpRoot) -> None:
+    class Marked(VeryTmpPath):
+        __slots__ = ()
+
+    marked = object.__new__(Marked)
+    marked._tree, marked._rel = root.path._tree, "a"
+    assert type(marked / "b") is type(marked.parent) is type(marked.with_segments("x")) is Marked
+    assert repr(marked / "b") == "Marked('/a/b')"
+    assert marked == root / "a"
+
+
+def test_names_that_nobody_decided_are_refused(root: VeryTmpRoot) -> None:
+    """Until each is, pathlib's own code must not run: it would ask the host."""
+    path = root / "a"
+    undecided = (
+        {name for name in dir(Path) if not name.startswith("_")}
+        - set(VeryTmpPath.__dict__)
+        - {"suffix", "suffixes", "stem", "parser"}
+    )
+    assert undecided == set()
+    for refuse in (VeryTmpPath.cwd, VeryTmpPath.home, lambda: VeryTmpPath.from_uri("file:///x")):
+        with pytest.raises(UnsupportedOperation, match="VeryTmpPath"):
+            refuse()
+    for name in ("glob", "rglob", "resolve", "absolute", "parents"):
+        with pytest.raises(UnsupportedOperation, match=f"VeryTmpPath.{name}"):
+            getattr(path, name)()

@@ -1,0 +1,214 @@
+"""The resolver: where each path leads, on mounts that follow symlinks and on mounts that do not."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+
+import pytest
+from support import ground
+
+from verytmp import VeryTmpRoot
+from verytmp._resolve import LINKS_MAX, resolve
+
+TREE: ground.Tree = {
+    "a": {
+        "b": {"f": b"a/b/f", "up": "-> ../..", "out": "-> ../../../../../../etc"},
+        "f": b"a/f",
+        "rel": "-> b",
+        "abs": "-> /a/b",
+        "up": "-> ..",
+        "self": "-> .",
+    },
+    "f": b"f",
+    "root": "-> /",
+    "root2": "-> ///",
+    "loop": "-> loop",
+    "loop1": "-> loop2",
+    "loop2": "-> loop1",
+    "deep": "-> a/rel/up/a/abs/f",
+    "dangling": "-> missing",
+    "dangling abs": "-> /a/missing",
+    "dangling dir": "-> missing/x",
+    "passwd": "-> /etc/passwd",
+    "slash": "-> a/b/",
+    "dot": "-> a/b/.",
+    "file slash": "-> f/",
+    "odd": "-> a//.///b/./f",
+    "magic": "-> /proc/self/root/etc/passwd",
+}
+
+ROOT = "/"  # as the kernel's own words for a directory, in this table
+
+LEADS_TO = {
+    "a": "a",
+    "f": "f",
+    "a/b/f": "a/b/f",
+    "a/rel/f": "a/b/f",
+    "a/abs/f": "a/b/f",
+    "a/rel": "a/b",
+    "a/abs": "a/b",
+    "a/up": ROOT,
+    "a/up/f": "f",
+    "a/self/self/self/f": "a/f",
+    "root": ROOT,
+    "root2/a/f": "a/f",
+    "root/root/root/f": "f",
+    "deep": "a/b/f",
+    "slash": "a/b",
+    "slash/f": "a/b/f",
+    "dot": "a/b",
+    "odd": "a/b/f",
+    "..": ROOT,
+    "../..": ROOT,
+    "../f": "f",
+    "../../../a/f": "a/f",
+    "a/..": ROOT,
+    "a/../f": "f",
+    "a/b/..": "a",
+    "a/b/../f": "a/f",
+    "a/rel/../f": "a/f",
+    "a/abs/../f": "a/f",
+    "a/b/up/f": "f",
+    "a/up/../../f": "f",
+    "root/../f": "f",
+}
+
+FAILS_WITH = {
+    "missing/f": errno.ENOENT,
+    "f/x": errno.ENOTDIR,
+    "f/..": errno.ENOTDIR,
+    "f/../f": errno.ENOTDIR,
+    "missing/..": errno.ENOENT,
+    "missing/../f": errno.ENOENT,
+    "loop": errno.ELOOP,
+    "loop/f": errno.ELOOP,
+    "loop1/f": errno.ELOOP,
+    "dangling/f": errno.ENOENT,
+    "dangling dir": errno.ENOENT,
+    "passwd": errno.ENOENT,
+    "passwd/x": errno.ENOENT,
+    "a/b/out/passwd": errno.ENOENT,
+    "magic": errno.ENOENT,
+    "file slash": errno.ENOTDIR,
+    "x" * 256: errno.ENAMETOOLONG,
+    "x" * 256 + "/f": errno.ENAMETOOLONG,
+}
+
+NEW_NAMES = {  # what a path leads to that is not there: the directory it would be made in, and its name
+    "missing": (ROOT, "missing"),
+    "a/missing": ("a", "missing"),
+    "dangling": (ROOT, "missing"),
+    "dangling abs": ("a", "missing"),
+    "a/b/out": (ROOT, "etc"),
+}
+
+ENTRIES = {  # without following the last component
+    "f": (ROOT, "f"),
+    "root": (ROOT, "root"),
+    "loop": (ROOT, "loop"),
+    "a/rel/f": ("a/b", "f"),
+    "a/up/dangling": (ROOT, "dangling"),
+    "a/..": ("a", ".."),
+    "..": (ROOT, ".."),
+    "a/b/../missing": ("a", "missing"),
+}
+
+
+@pytest.fixture(params=[True, False], ids=["nosymfollow", "symfollow"])
+def root(request: pytest.FixtureRequest) -> Iterator[VeryTmpRoot]:
+    with VeryTmpRoot(nosymfollow=request.param) as made:
+        ground.make(made.fileno(), TREE)
+        yield made
+
+
+def file_id(path: str, directory: int) -> tuple[int, int]:
+    status = os.stat("." if path == ROOT else path, dir_fd=directory, follow_symlinks=False)
+    return status.st_dev, status.st_ino
+
+
+def resolved(root: VeryTmpRoot, path: str, follow: bool) -> tuple[tuple[int, int], str]:
+    """The file that a path is resolved in, and the name there; the directory itself under an empty name."""
+    directory, name = resolve(root.fileno(), path, follow)
+    try:
+        status = os.stat(directory)
+        return (status.st_dev, status.st_ino), name
+    finally:
+        os.close(directory)
+
+
+@pytest.mark.parametrize(("path", "where"), LEADS_TO.items())
+def test_where_a_path_leads(root: VeryTmpRoot, path: str, where: str) -> None:
+    directory, name = resolve(root.fileno(), path, True)
+    try:
+        status = os.stat(name or ".", dir_fd=directory, follow_symlinks=False)
+    finally:
+        os.close(directory)
+    assert (status.st_dev, status.st_ino) == file_id(where, root.fileno())
+
+
+@pytest.mark.parametrize(("path", "number"), FAILS_WITH.items())
+def test_where_a_path_fails(root: VeryTmpRoot, path: str, number: int) -> None:
+    with pytest.raises(OSError) as caught:
+        resolve(root.fileno(), path, True)
+    assert caught.value.errno == number
+
+
+@pytest.mark.parametrize(("path", "where"), NEW_NAMES.items())
+def test_where_something_new_would_be(root: VeryTmpRoot, path: str, where: tuple[str, str]) -> None:
+    assert resolved(root, path, True) == (file_id(where[0], root.fileno()), where[1])
+
+
+@pytest.mark.parametrize(("path", "where"), ENTRIES.items())
+def test_the_entry_itself(root: VeryTmpRoot, path: str, where: tuple[str, str]) -> None:
+    assert resolved(root, path, False) == (file_id(where[0], root.fileno()), where[1])
+
+
+def test_as_many_links_as_the_kernel_follows(root: VeryTmpRoot) -> None:
+    os.symlink("f", "l1", dir_fd=root.fileno())
+    for number in range(2, LINKS_MAX + 2):
+        os.symlink(f"l{number - 1}", f"l{number}", dir_fd=root.fileno())
+    assert resolved(root, f"l{LINKS_MAX}", True)[1] == "f"
+    with pytest.raises(OSError) as caught:
+        resolve(root.fileno(), f"l{LINKS_MAX + 1}", True)
+    assert caught.value.errno == errno.ELOOP
+
+
+def test_forty_is_the_kernels_number(host: os.PathLike[str]) -> None:
+    """The bound is the kernel's own, so what works in a plain directory works here."""
+    os.close(os.open(os.path.join(host, "l0"), os.O_CREAT))
+    for number in range(1, LINKS_MAX + 2):
+        os.symlink(f"l{number - 1}", os.path.join(host, f"l{number}"))
+    os.stat(os.path.join(host, f"l{LINKS_MAX}"))
+    with pytest.raises(OSError) as caught:
+        os.stat(os.path.join(host, f"l{LINKS_MAX + 1}"))
+    assert caught.value.errno == errno.ELOOP
+
+
+def test_longer_than_path_max(root: VeryTmpRoot) -> None:
+    here = os.open(".", os.O_PATH, dir_fd=root.fileno())
+    name, levels = "d" * 200, 40
+    for _ in range(levels):
+        os.mkdir(name, dir_fd=here)
+        below = os.open(name, os.O_PATH, dir_fd=here)
+        os.close(here)
+        here = below
+    status = os.stat(here)
+    os.close(here)
+    path = "/".join([name] * levels)
+    assert len(path) > 4096
+    assert resolved(root, f"{path}/x", True) == ((status.st_dev, status.st_ino), "x")
+
+
+@pytest.mark.parametrize("path", ["a/b/f", "loop/f", "missing/f", "f/x", "deep", "a/b/../../../f"])
+@pytest.mark.parametrize("follow", [True, False])
+def test_no_descriptor_is_left(root: VeryTmpRoot, path: str, follow: bool) -> None:
+    before = ground.descriptors()
+    try:
+        directory, _ = resolve(root.fileno(), path, follow)
+    except OSError:
+        pass
+    else:
+        os.close(directory)
+    assert ground.descriptors() == before

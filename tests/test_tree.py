@@ -1,0 +1,271 @@
+"""The descriptor's one owner: what `close` does to paths, strings and threads that still use the number."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import stat
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support import ground, kernel
+from support.children import HIGH, in_child
+
+from verytmp import VeryTmpPath, VeryTmpRoot
+
+OPERATIONS: dict[str, Callable[[VeryTmpPath], object]] = {
+    "stat": lambda p: p.stat(),
+    "lstat": lambda p: p.lstat(),
+    "exists": lambda p: p.exists(),
+    "is_dir": lambda p: p.is_dir(),
+    "is_file": lambda p: p.is_file(),
+    "open": lambda p: p.open(),
+    "read_bytes": lambda p: p.read_bytes(),
+    "read_text": lambda p: p.read_text(),
+    "write_bytes": lambda p: p.write_bytes(b""),
+    "write_text": lambda p: p.write_text(""),
+    "mkdir": lambda p: p.mkdir(),
+    "mkdir parents": lambda p: p.mkdir(parents=True, exist_ok=True),
+    "iterdir": lambda p: p.iterdir(),
+    "unlink": lambda p: p.unlink(),
+    "unlink missing_ok": lambda p: p.unlink(missing_ok=True),
+    "rmdir": lambda p: p.rmdir(),
+    "rename": lambda p: p.rename("x"),
+    "replace": lambda p: p.replace("x"),
+    "touch": lambda p: p.touch(),
+    "os.fspath": os.fspath,
+    "bytes": bytes,
+    "built-in open": open,
+    "pathlib.Path": Path,
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("path", ["", "f", "d/f", "link/f", "../f", "missing"])
+@pytest.mark.parametrize("follow", [False, True], ids=["nosymfollow", "symfollow"])
+def test_a_closed_root_refuses_every_operation(name: str, path: str, follow: bool) -> None:
+    root = VeryTmpRoot(nosymfollow=not follow)
+    ground.make(root.fileno(), {"f": b"", "d": {"f": b""}, "link": "-> d"})
+    root.close()
+    with pytest.raises(ValueError, match="closed VeryTmpRoot"):
+        OPERATIONS[name](root / path)
+
+
+def test_a_closed_root_still_has_its_words() -> None:
+    root = VeryTmpRoot()
+    path = root / "a" / "f"
+    before = str(path), repr(path), path.parts, hash(path), str(root)
+    root.close()
+    assert (str(path), repr(path), path.parts, hash(path), str(root)) == before
+    assert "closed" in repr(root)
+
+
+def test_closing_again_does_nothing(root: VeryTmpRoot) -> None:
+    root.close()
+    root.close()
+    assert root.closed
+
+
+def test_a_string_of_a_closed_root_leads_nowhere() -> None:
+    root = VeryTmpRoot()
+    (root / "f").write_text("potatoes")
+    directory, file = os.fspath(root), str(root / "f")
+    root.close()
+    other = os.open("/", os.O_PATH)  # which would get the number, if it were free
+    try:
+        for path in (file, f"{directory}/..", f"{directory}/../../../etc/passwd"):
+            with pytest.raises(NotADirectoryError):
+                os.stat(path)
+        with pytest.raises(OSError) as caught:
+            os.open(directory, os.O_WRONLY)
+        assert caught.value.errno in (errno.ENXIO, errno.EACCES)
+    finally:
+        os.close(other)
+
+
+def test_the_number_is_not_given_to_another_file() -> None:
+    root = VeryTmpRoot()
+    path, number = root / "f", root.fileno()
+    root.close()
+    del root
+    opened = [os.open("/", os.O_PATH) for _ in range(20)]
+    try:
+        assert number not in opened
+        with pytest.raises(NotADirectoryError):
+            os.stat("etc", dir_fd=number)
+        with pytest.raises(ValueError):
+            path.exists()
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
+def test_the_number_is_given_back_with_the_last_reference() -> None:
+    before = ground.descriptors()
+    root = VeryTmpRoot()
+    path = root / "f"
+    root.close()
+    assert ground.descriptors() != before
+    del root, path
+    assert ground.descriptors() == before
+
+
+def test_dropping_the_last_reference_closes_at_once() -> None:
+    before = ground.descriptors()
+    gc.disable()
+    try:
+        root = VeryTmpRoot()
+        path = (root / "a") / "b"
+        (root / "a").mkdir()
+        tree = weakref.ref(root)
+        del root
+        assert tree() is None
+        path.write_text("a path keeps the directory alive")
+        assert path.read_text() == "a path keeps the directory alive"
+        del path
+        assert ground.descriptors() == before
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("path", ["", "f", "d/f", "link/f", "../f", "missing", "missing/f", "f/x", "loop", "x" * 300])
+def test_nothing_refers_to_itself(name: str, path: str) -> None:
+    """Neither what an operation makes nor the error that it raises: a circle would keep the root for a while."""
+    VeryTmpRoot()
+    gc.collect()
+    gc.disable()
+    try:
+        with VeryTmpRoot() as root:
+            ground.make(root.fileno(), {"f": b"", "d": {"f": b""}, "link": "-> d", "loop": "-> loop"})
+            try:
+                result = OPERATIONS[name](root / path)
+            except OSError:
+                pass
+            else:
+                getattr(result, "close", str)()
+                del result
+        del root
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+def test_a_refused_root_refers_to_nothing() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(ValueError):
+            VeryTmpRoot(size="banana")
+        gc.collect()  # what pytest made
+        for _ in range(2):
+            try:
+                VeryTmpRoot(size="banana")
+            except ValueError:
+                pass
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+def test_open_files_go_on() -> None:
+    root = VeryTmpRoot()
+    with (root / "f").open("w+") as file:
+        root.close()
+        file.write("potatoes")
+        file.seek(0)
+        assert file.read() == "potatoes"
+
+
+def test_closing_needs_no_descriptor() -> None:
+    def close() -> tuple[list[str], str]:
+        root = VeryTmpRoot()
+        path = root / "f"
+        taken = kernel.fill_descriptor_table()
+        root.close()
+        try:
+            path.stat()
+        except ValueError as error:
+            said = str(error)
+        for descriptor in taken:
+            os.close(descriptor)
+        return [path for path in ground.descriptors().values() if "/dev/null/verytmp" in path], said
+
+    left, said = in_child(close)
+    assert left == []
+    assert "closed" in said
+
+
+def test_a_program_that_closes_all_descriptors_loses_nothing_of_its_own() -> None:
+    """A daemon closes everything, and its own files then have our numbers. Closing the root must not touch those."""
+
+    def daemon() -> tuple[bool, list[str]]:
+        root = VeryTmpRoot()
+        own = root.fileno()
+        os.closerange(3, own)
+        os.closerange(own + 1, HIGH)
+        taken = [os.open("/", os.O_PATH) for _ in range(20)]
+        root.close()
+        is_directory = stat.S_ISDIR(os.stat(own).st_mode)
+        return is_directory, [os.readlink(f"/proc/self/fd/{descriptor}") for descriptor in taken]
+
+    assert in_child(daemon) == (False, ["/"] * 20)
+
+
+THREADS = 8
+
+
+@pytest.mark.parametrize("follow", [False, True], ids=["nosymfollow", "symfollow"])
+def test_close_races_against_operations(follow: bool) -> None:
+    """While threads work in a root, it is closed, and others open the host's directories as fast as they can.
+
+    Whatever an operation answers, it is about the root's files: only the host's directory has a ``passwd``.
+    """
+    outcomes: set[str] = set()
+    trouble: list[str] = []
+    done = threading.Event()
+
+    def open_host_directories() -> None:
+        while not done.is_set():
+            for descriptor in [os.open("/etc", os.O_PATH) for _ in range(8)]:
+                os.close(descriptor)
+
+    def work(mark: VeryTmpPath, host: VeryTmpPath) -> None:
+        while True:
+            try:
+                if host.exists():
+                    trouble.append("an operation landed on the host")
+                if mark.read_bytes() != b"mark":
+                    trouble.append("the mark was not whole")
+                outcomes.add("open")
+            except ValueError:
+                outcomes.add("closed")
+                return
+            except OSError as error:
+                trouble.append(repr(error))
+                return
+
+    openers = [threading.Thread(target=open_host_directories) for _ in range(2)]
+    for thread in openers:
+        thread.start()
+    try:
+        for _ in range(30):
+            root = VeryTmpRoot(nosymfollow=not follow)
+            (root / "mark").write_bytes(b"mark")
+            workers = [threading.Thread(target=work, args=(root / "mark", root / "passwd")) for _ in range(THREADS)]
+            for thread in workers:
+                thread.start()
+            root.close()
+            del root
+            for thread in workers:
+                thread.join()
+    finally:
+        done.set()
+        for thread in openers:
+            thread.join()
+    assert trouble == []
+    assert outcomes == {"open", "closed"}
