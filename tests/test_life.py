@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import signal
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,14 @@ def shared_memory() -> int:
     raise AssertionError("no Shmem in /proc/meminfo")
 
 
+@pytest.fixture
+def machine() -> Iterator[None]:
+    """The machine's shared memory, with no other suite that fills and frees hundreds of MiB at the same time."""
+    with open(__file__) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def falls(before: int) -> bool:
     """Whether shared memory is back near *before* within some seconds: others on this machine use it too."""
     for _ in range(200):
@@ -74,6 +83,7 @@ def processes_with(mark: str) -> list[str]:
     return found
 
 
+@pytest.mark.usefixtures("machine")
 @pytest.mark.parametrize("how", ENDS)
 def test_nothing_is_left(how: str) -> None:
     mark = uuid.uuid4().hex
@@ -125,6 +135,7 @@ def test_a_child_that_exits_first_takes_nothing(root: VeryTmpRoot) -> None:
         assert (root / "f").read_text() == "potatoes"
 
 
+@pytest.mark.usefixtures("machine")
 def test_a_child_that_outlives_its_parent_keeps_it() -> None:
     before = shared_memory()
 
@@ -209,6 +220,7 @@ def test_a_root_made_in_a_forked_child() -> None:
         assert in_child(child) == ([], ["f"])
 
 
+@pytest.mark.usefixtures("machine")
 @pytest.mark.parametrize("how", ["close", "del", "with"])
 def test_thousands_of_roots(how: str) -> None:
     """2,000, one after the other: no descriptor, no child, no memory is left of them."""
