@@ -40,11 +40,13 @@ class Refused(Exception):
 def perform(operation: str, options: list[str], signals: SignalsHeld, *, threads: int) -> tuple[list[int], str]:
     """Have a child perform a privileged operation: its descriptors, and how it got them. No child is left."""
     request = _wire.encode(operation, *options)
+    if _forking not in (0, os.getpid()):
+        raise Refused([("fork", errno.EDEADLK, "a function that runs after each fork asked for a root of its own")])
     with refusing("socketpair"):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
         with theirs:
-            child = start(theirs, threads)
+            child = start(theirs, ours, threads)
         try:
             send(ours, request)
             answer = hear(ours, child, signals)
@@ -96,27 +98,36 @@ class Child:
         return Refused([(step, errno.ECONNRESET, f"the mounting child was killed by {name}")])
 
 
-def start(connection: socket.socket, threads: int) -> Child:
+def start(connection: socket.socket, ours: socket.socket, threads: int) -> Child:
     """Fork where this is the only thread. Where it is not, a copy may hold locks that nobody there can release."""
-    if threads == 1:
-        return fork(connection)
-    if interpreter():
+    if threads > 1 and interpreter():
         return spawn(connection)
-    with warnings.catch_warnings():  # of fork with threads: there is no interpreter to spawn
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return fork(connection)
+    try:
+        with warnings.catch_warnings():  # of fork with threads: there is no interpreter to spawn
+            if threads > 1:
+                warnings.simplefilter("ignore", DeprecationWarning)
+            return fork(connection, ours)
+    except RuntimeError:  # not in a sub-interpreter, and not while this one shuts down (Python 3.12)
+        return spawn(connection)
 
 
-def fork(connection: socket.socket) -> Child:
+_forking = 0  # the process that is forking: in the child, functions that run after a fork must not make roots
+
+
+def fork(connection: socket.socket, ours: socket.socket) -> Child:
+    global _forking
     collecting = gc.isenabled()
     gc.disable()
+    _forking = os.getpid()
     try:
         with refusing("fork"):
             pid = os.fork()
         if pid == 0:
+            os.close(ours.fileno())  # or this process would not hear that its parent is gone
             _child.main(connection.fileno())
         return Child(pid)
     finally:
+        _forking = 0
         if collecting:
             gc.enable()
 
@@ -124,6 +135,8 @@ def fork(connection: socket.socket) -> Child:
 def spawn(connection: socket.socket) -> Child:
     """A fresh interpreter, with the socket as its standard input. It inherits the signal mask, which blocks all."""
     executable = interpreter()
+    if not executable:
+        raise Refused([("fork", errno.EPERM, "os.fork is not allowed here, and there is no interpreter to start")])
     with refusing("dup"):
         source = os.dup(connection.fileno())  # never 0 itself, which dup2 onto 0 would leave close-on-exec
     try:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import errno
-import os
 
 from . import _helper, _mount
+from ._owner import owner
+from ._signals import SignalsHeld, uninterrupted
+from ._spare import shared
+from ._tree import Tree
 from .errors import VeryTmpUnavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._signals import SignalsHeld
     from ._wire import Refusal
 
 PROC = "/proc/thread-self/status"
@@ -32,12 +34,34 @@ REMEDIES = (
 )
 
 
-def tmpfs(options: list[str], signals: SignalsHeld) -> tuple[int, str]:
-    """Make a tmpfs: its root's `O_PATH` descriptor, and a few words on how that was done.
+def tmpfs(options: list[str]) -> tuple[Tree, str]:
+    """Make a tmpfs: its tree, and a few words on how that was done.
 
     `ValueError` with the kernel's words for an option that it refuses, `VeryTmpUnavailable` for anything else.
     """
     filtered, threads = thread_status()
+    if threads > 1 and in_main_thread():
+        return uninterrupted(lambda: owned(options, filtered, threads))
+    return owned(options, filtered, threads)
+
+
+def owned(options: list[str], filtered: bool, threads: int) -> tuple[Tree, str]:
+    with SignalsHeld() as signals:
+        descriptor, made = mounted(options, signals, filtered, threads)
+        try:
+            return Tree(owner(descriptor), shared()), made
+        except OSError as error:  # the descriptor table is full
+            raise unavailable("epoll_create1", error.errno or 0) from None
+
+
+def in_main_thread() -> bool:
+    """Whether Python's signal handlers run in this thread."""
+    import threading
+
+    return threading.current_thread() is threading.main_thread()
+
+
+def mounted(options: list[str], signals: SignalsHeld, filtered: bool, threads: int) -> tuple[int, str]:
     steps = _mount.Steps()
     # Under a seccomp filter an unknown call may end this very process, so there a child has to try it.
     if not filtered:
@@ -59,13 +83,10 @@ def tmpfs(options: list[str], signals: SignalsHeld) -> tuple[int, str]:
 def thread_status() -> tuple[bool, int]:
     """Whether a seccomp filter is on this thread, and how many threads the process has: proc_pid_status(5)."""
     try:
-        descriptor = os.open(PROC, os.O_RDONLY)
+        with open(PROC, "rb", 0) as file:
+            status = file.read(8192)
     except OSError as error:
         raise unavailable(PROC, error.errno or 0) from None
-    try:
-        status = os.read(descriptor, 8192)
-    finally:
-        os.close(descriptor)
     filtered = b"\nSeccomp:\t" in status and b"\nSeccomp:\t0\n" not in status
     return filtered, int(status.partition(b"\nThreads:\t")[2].partition(b"\n")[0])
 

@@ -217,11 +217,14 @@ def charged(option: str) -> str:
     key, _, value = option.partition("=")
     if key not in ("size", "nr_blocks", "nr_inodes"):
         return option
-    number = memparse(value)
+    number = memparse(value.removesuffix("%"))
     if number is None:
-        return option  # no number: a percentage, or nonsense that the kernel refuses in its own words
-    if number >> 63:
+        return option  # no number, but nonsense that the kernel refuses in its own words
+    percent = value.endswith("%")
+    if (number * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if percent else number) >> 63:
         raise OSError(errno.EINVAL, f"tmpfs: '{key}={value}' is larger than a file system can be")
+    if percent:
+        return option
     if key == "nr_inodes" and number:  # 0 is no limit
         return f"{key}={number + HIDDEN_INODES}"
     return option

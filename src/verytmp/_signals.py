@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import _thread
+
 from . import _linux
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Self
+    from collections.abc import Callable
+    from typing import Self, TypeVar
+
+    _T = TypeVar("_T")
 
 NO_SIGNAL = bytes(_linux.SIGSET_BYTES)
 
@@ -14,8 +19,8 @@ NO_SIGNAL = bytes(_linux.SIGSET_BYTES)
 class SignalsHeld:
     """While it is entered, no signal reaches this thread, so no handler's exception can lose a descriptor or a child.
 
-    Python's handlers run in the main thread alone. In a process with several threads the kernel may give the signal to
-    another one, and the handler then runs here all the same: that window, of one bytecode, stays.
+    That is so in a process with one thread. With more, the kernel gives the signal to another one, and the handler then
+    runs in the main thread all the same: `uninterrupted` is for those.
     """
 
     __slots__ = ("_mask",)
@@ -38,3 +43,28 @@ class SignalsHeld:
     def release(self) -> None:
         """Let signals in: while the process waits, a user must be able to interrupt it."""
         _linux.pthread_sigmask(_linux.SIG_SETMASK, self._mask)
+
+
+def uninterrupted(make: Callable[[], _T]) -> _T:
+    """What *make* returns, when it has run in a thread of its own, where no signal handler does.
+
+    A handler's exception ends the waiting for it at once. What is made later is then garbage, and so must own itself.
+    """
+    made: list[_T] = []
+    errors: list[BaseException] = []
+    ended = _thread.allocate_lock()
+    ended.acquire()
+
+    def run() -> None:
+        try:
+            made.append(make())
+        except BaseException as error:
+            errors.append(error.with_traceback(None))
+        finally:
+            ended.release()
+
+    _thread.start_new_thread(run, ())
+    ended.acquire()
+    if errors:
+        raise errors.pop()
+    return made.pop()

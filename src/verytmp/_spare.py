@@ -1,14 +1,16 @@
-"""Who owns a descriptor, and what lies under its number between its closing and the day that the number is free."""
+"""What lies under a root's number between its closing and the day that the number is free."""
 
 from __future__ import annotations
 
 from os import dup2
 from select import epoll
-from weakref import ref
+from weakref import WeakSet, ref
 
-# An owner for any descriptor, which closes it when it goes. epoll's is in C. In a `__del__` of ours, a signal handler's
-# exception may come before anything is closed: a storm of signals lost one root in 300 so.
-owner = epoll.fromfd
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
+
+    from ._tree import Tree
 
 
 class Spare:
@@ -19,6 +21,8 @@ class Spare:
     """
 
     __slots__ = ("__weakref__", "_epoll")
+
+    trees: ClassVar[WeakSet[Tree]] = WeakSet()  # all there are, whichever spare they have
 
     def __init__(self) -> None:
         self._epoll = epoll()
