@@ -1,30 +1,32 @@
-"""`VeryTmpPath`: a map from pathlib's names to the confined operations of `_tree`.
-
-A path is two slots: its tree, and a relative string. That is normalised when it is made, as pathlib does it: no empty
-and no ``.`` component, no ``/`` at either end; ``..`` stays.
-"""
+"""`VeryTmpPath`: a map from pathlib's names to the confined operations of `_tree`."""
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
-from errno import EXDEV
-from pathlib import Path, PosixPath, PurePath, PurePosixPath
-from stat import S_ISDIR, S_ISREG
+import warnings
+from pathlib import Path, PurePosixPath
+from stat import S_ISBLK, S_ISCHR, S_ISDIR, S_ISFIFO, S_ISLNK, S_ISREG, S_ISSOCK
 
-from ._tree import Tree
+from . import _copy, _glob
+from ._info import Info
+from ._pure import Pure, text_of
+from ._realpath import realpath
 from .errors import UnsupportedOperation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
-    from typing import IO, Any, Never, NoReturn, Self
+    from collections.abc import Callable, Generator, Iterator
+    from typing import IO, Any, NoReturn, Self
 
     from _typeshed import ReadableBuffer, StrPath
 
+    from ._tree import Tree
 
-class VeryTmpPath(PosixPath):
+
+class VeryTmpPath(Pure):
     """A path in a `VeryTmpRoot`: a `pathlib.Path` whose drive is that root.
 
     A root makes paths (``root / "name"``, ``root.path``), and paths make further ones; the class itself makes none.
@@ -35,16 +37,12 @@ class VeryTmpPath(PosixPath):
     open while the root is. After the root's `close`, `ValueError` is raised by every operation and by `os.fspath`, but
     not by `str` and `repr`.
 
-    What is not said otherwise is as in `pathlib.Path`. Errors are `OSError`s whose `filename` is ``str(path)``.
+    What is not said otherwise is as in `pathlib.Path`, and where its versions differ, as in the running Python. A name
+    or keyword that only a newer Python has is there on the older ones too. An `OSError` has ``str(path)`` as its
+    `filename`.
     """
 
-    __slots__ = ("_rel", "_tree")
-
-    _rel: str
-    _tree: Tree
-
-    def __new__(cls, *args: Never) -> Self:  # pyright: ignore[reportInconsistentConstructor]  # it makes none
-        raise TypeError(f"a {cls.__name__} comes from a root: VeryTmpRoot() / 'name', or VeryTmpRoot().path")
+    __slots__ = ()
 
     @classmethod
     def cwd(cls) -> NoReturn:
@@ -61,145 +59,8 @@ class VeryTmpPath(PosixPath):
         """Refused: a URI names a file of the host."""
         raise UnsupportedOperation(f"{cls.__name__}.from_uri(): a URI names no root")
 
-    def _derive(self, relative: str) -> Self:
-        path = object.__new__(type(self))
-        path._tree = self._tree
-        path._rel = relative
-        return path
-
-    if not TYPE_CHECKING:  # or no checker would miss an attribute again
-
-        def __getattr__(self, name: str) -> object:
-            # pathlib's own code (`Path(p)`, comparisons) reads private slots of its class, which are never filled here.
-            # The equivalent plain path has them. It must fill all that it caches, or that code would cache it in us.
-            if name not in PLAIN_SLOTS:
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            plain = PosixPath(os.fspath(self))
-            _ = str(plain), plain.parts, hash(plain), plain < plain  # noqa: PLR0124
-            return getattr(plain, name)
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return self
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            f"cannot pickle a {type(self).__name__}: the directory that it lies in has no name to be found by"
-        )
-
-    # -- the pure part -------------------------------------------------------------------------------------------------
-
-    def __str__(self) -> str:
-        return self._tree.string(self._rel)
-
-    def __fspath__(self) -> str:
-        self._tree.check_open()
-        return self._tree.string(self._rel)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({'/' + self._rel!r})"
-
-    def __hash__(self) -> int:
-        return hash(self._rel)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, VeryTmpPath):
-            # Not NotImplemented: a plain path would then compare strings.
-            return False if isinstance(other, PurePath) else NotImplemented
-        return self._rel == other._rel and self._tree is other._tree
-
-    def __lt__(self, other: PurePath) -> bool:
-        return self.parts < other.parts if isinstance(other, PurePosixPath) else NotImplemented
-
-    def __le__(self, other: PurePath) -> bool:
-        return self.parts <= other.parts if isinstance(other, PurePosixPath) else NotImplemented
-
-    def __gt__(self, other: PurePath) -> bool:
-        return self.parts > other.parts if isinstance(other, PurePosixPath) else NotImplemented
-
-    def __ge__(self, other: PurePath) -> bool:
-        return self.parts >= other.parts if isinstance(other, PurePosixPath) else NotImplemented
-
-    @property
-    def drive(self) -> str:
-        """The root's directory: ``os.fspath(root)``."""
-        return self._tree.drive()
-
-    @property
-    def root(self) -> str:
-        """Always ``"/"``."""
-        return "/"
-
-    @property
-    def anchor(self) -> str:
-        """The drive and the root."""
-        return self._tree.string("")
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """The anchor and the names."""
-        return (self.anchor, *self._rel.split("/")) if self._rel else (self.anchor,)
-
-    @property
-    def name(self) -> str:
-        """The last name; empty for the root."""
-        return self._rel.rpartition("/")[2]
-
-    @property
-    def parent(self) -> Self:
-        """The path without its last name; the root's is the root."""
-        return self._derive(self._rel.rpartition("/")[0])
-
-    def is_absolute(self) -> bool:
-        """True: every path here begins at its root."""
-        return True
-
-    def as_posix(self) -> str:
-        """The same as `str`."""
-        return str(self)
-
-    def with_segments(self, *pathsegments: StrPath) -> Self:
-        """The path that these segments make, from the root on."""
-        return self._derive("").joinpath(*pathsegments)
-
-    def joinpath(self, *pathsegments: StrPath) -> Self:
-        """Add segments. An absolute one begins at the root again; a `VeryTmpPath` takes the place of what was there."""
-        path = self
-        for segment in pathsegments:
-            path = path._join(segment)
-        return path
-
-    def __truediv__(self, key: StrPath) -> Self:
-        try:
-            return self._join(key)
-        except TypeError:
-            return NotImplemented
-
-    def __rtruediv__(self, key: StrPath) -> Self:
-        try:
-            text_of(key)
-        except TypeError:
-            return NotImplemented
-        return self
-
-    def _join(self, segment: StrPath) -> Self:
-        tree = getattr(segment, "_tree", None)
-        if isinstance(tree, Tree):  # another path, or a root
-            path = self._derive(getattr(segment, "_rel", ""))
-            path._tree = tree
-            return path
-        text, relative = text_of(segment), self._rel
-        if text.startswith("/"):
-            drive = self._tree.drive()
-            if text.startswith(drive + "/") or text == drive:
-                text = text[len(drive) :]
-            relative = ""
-        names = [name for name in text.split("/") if name and name != "."]
-        if relative:
-            names.insert(0, relative)
-        return self._derive("/".join(names))
+    def __reduce__(self) -> tuple[object, ...]:
+        return derived, (self._tree, self._rel)
 
     # -- what a path leads to ------------------------------------------------------------------------------------------
 
@@ -217,13 +78,94 @@ class VeryTmpPath(PosixPath):
 
     def is_dir(self, *, follow_symlinks: bool = True) -> bool:
         """Whether it is a directory."""
-        mode = self._mode(follow_symlinks)
-        return mode is not None and S_ISDIR(mode)
+        return self._is(S_ISDIR, follow_symlinks)
 
     def is_file(self, *, follow_symlinks: bool = True) -> bool:
         """Whether it is a regular file."""
-        mode = self._mode(follow_symlinks)
-        return mode is not None and S_ISREG(mode)
+        return self._is(S_ISREG, follow_symlinks)
+
+    def is_symlink(self) -> bool:
+        """Whether it is a symlink."""
+        return self._is(S_ISLNK, False)
+
+    def is_socket(self) -> bool:
+        """Whether it is a socket."""
+        return self._is(S_ISSOCK)
+
+    def is_fifo(self) -> bool:
+        """Whether it is a FIFO."""
+        return self._is(S_ISFIFO)
+
+    def is_block_device(self) -> bool:
+        """Whether it is a block device."""
+        return self._is(S_ISBLK)
+
+    def is_char_device(self) -> bool:
+        """Whether it is a character device."""
+        return self._is(S_ISCHR)
+
+    def is_junction(self) -> bool:
+        """False: Linux has none."""
+        return False
+
+    def is_mount(self) -> bool:
+        """Whether it is the root, for nothing else is mounted in one."""
+        try:
+            here = self._tree.find(self._rel, False)
+            if here is None or not S_ISDIR(here.st_mode):
+                return False
+            return os.path.samestat(here, self._tree.stat(f"{self._rel}/.."))
+        except (OSError, ValueError):
+            self._tree.check_open()
+            return False
+
+    @property
+    def info(self) -> Info:
+        """What it is, asked of the kernel once and then remembered by this path object (of Python 3.14)."""
+        try:
+            return self._facts
+        except AttributeError:
+            self._facts = Info(self._tree, self._rel)
+            return self._facts
+
+    def samefile(self, other_path: StrPath) -> bool:
+        """Whether another path leads to the same file. A string is read from the root on."""
+        other = other_path if isinstance(other_path, Path) else self.with_segments(other_path)
+        return os.path.samestat(self.stat(), other.stat())
+
+    def owner(self, *, follow_symlinks: bool = True) -> str:
+        """The user's name. `KeyError` if the user has none."""
+        from pwd import getpwuid
+
+        return getpwuid(self.stat(follow_symlinks=follow_symlinks).st_uid).pw_name
+
+    def group(self, *, follow_symlinks: bool = True) -> str:
+        """The group's name. `KeyError` if the group has none."""
+        from grp import getgrgid
+
+        return getgrgid(self.stat(follow_symlinks=follow_symlinks).st_gid).gr_name
+
+    def resolve(self, strict: bool = False) -> Self:
+        """The path without symlinks and ``..``. What is not there is left as it is, unless *strict*.
+
+        A symlink that leads through itself is left as it is too, or an `OSError` (ELOOP) if *strict*; before Python
+        3.13, it is a `RuntimeError` either way.
+        """
+        path = self
+        try:
+            path = self._derive(realpath(self._tree, self._rel, strict))
+            if LOOPS_ARE_RUNTIME_ERRORS:
+                path.stat()
+        except OSError as error:
+            if LOOPS_ARE_RUNTIME_ERRORS and error.errno == errno.ELOOP:
+                raise RuntimeError(f"Symlink loop from {error.filename!r}") from None
+            if strict:
+                raise
+        return path
+
+    def _is(self, kind: Callable[[int], bool], follow: bool = True) -> bool:
+        mode = self._mode(follow)
+        return mode is not None and kind(mode)
 
     def _mode(self, follow: bool) -> int | None:
         """The file's type and permissions, or None: whatever pathlib takes for "there is nothing" in this Python."""
@@ -249,10 +191,7 @@ class VeryTmpPath(PosixPath):
         """Open the file, as the built-in `open` does."""
         if "b" not in mode:
             encoding = io.text_encoding(encoding)
-        return open(str(self), mode, buffering, encoding, errors, newline, opener=self._opener)
-
-    def _opener(self, _: str, flags: int) -> int:
-        return self._tree.open(self._rel, flags, 0o666)
+        return self._tree.file(self._rel, mode, buffering, encoding, errors, newline)
 
     def read_bytes(self) -> bytes:
         """The file's bytes."""
@@ -265,7 +204,10 @@ class VeryTmpPath(PosixPath):
 
     def write_bytes(self, data: ReadableBuffer) -> int:
         """Make the file hold these bytes. Their number."""
-        view = memoryview(data).cast("B")
+        view = memoryview(data)
+        if not view.c_contiguous:
+            raise BufferError("memoryview: underlying buffer is not C-contiguous")
+        view = view.cast("B")
         self._tree.write(self._rel, view)
         return len(view)
 
@@ -289,6 +231,53 @@ class VeryTmpPath(PosixPath):
         names = self._tree.listdir(self._rel)
         return (self._derive(prefix + name) for name in names)
 
+    def glob(
+        self, pattern: StrPath, *, case_sensitive: bool | None = None, recurse_symlinks: bool = False
+    ) -> Generator[Self]:
+        """What there is below it that matches a pattern; ``**`` stands for any number of directories."""
+        sys.audit("pathlib.Path.glob", self, pattern)
+        return self._glob(pattern, False, case_sensitive, recurse_symlinks)
+
+    def rglob(
+        self, pattern: StrPath, *, case_sensitive: bool | None = None, recurse_symlinks: bool = False
+    ) -> Generator[Self]:
+        """The same as `glob` with ``**/`` before the pattern."""
+        sys.audit("pathlib.Path.rglob", self, pattern)
+        return self._glob(pattern, True, case_sensitive, recurse_symlinks)
+
+    def _glob(self, pattern: StrPath, deep: bool, case_sensitive: bool | None, follow: bool) -> Generator[Self]:
+        parts = _glob.pattern_parts(text_of(pattern), deep)
+        found = _glob.Selector(self._tree, case_sensitive, follow).select(self._rel, parts)
+        return (self._derive(relative) for relative in found)
+
+    def walk(
+        self,
+        top_down: bool = True,
+        on_error: Callable[[OSError], object] | None = None,
+        follow_symlinks: bool = False,
+    ) -> Iterator[tuple[Self, list[str], list[str]]]:
+        """The directories from this one on, each with its directories' and its files' names (of Python 3.12).
+
+        Going down, those that are taken out of the first list are not entered. What cannot be listed is told
+        *on_error*, if it is given, and left out.
+        """
+        sys.audit("pathlib.Path.walk", self, on_error, follow_symlinks)
+        for relative, directories, files in _glob.walk(self._tree, self._rel, top_down, on_error, follow_symlinks):
+            yield self._derive(relative), directories, files
+
+    def chmod(self, mode: int, *, follow_symlinks: bool = True) -> None:
+        """chmod(2). A symlink's own permissions cannot be changed: `UnsupportedOperation`."""
+        try:
+            self._tree.chmod(self._rel, mode, follow_symlinks)
+        except OSError as error:
+            if follow_symlinks or error.errno != errno.EOPNOTSUPP:
+                raise
+            raise UnsupportedOperation("a symlink has no permissions of its own on Linux") from None
+
+    def lchmod(self, mode: int) -> None:
+        """As `chmod` with ``follow_symlinks=False``."""
+        self.chmod(mode, follow_symlinks=False)
+
     def touch(self, mode: int = 0o666, exist_ok: bool = True) -> None:
         """Make the file if it is not there; else set its times to now."""
         if exist_ok:
@@ -299,25 +288,66 @@ class VeryTmpPath(PosixPath):
             else:
                 return
         flags = os.O_CREAT | os.O_WRONLY | (0 if exist_ok else os.O_EXCL)
-        os.close(self._tree.open(self._rel, flags, mode))
+        self._tree.open(self._rel, flags, mode).close()
 
     # -- directory entries ---------------------------------------------------------------------------------------------
 
     def mkdir(
         self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False, *, parent_mode: int | None = None
     ) -> None:
-        """Make the directory; with *parents*, those above it too, with *parent_mode* (pathlib has that since 3.15)."""
+        """Make the directory; with *parents*, those above it too, with *parent_mode* (of Python 3.15)."""
         try:
             self._tree.mkdir(self._rel, mode)
         except FileNotFoundError:
             if not parents or not self._rel:
                 raise
-            self.parent.mkdir(0o777 if parent_mode is None else parent_mode, True, True, parent_mode=parent_mode)
+            self._mkdir_parents(0o777 if parent_mode is None else parent_mode)
             self.mkdir(mode, False, exist_ok)
         except OSError:
             # Whether it is there comes first: the kernel may have named another reason.
             if not exist_ok or not self.is_dir():
                 raise
+
+    def _mkdir_parents(self, mode: int) -> None:
+        missing = [self.parent]  # no recursion: there may be thousands
+        while True:
+            try:
+                missing[-1].mkdir(mode, False, True)
+                break
+            except FileNotFoundError:
+                if not missing[-1]._rel:
+                    raise
+                missing.append(missing[-1].parent)
+        for path in missing[-2::-1]:
+            path.mkdir(mode, False, True)
+
+    def readlink(self) -> PurePosixPath:  # type: ignore[override]
+        """The symlink's own words: a pure path, for they may mean anything."""
+        return PurePosixPath(self._tree.readlink(self._rel))
+
+    def symlink_to(  # type: ignore[override]  # bytes are refused
+        self, target: StrPath, target_is_directory: bool = False
+    ) -> None:
+        """Make it a symlink with these words, which may lead nowhere; ``/`` will be the root.
+
+        A path of this root is written from the root on. Another root's path, or a plain `pathlib.Path`, names another
+        file system: `OSError` (EXDEV). *target_is_directory* is for other systems.
+        """
+        self._tree.symlink(self._rel, self._words(target))
+
+    def hardlink_to(self, target: StrPath) -> None:  # type: ignore[override]  # likewise
+        """Make it another name for the file that *target* is, read as by `rename`.
+
+        For a symlink itself, or since Python 3.14 for what it leads to.
+        """
+        self._tree.link(self._here(target)._rel, self._rel, LINKS_ARE_FOLLOWED)
+
+    if sys.version_info < (3, 12):
+
+        def link_to(self, target: StrPath) -> None:  # type: ignore[override]  # likewise
+            """Make *target* another name for this file. Deprecated: `hardlink_to` is the same the other way round."""
+            warnings.warn("pathlib.Path.link_to() is deprecated: use hardlink_to()", DeprecationWarning, stacklevel=2)
+            self._here(target).hardlink_to(self)
 
     def unlink(self, missing_ok: bool = False) -> None:
         """Remove the file or symlink."""
@@ -345,41 +375,81 @@ class VeryTmpPath(PosixPath):
 
     def _here(self, target: StrPath) -> Self:
         """The path in this root that an operation within one file system is to use as its other end."""
-        path = self.with_segments(target)
-        if path._tree is not self._tree or (isinstance(target, Path) and str(path) != str(target)):
-            raise OSError(EXDEV, os.strerror(EXDEV), str(self), None, str(target))
+        return self.with_segments(self._words(target))
+
+    def _words(self, target: StrPath) -> str:
+        """What a path within this root would say in a symlink."""
+        self._tree.check_open()
+        if isinstance(target, Pure):
+            words = f"/{target._rel}" if target._tree is self._tree else None
+        else:
+            text = text_of(target)
+            words = self._without_drive(text)
+            words = None if isinstance(target, Path) and words is text else words
+        if words is None:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(self), None, str(target))
+        return words
+
+    # -- whole trees ---------------------------------------------------------------------------------------------------
+
+    def copy(self, target: StrPath, *, follow_symlinks: bool = True, preserve_metadata: bool = False) -> Any:
+        """Copy the file, or the directory and all below it, and return where to (of Python 3.14).
+
+        A string or a pure path is read from the root on. A path of another root, or a plain `pathlib.Path`, is written
+        where it says: this is the way out. *preserve_metadata* is for permissions, times and extended attributes.
+
+        A file that cannot be copied whole (ENOSPC) is removed from the target. `OSError` (EINVAL) for what would copy
+        something onto or into itself, or is no file, directory or symlink.
+        """
+        path = self._there(target)
+        _copy.copy(self, path, follow_symlinks, preserve_metadata)
         return path
+
+    def copy_into(self, target_dir: StrPath, *, follow_symlinks: bool = True, preserve_metadata: bool = False) -> Any:
+        """As `copy`, into a directory, under the same name."""
+        return self.copy(self._below(target_dir), follow_symlinks=follow_symlinks, preserve_metadata=preserve_metadata)
+
+    def move(self, target: StrPath) -> Any:
+        """Move it, and return where to (of Python 3.14). *target* is read as by `copy`.
+
+        Within the root this is `replace`. Else it is copied, symlinks as such and with all its metadata, then deleted.
+        """
+        path = self._there(target)
+        if isinstance(path, VeryTmpPath) and path._tree is self._tree:
+            _copy.check_different_files(self, path)
+            return self.replace(path)
+        _copy.copy(self, path, False, True)
+        _copy.delete(self)
+        return path
+
+    def move_into(self, target_dir: StrPath) -> Any:
+        """As `move`, into a directory, under the same name."""
+        return self.move(self._below(target_dir))
+
+    def _there(self, target: StrPath) -> Path:
+        return target if isinstance(target, Path) else self.with_segments(target)
+
+    def _below(self, target_dir: StrPath) -> Path:
+        if not self.name:
+            raise ValueError(f"{self!r} has an empty name")
+        return self._there(target_dir) / self.name
+
+    def _copy_from(self, source: Path, follow_symlinks: bool = True, preserve_metadata: bool = False) -> None:
+        """What pathlib's own `copy` calls on its target (Python 3.14)."""
+        _copy.copy(source, self, follow_symlinks, preserve_metadata)
 
 
 # exists(), is_dir() and the like: before 3.14 they raise what is not plainly "there is nothing", as EACCES.
 EVERY_ERROR_IS_NOTHING = sys.version_info >= (3, 14)
 
-PLAIN_SLOTS = frozenset(slot for base in PosixPath.__mro__ for slot in base.__dict__.get("__slots__", ()))
+LINKS_ARE_FOLLOWED = sys.version_info >= (3, 14)  # by os.link
+
+LOOPS_ARE_RUNTIME_ERRORS = sys.version_info < (3, 13)
 
 
-def text_of(segment: StrPath) -> str:
-    """A segment's string. `TypeError` as pathlib words it."""
-    text = os.fspath(segment)
-    if not isinstance(text, str):
-        raise TypeError(
-            "argument should be a str or an os.PathLike object where __fspath__ returns a str, "
-            f"not {type(text).__name__!r}"
-        )
-    return text
-
-
-# Until each of pathlib's names is decided here, the others are refused: pathlib's own code would go to the host.
-INHERITED = {"suffix", "suffixes", "stem", "parser"}  # these look at `name` alone
-
-
-def refused(name: str, original: object) -> object:
-    def refuse(self: VeryTmpPath, *args: object, **kwargs: object) -> NoReturn:
-        raise UnsupportedOperation(f"{type(self).__name__}.{name} is not supported yet")
-
-    refuse.__wrapped__ = original  # type: ignore[attr-defined]  # whose signature is then this one's
-    return property(refuse) if isinstance(original, property) else refuse
-
-
-for name in dir(PosixPath):
-    if not name.startswith("_") and name not in VeryTmpPath.__dict__ and name not in INHERITED:
-        setattr(VeryTmpPath, name, refused(name, getattr(PosixPath, name)))
+def derived(tree: Tree, relative: str) -> VeryTmpPath:
+    """A path of a tree: the way in for `_root`, and for what comes from another process."""
+    path = object.__new__(VeryTmpPath)
+    path._tree = tree
+    path._rel = relative
+    return path

@@ -9,22 +9,48 @@ from __future__ import annotations
 import errno
 import os
 
+from ._owner import opened
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from select import epoll
+
 LINKS_MAX = 40  # as the kernel's MAXSYMLINKS: path_resolution(7)
+STRIDE_BYTES = 4000  # fewer than PATH_MAX, 4096: what fits is entered in one call
 DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW if hasattr(os, "O_PATH") else 0
 
 
-def resolve(root: int, relative: str, follow: bool) -> tuple[int, str]:
-    """Where *relative* leads: the descriptor of a directory, which the caller closes, and a name in it.
+def resolve(root: int, relative: str, follow: bool, strides: bool, create: bool = False) -> tuple[epoll, str]:
+    """Where *relative* leads: the owner of a directory's descriptor, which the caller closes, and a name in it.
 
     With *follow*, the name was no symlink when it was looked at. It may be one by now, so whatever the caller does with
-    it must not follow. An empty name means the directory itself. Without *follow*, it is the path's last component.
+    it must not follow. ``.`` means the directory itself. Without *follow*, it is the path's last component.
+
+    With *strides*, the mount follows no symlinks: many components can be entered at once, for a link among them is
+    refused. Deep trees would take forever else. With *create*, the name is for O_CREAT: a link's ``a/`` makes no ``a``.
     """
-    here = os.open(".", DIRECTORY, dir_fd=root)
+    if "\0" in relative:  # whatever comes before it
+        raise ValueError("embedded null byte")
+    here = opened(".", DIRECTORY, root)
     try:
         top = identity(here)
         names = relative.split("/")[::-1]
         links = 0
+        slashed = False
+        single = 0  # so many names are taken one by one, for among them is no directory
         while True:
+            many = ahead(names) if strides and not single else []
+            if len(many) > 1:
+                try:
+                    here = enter("./" + "/".join(many), here)  # a target's "/" is an empty name: no path may begin so
+                except OSError as error:
+                    if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                        raise
+                    single = len(many)
+                else:
+                    del names[-len(many) :]
+                    continue
+            single = max(0, single - 1)
             name = names.pop()
             last = not names
             if last and not follow:
@@ -36,6 +62,8 @@ def resolve(root: int, relative: str, follow: bool) -> tuple[int, str]:
             elif name in ("", "."):  # of a link's target: "a//b", "a/"
                 pass
             elif last:
+                if slashed:
+                    raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
                 target = readlink(name, here)
                 if target is None:
                     return here, name
@@ -53,34 +81,57 @@ def resolve(root: int, relative: str, follow: bool) -> tuple[int, str]:
                 if links > LINKS_MAX:
                     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
                 if target.startswith("/"):
-                    top_again = os.open(".", DIRECTORY, dir_fd=root)
-                    os.close(here)
-                    here = top_again
+                    here = enter(".", here, root)
+                if last and create and target.endswith("/"):
+                    slashed = True
+                    target = target.rstrip("/")
                 names += target.split("/")[::-1]
+                single = 0
             elif last:
-                return here, ""
+                return here, "."
     except BaseException:
-        os.close(here)
+        here.close()  # the traceback would keep it
         raise
 
 
-def enter(name: str, here: int) -> int:
-    """The descriptor of a directory in *here*, which is closed for it."""
-    there = os.open(name, DIRECTORY, dir_fd=here)
-    os.close(here)
+def ahead(names: list[str]) -> list[str]:
+    """The next components that one call may enter: not the last one of all, and no ``..``."""
+    size = 0
+    for index in range(len(names) - 1, 0, -1):
+        size += 1 + 4 * len(names[index])  # a character is four bytes at most
+        if size > STRIDE_BYTES or names[index] == "..":
+            return names[:index:-1]
+    return names[:0:-1]
+
+
+def enter(name: str, here: epoll, above: int = -1) -> epoll:
+    """The owner of a directory in *here*, or in *above*. *here* is closed for it."""
+    there = opened(name, DIRECTORY, here.fileno() if above < 0 else above)
+    here.close()
     return there
 
 
-def readlink(name: str, here: int) -> str | None:
+def readlink(name: str, here: epoll) -> str | None:
     """A symlink's target; None for anything else, or nothing at all."""
     try:
-        return os.readlink(name, dir_fd=here)
+        return os.readlink(name, dir_fd=here.fileno())
     except OSError as error:
         if error.errno in (errno.EINVAL, errno.ENOENT):
             return None
         raise
 
 
-def identity(directory: int) -> tuple[int, int]:
-    status = os.stat(directory)
+def identity(directory: epoll) -> tuple[int, int]:
+    status = os.stat(directory.fileno())
     return status.st_dev, status.st_ino
+
+
+def collapse(relative: str) -> str:
+    """A path without ``..``, as the words alone have it, stopping at the root; also without empty and ``.`` parts."""
+    names: list[str] = []
+    for name in relative.split("/"):
+        if name == "..":
+            del names[-1:]
+        elif name not in ("", "."):
+            names.append(name)
+    return "/".join(names)

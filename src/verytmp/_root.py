@@ -6,8 +6,7 @@ import errno
 import sys
 from collections import namedtuple
 
-from ._path import VeryTmpPath
-from ._tree import Tree
+from ._path import VeryTmpPath, derived
 from .errors import VeryTmpUnavailable
 
 TYPE_CHECKING = False
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
     from typing import NamedTuple, NoReturn, Self
 
     from _typeshed import StrPath
+
+    from ._tree import Tree
 
     class VeryTmpUsage(NamedTuple):
         total: int
@@ -79,10 +80,12 @@ class VeryTmpRoot:
         if sys.platform != "linux":
             raise VeryTmpUnavailable(errno.ENOSYS, "sys.platform", f"verytmp needs Linux, and this is {sys.platform}")
         # ctypes, socket and the like take longer than all the rest, so they wait until they are needed.
-        from ._make import tmpfs, unavailable
         from ._options import mount_options
-        from ._signals import SignalsHeld
-        from ._spare import owner, shared
+
+        try:
+            from ._make import tmpfs
+        except ImportError as error:  # ctypes, in a sub-interpreter or in a Python that was built without it
+            raise VeryTmpUnavailable(errno.ENOSYS, "import", str(error)) from None
 
         options = mount_options(
             {
@@ -100,20 +103,12 @@ class VeryTmpRoot:
                 "nosymfollow": nosymfollow,
             }
         )
-        with SignalsHeld() as signals:
-            descriptor, self._made = tmpfs(options, signals)
-            try:
-                self._tree = Tree(owner(descriptor), shared())
-            except OSError as error:  # the descriptor table is full
-                raise unavailable("epoll_create1", error.errno or 0) from None
+        self._tree, self._made = tmpfs(options)
 
     @property
     def path(self) -> VeryTmpPath:
         """The root directory."""
-        path = object.__new__(VeryTmpPath)
-        path._tree = self._tree
-        path._rel = ""
-        return path
+        return derived(self._tree, "")
 
     def joinpath(self, *pathsegments: StrPath) -> VeryTmpPath:
         """A path in it: ``root.joinpath("a", "b")`` is ``root / "a" / "b"``."""
@@ -133,8 +128,14 @@ class VeryTmpRoot:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._tree.drive()}, {'closed' if self.closed else 'made ' + self._made}>"
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(f"cannot pickle or copy a {type(self).__name__}: it owns a descriptor")
+    def __reduce__(self) -> tuple[object, ...]:
+        return arrived, (type(self), self._tree, self._made)
+
+    def __copy__(self) -> NoReturn:
+        raise TypeError(f"cannot copy a {type(self).__name__}: it owns a descriptor")
+
+    def __deepcopy__(self, memo: object) -> NoReturn:
+        self.__copy__()
 
     def __enter__(self) -> Self:
         self._tree.check_open()
@@ -171,3 +172,11 @@ class VeryTmpRoot:
         status = self._tree.statvfs()
         total, free = status.f_blocks * status.f_frsize, status.f_bfree * status.f_frsize
         return VeryTmpUsage(total, total - free, status.f_bavail * status.f_frsize)
+
+
+def arrived(kind: type[VeryTmpRoot], tree: Tree, made: str) -> VeryTmpRoot:
+    """A root that another process has sent."""
+    root = object.__new__(kind)
+    root._tree = tree
+    root._made = made
+    return root

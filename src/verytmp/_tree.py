@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import errno
 import os
-from stat import S_ISLNK
+import sys
+from functools import partial
+from stat import S_IFDIR, S_IFLNK, S_ISLNK
 
-from ._resolve import resolve
+from ._owner import opened
+from ._proc import proc_fd, self_fd
+from ._resolve import collapse, resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from select import epoll
-    from typing import Any, NoReturn
+    from typing import IO, Any, NoReturn
 
     from ._spare import Spare
 
@@ -47,9 +51,15 @@ class Tree:
         self._spare = spare
         self._number = self.fd = owner.fileno()  # fd is -1 once it is closed
         self.one_call = bool(os.statvfs(self.fd).f_flag & ST_NOSYMFOLLOW)
+        spare.trees.add(self)
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a Tree owns a descriptor: there cannot be two")
+    def __reduce__(self) -> tuple[object, ...]:
+        # A pickler is in C, so the next frame is whoever uses it. multiprocessing's can take a descriptor along.
+        if sys._getframe(1).f_globals.get("__name__") != "multiprocessing.reduction":
+            raise TypeError("a root cannot be pickled, nor a path in it: its directory has no name to be found by")
+        from ._travel import send
+
+        return send(self)
 
     def close(self) -> None:
         """Let go of the directory. Operations under way fail, later ones are refused; the number stays taken.
@@ -58,7 +68,10 @@ class Tree:
         is exchanged, in one step, for something that is no directory. Doing so again, or in two threads, does no harm.
         """
         self.fd = -1
-        self._spare.cover(self._number)
+        try:
+            self._spare.cover(self._number)
+        except OSError:  # RLIMIT_NOFILE was lowered below the number, so nobody else will be given it
+            self._owner.close()
 
     # -- names ---------------------------------------------------------------------------------------------------------
 
@@ -69,13 +82,7 @@ class Tree:
     def string(self, relative: str) -> str:
         """A path as a string. It holds no ``..``: a program that cleans paths up lexically would leave the root."""
         if ".." in relative:
-            names: list[str] = []
-            for name in relative.split("/"):
-                if name != "..":
-                    names.append(name)
-                elif names:
-                    names.pop()
-            relative = "/".join(names)
+            relative = collapse(relative)
         return f"{proc_fd()}{self._number}/{relative}"
 
     def check_open(self) -> None:
@@ -95,22 +102,19 @@ class Tree:
         finally:
             del error  # its traceback holds this frame, and so this tree: no circle may keep that alive
 
-    def _walk(self, relative: str, follow: bool, call: Callable[..., Any], *args: object) -> Any:
+    def _walk(self, relative: str, follow: bool, call: Callable[..., Any], *args: object, create: bool = False) -> Any:
         """Make a call on the last step of a walk: ``call(directory, name, *args)``, which must not follow *name*."""
         try:
             if not relative:
-                result = call(self.fd, "" if follow else ".", *args)
-                self.check_open()  # what lies under the number now answers such a call too
-                return result
+                return call(self.fd, ".", *args)
             for attempt in range(ATTEMPTS):
-                directory, name = resolve(self.fd, relative, follow)
-                try:
-                    return call(directory, name, *args)
-                except OSError as error:
-                    if not follow or error.errno != errno.ELOOP or attempt == ATTEMPTS - 1:
-                        raise
-                finally:
-                    os.close(directory)
+                directory, name = resolve(self.fd, relative, follow, self.one_call, create)
+                with directory:
+                    try:
+                        return call(directory.fileno(), name, *args)
+                    except OSError as error:
+                        if not follow or error.errno != errno.ELOOP or attempt == ATTEMPTS - 1:
+                            raise
         except OSError as error:
             self._refuse(error, relative)
 
@@ -141,7 +145,7 @@ class Tree:
         except OSError as error:
             if error.errno not in WALKABLE:
                 self._refuse(error, relative)
-        result: os.stat_result = self._walk(relative, follow, stat_here, follow)
+        result: os.stat_result = self._walk(relative, follow or ends_above(relative), stat_here, follow)
         return result
 
     def find(self, relative: str, follow: bool = True) -> os.stat_result | None:
@@ -156,74 +160,123 @@ class Tree:
                     return None
                 self._refuse(error, relative)
         try:
-            result: os.stat_result = self._walk(relative, follow, stat_here, follow)
+            result: os.stat_result = self._walk(relative, follow or ends_above(relative), stat_here, follow)
         except OSError as error:
             if error.errno in MISSING:
                 return None
             raise
         return result
 
-    def open(self, relative: str, flags: int, mode: int = 0o777) -> int:
-        """open(2): a descriptor, close-on-exec."""
+    def open(self, relative: str, flags: int, mode: int = 0o777) -> epoll:
+        """open(2): the owner of a descriptor, close-on-exec. ``with`` closes it."""
         try:
             if self.one_call and relative and ".." not in relative:
-                return os.open(relative, flags, mode, dir_fd=self.fd)
+                return opened(relative, flags, self.fd, mode)
         except OSError as error:
             if error.errno not in WALKABLE:
                 self._refuse(error, relative)
         follow = not flags & os.O_NOFOLLOW and flags & CREATE_NEW != CREATE_NEW
-        descriptor: int = self._walk(relative, follow, open_here, flags, mode)
-        return descriptor
+        follow = follow or ends_above(relative)
+        file: epoll = self._walk(relative, follow, open_here, flags, mode, create=bool(flags & os.O_CREAT))
+        return file
+
+    def file(
+        self, relative: str, mode: str, buffering: int, encoding: str | None, errors: str | None, newline: str | None
+    ) -> IO[Any]:
+        """The built-in `open`, which takes the descriptor over as soon as there is one."""
+        try:
+            if self.one_call and relative and ".." not in relative:
+                opener: Callable[[str, int], int] = partial(os.open, mode=0o666, dir_fd=self.fd)
+                file = open(relative, mode, buffering, encoding, errors, newline, opener=opener)  # noqa: SIM115  # the user closes it
+                raw: Any = getattr(file, "buffer", file)
+                getattr(raw, "raw", raw).name = self.string(relative)
+                return file
+        except OSError as error:
+            if error.errno not in WALKABLE:
+                self._refuse(error, relative)
+        return open(
+            self.string(relative), mode, buffering, encoding, errors, newline, opener=partial(self._dup, relative)
+        )
+
+    def _dup(self, relative: str, _: str, flags: int) -> int:
+        with self.open(relative, flags, 0o666) as file:
+            return os.dup(file.fileno())
 
     def read(self, relative: str) -> bytes:
         """A file's bytes."""
-        descriptor = self.open(relative, os.O_RDONLY)
         try:
-            size = os.fstat(descriptor).st_size
-            data = os.read(descriptor, size + 1)
-            if size and len(data) == size:  # and not one byte more: this is all of it
-                return data
-            chunks = [data]
-            while data:
-                data = os.read(descriptor, max(size, FILE_BYTES))
-                chunks.append(data)
-            return b"".join(chunks)
+            with self.open(relative, os.O_RDONLY) as file:
+                descriptor = file.fileno()
+                size = os.fstat(descriptor).st_size
+                data = os.read(descriptor, size + 1)
+                if size and len(data) == size:  # and not one byte more: this is all of it
+                    return data
+                chunks = [data]
+                while data:
+                    data = os.read(descriptor, max(size, FILE_BYTES))
+                    chunks.append(data)
+                return b"".join(chunks)
         except OSError as error:
             self._refuse(error, relative)
-        finally:
-            os.close(descriptor)
 
     def write(self, relative: str, data: bytes | memoryview) -> None:
         """Make a file of these bytes, or put them in place of what one holds."""
-        descriptor = self.open(relative, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         try:
-            written = os.write(descriptor, data)
-            while written < len(data):
-                data = memoryview(data)[written:]
-                written = os.write(descriptor, data)
+            with self.open(relative, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666) as file:
+                written = os.write(file.fileno(), data)
+                while written < len(data):
+                    data = memoryview(data)[written:]
+                    written = os.write(file.fileno(), data)
         except OSError as error:
             self._refuse(error, relative)
-        finally:
-            os.close(descriptor)
 
     def listdir(self, relative: str) -> list[str]:
-        descriptor = self.open(relative, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            return os.listdir(descriptor)
+            with self.open(relative, os.O_RDONLY | os.O_DIRECTORY) as directory:
+                return os.listdir(directory.fileno())
         except OSError as error:
             self._refuse(error, relative)
-        finally:
-            os.close(descriptor)
 
-    def utime(self, relative: str, ns: tuple[int, int] | None = None) -> None:
-        """utimensat(2): set the times of access and modification, in nanoseconds; None means now."""
-        descriptor = self.open(relative, os.O_PATH)
+    def scandir(self, relative: str) -> list[tuple[str, int]]:
+        """A directory's names, each with its type: S_IFDIR, S_IFLNK, or 0 for anything else."""
         try:
-            os.utime(self_fd(descriptor), ns=ns) if ns else os.utime(self_fd(descriptor))
+            with (
+                self.open(relative, os.O_RDONLY | os.O_DIRECTORY) as directory,
+                os.scandir(directory.fileno()) as entries,
+            ):
+                return [(entry.name, kind(entry)) for entry in entries]
         except OSError as error:
             self._refuse(error, relative)
-        finally:
-            os.close(descriptor)
+
+    def chmod(self, relative: str, mode: int, follow: bool = True) -> None:
+        self._change(os.chmod, relative, mode, follow=follow)
+
+    def utime(self, relative: str, ns: tuple[int, int] | None = None, follow: bool = True) -> None:
+        """utimensat(2): set the times of access and modification, in nanoseconds; None means now."""
+        if follow:
+            self._change(utime, relative, ns)
+        else:
+            self._entry(utime, relative, ns, False)
+
+    def _change(self, call: Callable[..., None], relative: str, *args: object, follow: bool = True) -> None:
+        try:
+            if follow and self.one_call and relative and ".." not in relative:
+                return call(relative, *args, dir_fd=self.fd)
+        except OSError as error:
+            if error.errno not in WALKABLE:
+                self._refuse(error, relative)
+        # A call on the last step would follow a link. So it is made on the very file, by its descriptor's name.
+        try:
+            if not relative:
+                call(self_fd(self.fd), *args)
+                self.check_open()  # what lies under the number now may have answered
+                return None
+            with self.open(relative, os.O_PATH | (0 if follow else os.O_NOFOLLOW)) as file:
+                if S_ISLNK(os.fstat(file.fileno()).st_mode):
+                    raise OSError(errno.ELOOP if follow else errno.EOPNOTSUPP, "it is a symlink")
+                call(self_fd(file.fileno()), *args)
+        except OSError as error:
+            self._refuse(error, relative)
 
     # -- operations on a directory entry -------------------------------------------------------------------------------
 
@@ -238,23 +291,41 @@ class Tree:
             self._refuse(OSError(errno.EBUSY, os.strerror(errno.EBUSY)), relative)
         self._entry(os.rmdir, relative)
 
+    def readlink(self, relative: str) -> str:
+        """A symlink's own words."""
+        words: str = self._entry(os.readlink, relative)
+        return words
+
+    def symlink(self, relative: str, words: str) -> None:
+        if not words:  # the kernel's first question
+            self._refuse(OSError(errno.ENOENT, os.strerror(errno.ENOENT)), relative)
+        self._entry(symlink_here, relative, words)
+
     def rename(self, relative: str, target: str) -> None:
+        self._pair(os.rename, relative, target)
+
+    def link(self, relative: str, target: str, follow: bool) -> None:
+        """linkat(2): another name, *target*, for what *relative* is, or leads to."""
+        self._pair(os.link, relative, target, follow)
+
+    def _pair(self, call: Callable[..., None], relative: str, target: str, follow: bool | None = None) -> None:
+        """Make one of os's calls on two directory entries, with *follow* for the first one if it is not None."""
+        how = {} if follow is None else {"follow_symlinks": follow}
         try:
             if self.one_call and relative and target and ".." not in relative and ".." not in target:
-                return os.rename(relative, target, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+                return call(relative, target, src_dir_fd=self.fd, dst_dir_fd=self.fd, **how)
         except OSError as error:
             if error.errno not in WALKABLE:
                 self._refuse(error, relative, target)
         try:
-            directory, name = resolve(self.fd, relative, False)
-            try:
-                other, new = resolve(self.fd, target, False)
-                try:
-                    os.rename(name, new, src_dir_fd=directory, dst_dir_fd=other)
-                finally:
-                    os.close(other)
-            finally:
-                os.close(directory)
+            directory, name = resolve(self.fd, relative, bool(follow), self.one_call)
+            with directory:
+                if how:  # linkat(2) looks at the old name before it looks for the new one's directory
+                    how = {"follow_symlinks": False}  # from here on
+                    os.stat(name, dir_fd=directory.fileno(), follow_symlinks=False)
+                other, new = resolve(self.fd, target, False, self.one_call)
+                with other:
+                    call(name, new, src_dir_fd=directory.fileno(), dst_dir_fd=other.fileno(), **how)
         except OSError as error:
             self._refuse(error, relative, target)
 
@@ -266,52 +337,33 @@ def entry_here(directory: int, name: str, call: Callable[..., Any], *args: objec
     return call(name, *args, dir_fd=directory)
 
 
+def utime(name: str, ns: tuple[int, int] | None, follow: bool = True, dir_fd: int | None = None) -> None:
+    os.utime(name, **({"ns": ns} if ns else {}), dir_fd=dir_fd, follow_symlinks=follow)
+
+
+def symlink_here(name: str, words: str, *, dir_fd: int) -> None:
+    try:
+        os.symlink(words, name, dir_fd=dir_fd)
+    except OSError as error:
+        error.filename2 = words  # `filename` will be the path
+        raise
+
+
 def stat_here(directory: int, name: str, follow: bool) -> os.stat_result:
-    if not name:
-        return os.stat(directory)
     status = os.stat(name, dir_fd=directory, follow_symlinks=False)
     if follow and S_ISLNK(status.st_mode):
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))  # it was swapped for a link behind our back
     return status
 
 
-def open_here(directory: int, name: str, flags: int, mode: int) -> int:
-    if not name:
-        return os.open(self_fd(directory), flags, mode)
-    return os.open(name, flags | os.O_NOFOLLOW, mode, dir_fd=directory)
+def open_here(directory: int, name: str, flags: int, mode: int) -> epoll:
+    return opened(name, flags | os.O_NOFOLLOW, directory, mode)
 
 
-# -- /proc -------------------------------------------------------------------------------------------------------------
+def ends_above(relative: str) -> bool:
+    """Whether the last component is ``..``, which is no link, and which the walk has to take: it stops at the root."""
+    return relative.rpartition("/")[2] == ".."
 
 
-def self_fd(descriptor: int) -> str:
-    """The very file under an `O_PATH` descriptor, for calls that take neither such a one nor an empty name."""
-    return f"/proc/self/fd/{descriptor}"
-
-
-_proc = (0, "")
-
-
-def proc_fd() -> str:
-    """``/proc/<this process>/fd/``, asked for anew after a fork.
-
-    The number is /proc's own: in a new pid namespace that still sees the old /proc, getpid(2)'s would be another
-    process's. Where /proc does not know us, strings lead nowhere, for everyone.
-    """
-    global _proc
-    pid = os.getpid()
-    if _proc[0] != pid:
-        try:
-            _proc = pid, f"/proc/{os.readlink('/proc/self')}/fd/"
-        except OSError:
-            _proc = pid, "/dev/null/fd/"
-    return _proc[1]
-
-
-def _forget_proc() -> None:
-    global _proc
-    _proc = (0, "")
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_proc)
+def kind(entry: os.DirEntry[str]) -> int:
+    return S_IFDIR if entry.is_dir(follow_symlinks=False) else S_IFLNK if entry.is_symlink() else 0

@@ -1,6 +1,8 @@
-from pathlib import Path
+import sys
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import NamedTuple, Never, NoReturn, Self
+from typing import NamedTuple, Never, NoReturn, Protocol, Self, TypeVar, overload, type_check_only
 
 from _typeshed import StrPath
 from typing_extensions import override
@@ -20,6 +22,18 @@ __all__ = [
 ]
 
 __version__: str
+
+if sys.version_info >= (3, 14):
+    from pathlib.types import PathInfo as _PathInfo
+else:
+    @type_check_only
+    class _PathInfo(Protocol):
+        def exists(self, *, follow_symlinks: bool = True) -> bool: ...
+        def is_dir(self, *, follow_symlinks: bool = True) -> bool: ...
+        def is_file(self, *, follow_symlinks: bool = True) -> bool: ...
+        def is_symlink(self) -> bool: ...
+
+_PathT = TypeVar("_PathT", bound=Path)  # a pure path is read within the root
 
 class VeryTmpUsage(NamedTuple):
     total: int
@@ -52,6 +66,8 @@ class VeryTmpRoot:
     def joinpath(self, *pathsegments: StrPath) -> VeryTmpPath: ...
     def __truediv__(self, key: StrPath) -> VeryTmpPath: ...
     def __fspath__(self) -> str: ...
+    def __copy__(self) -> NoReturn: ...
+    def __deepcopy__(self, memo: object) -> NoReturn: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
@@ -61,7 +77,7 @@ class VeryTmpRoot:
     def close(self) -> None: ...
 
 class VeryTmpPath(Path):
-    """A path in a root. Its signatures are `pathlib.Path`'s, but for those below."""
+    """A path in a root. Its signatures are `pathlib.Path`'s, but for those below: mostly what newer Pythons have."""
 
     def __new__(cls, *args: Never) -> Self: ...  # a root makes them  # pyright: ignore[reportInconsistentConstructor]
     def __copy__(self) -> Self: ...
@@ -75,19 +91,78 @@ class VeryTmpPath(Path):
     @classmethod
     def from_uri(cls, uri: str) -> NoReturn: ...
     def with_segments(self, *pathsegments: StrPath) -> Self: ...
+    def relative_to(  # type: ignore[override]  # a pure path, by decision  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, other: StrPath, *others: StrPath, walk_up: bool = False
+    ) -> PurePosixPath: ...
+    def is_relative_to(self, other: StrPath, *others: StrPath) -> bool: ...
+    def match(self, path_pattern: StrPath, *, case_sensitive: bool | None = None) -> bool: ...
+    def full_match(self, pattern: StrPath, *, case_sensitive: bool | None = None) -> bool: ...
     @override
     def exists(self, *, follow_symlinks: bool = True) -> bool: ...
     @override
     def is_dir(self, *, follow_symlinks: bool = True) -> bool: ...
     @override
     def is_file(self, *, follow_symlinks: bool = True) -> bool: ...
+    def is_junction(self) -> bool: ...
+    @property
+    def info(self) -> _PathInfo: ...
+    @override
+    def samefile(self, other_path: StrPath) -> bool: ...
+    @override
+    def owner(self, *, follow_symlinks: bool = True) -> str: ...
+    @override
+    def group(self, *, follow_symlinks: bool = True) -> str: ...
     @override
     def read_text(self, encoding: str | None = None, errors: str | None = None, newline: str | None = None) -> str: ...
+    @override
+    def glob(
+        self, pattern: StrPath, *, case_sensitive: bool | None = None, recurse_symlinks: bool = False
+    ) -> Generator[Self]: ...
+    @override
+    def rglob(
+        self, pattern: StrPath, *, case_sensitive: bool | None = None, recurse_symlinks: bool = False
+    ) -> Generator[Self]: ...
+    def walk(
+        self,
+        top_down: bool = True,
+        on_error: Callable[[OSError], object] | None = None,
+        follow_symlinks: bool = False,
+    ) -> Iterator[tuple[Self, list[str], list[str]]]: ...
     @override
     def mkdir(
         self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False, *, parent_mode: int | None = None
     ) -> None: ...
     @override
+    def readlink(self) -> PurePosixPath: ...  # type: ignore[override]  # likewise
+    @override
+    def symlink_to(self, target: StrPath, target_is_directory: bool = False) -> None: ...  # type: ignore[override]  # no bytes
+    @override
+    def hardlink_to(self, target: StrPath) -> None: ...  # type: ignore[override]  # likewise
+    if sys.version_info < (3, 12):
+        @override
+        def link_to(self, target: StrPath) -> None: ...  # type: ignore[override]  # likewise
+
+    @override
     def rename(self, target: StrPath) -> Self: ...
     @override
     def replace(self, target: StrPath) -> Self: ...
+    @overload
+    def copy(self, target: _PathT, *, follow_symlinks: bool = True, preserve_metadata: bool = False) -> _PathT: ...  # type: ignore[override, overload-overlap]
+    @overload
+    def copy(self, target: StrPath, *, follow_symlinks: bool = True, preserve_metadata: bool = False) -> Self: ...
+    @overload
+    def copy_into(  # type: ignore[override, overload-overlap]
+        self, target_dir: _PathT, *, follow_symlinks: bool = True, preserve_metadata: bool = False
+    ) -> _PathT: ...
+    @overload
+    def copy_into(
+        self, target_dir: StrPath, *, follow_symlinks: bool = True, preserve_metadata: bool = False
+    ) -> Self: ...
+    @overload
+    def move(self, target: _PathT) -> _PathT: ...  # type: ignore[override, overload-overlap]
+    @overload
+    def move(self, target: StrPath) -> Self: ...
+    @overload
+    def move_into(self, target_dir: _PathT) -> _PathT: ...  # type: ignore[override, overload-overlap]
+    @overload
+    def move_into(self, target_dir: StrPath) -> Self: ...

@@ -1,0 +1,238 @@
+"""Copies of files and trees, and their deletion: between roots, out to the host, and in.
+
+Each end is a path of a root or a plain one, and is asked to do its own part: a root's path never leaves its funnel.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
+
+from . import _glob, _owner
+from ._pure import Pure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from select import epoll
+    from typing import NoReturn
+
+CHUNK = 1 << 20  # bytes that pass through this process at once, where the kernel cannot copy by itself
+
+# What a file system or a policy may have against extended attributes: pathlib's list.
+XATTRS_REFUSED = (errno.EPERM, errno.EOPNOTSUPP, errno.ENODATA, errno.EINVAL, errno.EACCES)
+
+
+def copy(source: Path, target: Path, follow_symlinks: bool, preserve_metadata: bool) -> None:
+    """Copy a file, a symlink, or a directory with all below it; that must not exist yet."""
+    if source == target:
+        refuse(errno.EINVAL, "Source and target are the same path", source, target)
+    if source in target.parents:
+        refuse(errno.EINVAL, "Source path is a parent of target path", source, target)
+    check_outside(source, target, follow_symlinks)
+    left = [(source, target)]
+    directories: list[tuple[Path, Path]] = []
+    made: set[tuple[int, int]] = set()
+    while left:
+        source, target = left.pop()
+        mode = source.stat(follow_symlinks=follow_symlinks).st_mode
+        if S_ISLNK(mode):
+            copy_symlink(source, target, preserve_metadata)
+        elif S_ISDIR(mode):
+            children = list(source.iterdir())
+            if identity(source) in made:  # by way of a symlink: there would be no end to it
+                refuse(errno.EINVAL, "Source path is a parent of target path", source, target)
+            target.mkdir()
+            made.add(identity(target))
+            directories.append((source, target))
+            left += [(child, target / child.name) for child in reversed(children)]
+        elif S_ISREG(mode):
+            check_different_files(source, target)
+            copy_file(source, target, preserve_metadata)
+        else:
+            refuse(errno.EINVAL, "Only files, directories and symlinks can be copied", source, target)
+    if preserve_metadata:  # from the bottom up: what is made in a directory changes its times, and may be forbidden
+        for source, target in reversed(directories):
+            copy_directory_metadata(source, target)
+
+
+def check_outside(source: Path, target: Path, follow_symlinks: bool) -> None:
+    """Refuse a directory's copy into itself, whatever the two are called: by way of symlinks, or of /proc."""
+    status = source.stat(follow_symlinks=follow_symlinks)
+    if not S_ISDIR(status.st_mode):
+        return
+    try:
+        here = opened(target.parent, os.O_PATH | os.O_DIRECTORY)
+    except OSError:  # which making the target will meet too
+        return
+    below = None
+    while below is None or not os.path.samestat(below, os.fstat(here.fileno())):
+        below = os.fstat(here.fileno())
+        if os.path.samestat(below, status):
+            here.close()
+            refuse(errno.EINVAL, "Source path is a parent of target path", source, target)
+        above = _owner.opened("..", os.O_PATH | os.O_DIRECTORY, here.fileno())
+        here.close()
+        here = above
+    here.close()
+
+
+def identity(directory: Path) -> tuple[int, int]:
+    status = directory.stat()
+    return status.st_dev, status.st_ino
+
+
+def delete(path: Pure) -> None:
+    """Remove a file, a symlink, or a directory with all below it."""
+    tree, relative = path._tree, path._rel
+    if not S_ISDIR(tree.stat(relative, False).st_mode):
+        tree.unlink(relative)
+        return
+    for directory, _, files in _glob.walk(tree, relative, False, fail, False):
+        for name in files:
+            tree.unlink(_glob.joined(directory, name))
+        tree.rmdir(directory)
+
+
+def fail(error: OSError) -> NoReturn:
+    raise error
+
+
+def check_different_files(source: Path, target: Path) -> None:
+    try:
+        same = os.path.samestat(source.stat(), target.stat())
+    except OSError:
+        return
+    if same:
+        refuse(errno.EINVAL, "Source and target are the same file", source, target)
+
+
+def refuse(number: int, reason: str, source: Path, target: Path) -> NoReturn:
+    raise OSError(number, reason, str(source), None, str(target))
+
+
+def opened(path: Path, flags: int) -> epoll:
+    """The owner of a descriptor. Nothing waits for the other end of a FIFO."""
+    flags |= os.O_NONBLOCK | os.O_NOCTTY
+    if isinstance(path, Pure):
+        return path._tree.open(path._rel, flags, 0o666)
+    return _owner.opened(os.fspath(path), flags, None, 0o666)
+
+
+def copy_symlink(source: Path, target: Path, preserve_metadata: bool) -> None:
+    words = source._tree.readlink(source._rel) if isinstance(source, Pure) else os.readlink(source)
+    status = source.lstat()
+    times = (status.st_atime_ns, status.st_mtime_ns)
+    if isinstance(target, Pure):
+        target._tree.symlink(target._rel, words)
+        if preserve_metadata:
+            target._tree.utime(target._rel, times, False)
+    else:
+        os.symlink(words, target)
+        if preserve_metadata:
+            os.utime(target, ns=times, follow_symlinks=False)
+
+
+def copy_directory_metadata(source: Path, target: Path) -> None:
+    flags = os.O_RDONLY | os.O_DIRECTORY
+    with opened(source, flags) as reading, opened(target, flags) as writing:
+        copy_metadata(reading.fileno(), writing.fileno())
+
+
+def copy_file(source: Path, target: Path, preserve_metadata: bool) -> None:
+    with opened(source, os.O_RDONLY) as reading, opened(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as writing:
+        if not S_ISREG(os.fstat(writing.fileno()).st_mode):
+            refuse(errno.EINVAL, "Only a file can be written to", source, target)
+        try:
+            copy_bytes(reading.fileno(), writing.fileno())
+            if preserve_metadata:
+                copy_metadata(reading.fileno(), writing.fileno())
+        except BaseException as error:
+            remove(target.resolve(), writing.fileno())
+            if isinstance(error, OSError):
+                error.filename, error.filename2 = str(source), str(target)
+                error.add_note("The target, of which only a part was written, is removed.")
+            raise
+
+
+def remove(path: Path, descriptor: int) -> None:
+    """Unlink a file, if it still has this name."""
+    try:
+        if os.path.samestat(path.lstat(), os.fstat(descriptor)):
+            path.unlink()
+    except FileNotFoundError:
+        pass
+
+
+def copy_metadata(reading: int, writing: int) -> None:
+    status = os.fstat(reading)
+    os.utime(writing, ns=(status.st_atime_ns, status.st_mtime_ns))
+    # Before the permissions, which may forbid it.
+    try:
+        for name in os.listxattr(reading):
+            os.setxattr(writing, name, os.getxattr(reading, name))
+    except OSError as error:
+        if error.errno not in XATTRS_REFUSED:
+            raise
+    os.fchmod(writing, S_IMODE(status.st_mode))
+
+
+def copy_bytes(reading: int, writing: int) -> None:
+    """A file's bytes, holes as holes: lseek(2) tells where there is data."""
+    size = os.fstat(reading).st_size
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(reading, end, os.SEEK_DATA)
+            end = os.lseek(reading, start, os.SEEK_HOLE)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole
+                break
+            if error.errno != errno.EINVAL:
+                raise
+            start, end = end, size  # this file system does not tell
+        if copy_range(reading, writing, start, end) < end:
+            return  # it is shorter than it says: a file in /sys, or one that was truncated meanwhile
+    os.ftruncate(writing, size)
+    # What was appended meanwhile; and all of a file in /proc, whose size is 0.
+    while data := os.pread(reading, CHUNK, size):
+        write_at(writing, data, size)
+        size += len(data)
+
+
+def copy_range(reading: int, writing: int, start: int, end: int) -> int:
+    """By the first call that this pair of files allows. Where it came to."""
+    for call in (by_copy_file_range, by_sendfile, by_hand):
+        try:
+            while start < end and (count := call(reading, writing, start, end - start)):
+                start += count
+        except OSError as error:
+            # The kernels have been of many minds about what to answer where a call does not apply.
+            if call is by_hand or error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.ENOMEM):
+                raise
+        else:
+            break
+    return start
+
+
+def by_copy_file_range(reading: int, writing: int, start: int, count: int) -> int:
+    return os.copy_file_range(reading, writing, count, start, start)
+
+
+def by_sendfile(reading: int, writing: int, start: int, count: int) -> int:
+    os.lseek(writing, start, os.SEEK_SET)
+    return os.sendfile(writing, reading, start, count)
+
+
+def by_hand(reading: int, writing: int, start: int, count: int) -> int:
+    data = os.pread(reading, min(count, CHUNK), start)
+    write_at(writing, data, start)
+    return len(data)
+
+
+def write_at(writing: int, data: bytes, start: int) -> None:
+    view = memoryview(data)
+    while view:
+        count = os.pwrite(writing, view, start)
+        view, start = view[count:], start + count

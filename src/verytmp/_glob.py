@@ -1,0 +1,200 @@
+"""Patterns: what matches one, and what there is in a tree that does. pathlib's rules, as the running Python has them.
+
+A path is here what it is to the tree: a relative string. Directories are listed one at a time, through the tree.
+"""
+
+from __future__ import annotations
+
+import sys
+from stat import S_IFDIR, S_IFLNK, S_ISDIR
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ._tree import Tree
+
+WILD = frozenset("*?[")
+
+# What pathlib has changed.
+LITERALS_LEAD_SOMEWHERE = sys.version_info < (3, 12)  # a name without wildcards is not found where it dangles
+LITERALS_ARE_LISTED = (3, 12) <= sys.version_info < (3, 13)  # it is looked for in its directory, as any pattern is
+START_IS_DIRECTORY = sys.version_info < (3, 13)  # or nothing is found
+STARS_ARE_DIRECTORIES = sys.version_info < (3, 13)  # a last "**" gives no files
+STARS_STAND_ALONE = sys.version_info < (3, 13)  # "a**" is an error
+EACH_ONCE = sys.version_info < (3, 13)  # though "**/*/**" finds it in two ways
+
+
+def pattern_parts(pattern: str, recursive: bool) -> list[str]:
+    """A pattern's components; a last empty one says that directories alone are meant. Refuses as pathlib does."""
+    if pattern.startswith("/"):
+        raise NotImplementedError("Non-relative patterns are unsupported")
+    parts = [part for part in pattern.split("/") if part and part != "."]
+    if not parts and not recursive:
+        raise ValueError(f"Unacceptable pattern: {pattern!r}")
+    if STARS_STAND_ALONE and any("**" in part and part != "**" for part in parts):
+        raise ValueError("Invalid pattern: '**' can only be an entire path component")
+    if pattern.endswith("/") or not pattern:
+        parts.append("")
+    if recursive:
+        parts.insert(0, "**")
+    return parts
+
+
+class Selector:
+    """The search for one pattern in one tree."""
+
+    __slots__ = ("_case_sensitive", "_follow", "_pedantic", "_tree")
+
+    def __init__(self, tree: Tree, case_sensitive: bool | None, follow: bool) -> None:
+        self._tree = tree
+        self._case_sensitive = case_sensitive is not False
+        self._pedantic = case_sensitive is not None or LITERALS_ARE_LISTED
+        self._follow = follow
+
+    def select(self, start: str, parts: list[str]) -> Iterator[str]:
+        if START_IS_DIRECTORY:
+            status = self._tree.find(start)  # whose errors are the caller's
+            if status is None or not S_ISDIR(status.st_mode):
+                return
+        found = self._select(start, parts, False)
+        if (EACH_ONCE or self._follow) and parts.count("**") > 1:
+            yielded: set[str] = set()
+            for path in found:
+                if path not in yielded:
+                    yielded.add(path)
+                    yield path
+        else:
+            yield from found
+
+    def _select(self, path: str, parts: list[str], exists: bool) -> Iterator[str]:
+        """What there is below *path* for these components; *exists* says that *path* itself was seen."""
+        if not parts:
+            if exists or is_there(self._tree, path, False):
+                yield path
+            return
+        part, *rest = parts
+        if part == "**":
+            while rest and rest[0] == "**":
+                del rest[0]
+            yield from self._select_recursively(path, rest, exists)
+        elif not part:
+            if exists or leads_to_directory(self._tree, path):
+                yield path
+        elif part == ".." or not (self._pedantic or WILD & set(part)):
+            below = joined(path, part)
+            if not LITERALS_LEAD_SOMEWHERE:
+                yield from self._select(below, rest, False)
+            elif leads_to_directory(self._tree, below) if rest else is_there(self._tree, below, True):
+                yield from self._select(below, rest, True)
+        else:
+            match = compiled(part, self._case_sensitive)
+            for name, kind in self._scandir(path):
+                if match(name):
+                    below = joined(path, name)
+                    if not rest:
+                        yield below
+                    elif kind == S_IFDIR or (kind == S_IFLNK and leads_to_directory(self._tree, below)):
+                        yield from self._select(below, rest, True)
+
+    def _select_recursively(self, start: str, rest: list[str], exists: bool) -> Iterator[str]:
+        if not exists and not leads_to_directory(self._tree, start):
+            return
+        yield from self._select(start, rest, True)
+        directories = [start]
+        while directories:
+            directory = directories.pop()
+            for name, kind in self._scandir(directory):
+                below = joined(directory, name)
+                is_dir = kind == S_IFDIR or (self._follow and kind == S_IFLNK and leads_to_directory(self._tree, below))
+                if is_dir or not (rest or STARS_ARE_DIRECTORIES):
+                    yield from self._select(below, rest, True)
+                if is_dir:
+                    directories.append(below)
+
+    def _scandir(self, path: str) -> list[tuple[str, int]]:
+        try:
+            return self._tree.scandir(path)
+        except OSError:
+            return []
+
+
+def walk(
+    tree: Tree, start: str, top_down: bool, on_error: Callable[[OSError], object] | None, follow: bool
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """os.walk, as `pathlib.Path.walk` has it: a symlink to a directory is a file, unless it is to be followed."""
+    left: list[str | tuple[str, list[str], list[str]]] = [start]
+    while left:
+        path = left.pop()
+        if isinstance(path, tuple):
+            yield path
+            continue
+        try:
+            entries = tree.scandir(path)
+        except OSError as error:
+            if on_error is not None:
+                on_error(error)
+            continue
+        directories: list[str] = []
+        files: list[str] = []
+        for name, kind in entries:
+            is_dir = kind == S_IFDIR or (follow and kind == S_IFLNK and leads_to_directory(tree, joined(path, name)))
+            (directories if is_dir else files).append(name)
+        if top_down:
+            yield path, directories, files
+        else:
+            left.append((path, directories, files))
+        left += [joined(path, name) for name in reversed(directories)]
+
+
+def leads_to_directory(tree: Tree, path: str) -> bool:
+    try:
+        status = tree.find(path)
+    except OSError:
+        return False
+    return status is not None and S_ISDIR(status.st_mode)
+
+
+def is_there(tree: Tree, path: str, follow: bool) -> bool:
+    try:
+        return tree.find(path, follow) is not None
+    except OSError:
+        return False
+
+
+def joined(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name
+
+
+def compiled(part: str, case_sensitive: bool) -> Callable[[str], object]:
+    """Whether a name matches one component of a pattern."""
+    if part == "*":
+        return bool
+    import fnmatch  # nobody needs them at first
+    import re
+
+    return re.compile(fnmatch.translate(part), re.NOFLAG if case_sensitive else re.IGNORECASE).match
+
+
+def full_match(text: str, pattern: str, case_sensitive: bool) -> bool:
+    """`pathlib.PurePath.full_match`, for Pythons before 3.13: ``**`` stands for any number of components."""
+    names, parts = text.split("/"), pattern.split("/")
+    ways = {0}  # how many names are used up: all that is possible after each component
+    for index, part in enumerate(parts):
+        if part != "**":
+            match = compiled(part, case_sensitive)
+            ways = {used + 1 for used in ways if used < len(names) and match(names[used])}
+        elif index == len(parts) - 1:
+            ways = {len(names) for used in ways if used < len(names)}
+        else:
+            ways |= {end for used in ways for end in range(used + 1, len(names)) if any(names[used:end])}
+    return len(names) in ways
+
+
+def match(names: tuple[str, ...], pattern: tuple[str, ...], case_sensitive: bool) -> bool:
+    """`pathlib.PurePath.match` with *case_sensitive*, for Python 3.11: from the right, or all if it is absolute."""
+    if not pattern:
+        raise ValueError("empty pattern")
+    if len(pattern) > len(names) or (pattern[0] == "/" and len(pattern) != len(names)):
+        return False
+    return all(compiled(part, case_sensitive)(name) for name, part in zip(names[::-1], pattern[::-1], strict=False))

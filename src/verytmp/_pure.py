@@ -1,0 +1,301 @@
+"""The pure half of `VeryTmpPath`: all that a path says without asking the kernel.
+
+A path is two slots: its tree, and a relative string. That is normalised when it is made, as pathlib does it: no empty
+and no ``.`` component, no ``/`` at either end; ``..`` stays. What takes more than a glance at the string is left to a
+`PurePosixPath`, and so follows the running Python.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import sys
+from pathlib import Path, PosixPath, PurePath, PurePosixPath
+
+from ._glob import full_match, match
+from ._tree import Tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Never, Self
+
+    from _typeshed import StrPath
+
+    from ._info import Info
+
+
+class Pure(PosixPath):
+    """A path's words, and its place in the order of paths."""
+
+    __slots__ = ("_facts", "_rel", "_tree")
+
+    _facts: Info
+    _rel: str
+    _tree: Tree
+
+    # `suffix`, `suffixes` and `stem` are pathlib's own: they ask for `name`. So is `parser`, since Python 3.13.
+    if sys.version_info < (3, 13):
+        parser: ModuleType = posixpath
+
+    def __new__(cls, *args: Never) -> Self:  # pyright: ignore[reportInconsistentConstructor]  # it makes none
+        raise TypeError(f"a {cls.__name__} comes from a root: VeryTmpRoot() / 'name', or VeryTmpRoot().path")
+
+    def _derive(self, relative: str) -> Self:
+        path = object.__new__(type(self))
+        path._tree = self._tree
+        path._rel = relative
+        return path
+
+    if not TYPE_CHECKING:  # or no checker would miss an attribute again
+
+        def __getattr__(self, name: str) -> object:
+            # pathlib's own code (`Path(p)`, comparisons) reads private slots of its class, which are never filled here.
+            # The equivalent plain path has them. It must fill all that it caches, or that code would cache it in us.
+            if name not in PLAIN_SLOTS:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            plain = PosixPath(os.fspath(self))
+            _ = str(plain), plain.parts, hash(plain), plain < plain  # noqa: PLR0124
+            return getattr(plain, name)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    # -- what it is called ---------------------------------------------------------------------------------------------
+
+    def __str__(self) -> str:
+        return self._tree.string(self._rel)
+
+    def __fspath__(self) -> str:
+        self._tree.check_open()
+        return self._tree.string(self._rel)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({'/' + self._rel!r})"
+
+    def as_posix(self) -> str:
+        """The same as `str`."""
+        return str(self)
+
+    def as_uri(self) -> str:
+        """The path as a ``file:`` URI, for the programs of this user."""
+        return PosixPath(os.fspath(self)).as_uri()
+
+    # -- its place among paths -----------------------------------------------------------------------------------------
+
+    def __hash__(self) -> int:
+        return hash(self._rel)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Pure):
+            # Not NotImplemented: a plain path would then compare strings.
+            return False if isinstance(other, PurePath) else NotImplemented
+        return self._rel == other._rel and self._tree is other._tree
+
+    def __lt__(self, other: PurePath) -> bool:
+        return self.parts < other.parts if isinstance(other, PurePosixPath) else NotImplemented
+
+    def __le__(self, other: PurePath) -> bool:
+        return self.parts <= other.parts if isinstance(other, PurePosixPath) else NotImplemented
+
+    def __gt__(self, other: PurePath) -> bool:
+        return self.parts > other.parts if isinstance(other, PurePosixPath) else NotImplemented
+
+    def __ge__(self, other: PurePath) -> bool:
+        return self.parts >= other.parts if isinstance(other, PurePosixPath) else NotImplemented
+
+    # -- its parts -----------------------------------------------------------------------------------------------------
+
+    @property
+    def drive(self) -> str:
+        """The root's directory: ``os.fspath(root)``."""
+        return self._tree.drive()
+
+    @property
+    def root(self) -> str:
+        """Always ``"/"``."""
+        return "/"
+
+    @property
+    def anchor(self) -> str:
+        """The drive and the root."""
+        return self._tree.string("")
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The anchor and the names."""
+        return (self.anchor, *map(sys.intern, self._rel.split("/"))) if self._rel else (self.anchor,)
+
+    @property
+    def name(self) -> str:
+        """The last name; empty for the root."""
+        return self._rel.rpartition("/")[2]
+
+    @property
+    def parent(self) -> Self:
+        """The path without its last name; the root's is the root."""
+        return self._derive(self._rel.rpartition("/")[0])
+
+    @property
+    def parents(self) -> tuple[Self, ...]:
+        """The paths above it, up to the root."""
+        names = self._rel.split("/") if self._rel else []
+        return tuple(self._derive("/".join(names[:end])) for end in range(len(names) - 1, -1, -1))
+
+    def is_absolute(self) -> bool:
+        """True: every path here begins at its root."""
+        return True
+
+    def absolute(self) -> Self:
+        """The path itself: it is absolute."""
+        return self
+
+    def expanduser(self) -> Self:
+        """The path itself: nobody's home is in a root, and an absolute path begins with no ``~``."""
+        return self
+
+    # -- other paths made of it ----------------------------------------------------------------------------------------
+
+    @property
+    def _within(self) -> PurePosixPath:
+        """The path as the root's inhabitants would write it."""
+        return PurePosixPath("/" + self._rel)
+
+    def with_name(self, name: str) -> Self:
+        """The path with another last name. `ValueError` if it has none, or the new one is no name."""
+        return self._derive(str(self._within.with_name(name))[1:])
+
+    def with_stem(self, stem: str) -> Self:
+        """The path with another last name but for its `suffix`. `ValueError` as for `with_name`."""
+        return self._derive(str(self._within.with_stem(stem))[1:])
+
+    def with_suffix(self, suffix: str) -> Self:
+        """The path with another `suffix`; none, if it is empty. `ValueError` as for `with_name`."""
+        return self._derive(str(self._within.with_suffix(suffix))[1:])
+
+    def with_segments(self, *pathsegments: StrPath) -> Self:
+        """The path that these segments make, from the root on."""
+        return self._derive("").joinpath(*pathsegments)
+
+    def joinpath(self, *pathsegments: StrPath) -> Self:
+        """Add segments. An absolute one begins at the root again; a `VeryTmpPath` takes the place of what was there."""
+        path = self
+        for segment in pathsegments:
+            path = path._join(segment)
+        return path
+
+    def __truediv__(self, key: StrPath) -> Self:
+        try:
+            return self._join(key)
+        except TypeError:
+            return NotImplemented
+
+    def __rtruediv__(self, key: StrPath) -> Self:
+        try:
+            text_of(key)
+        except TypeError:
+            return NotImplemented
+        return self
+
+    def _join(self, segment: StrPath) -> Self:
+        tree = getattr(segment, "_tree", None)
+        if isinstance(tree, Tree):  # another path, or a root
+            path = self._derive(getattr(segment, "_rel", ""))
+            path._tree = tree
+            return path
+        text, relative = text_of(segment), self._rel
+        if text.startswith("/"):
+            text = self._without_drive(text)
+            relative = ""
+        names = [name for name in text.split("/") if name and name != "."]
+        if relative:
+            names.insert(0, relative)
+        return self._derive("/".join(names))
+
+    def _without_drive(self, text: str) -> str:
+        """A string, beginning at the root if it is one of this root's own."""
+        drive = self._tree.drive()
+        if text.startswith(drive + "/"):
+            return text[len(drive) :]
+        return "/" if text == drive else text
+
+    # -- beside other paths --------------------------------------------------------------------------------------------
+
+    def _beside(self, other: StrPath) -> PurePosixPath | None:
+        """Another path as this root's inhabitants would write it; None for one that is elsewhere."""
+        if isinstance(other, Pure):
+            return other._within if other._tree is self._tree else None
+        text = text_of(other)
+        within = self._without_drive(text)
+        return None if isinstance(other, Path) and within is text else PurePosixPath(within)
+
+    def relative_to(self, other: StrPath, *others: StrPath, walk_up: bool = False) -> PurePosixPath:  # type: ignore[override]
+        """The way from another path of this root to this one: a pure path. (*walk_up* is of Python 3.12.)
+
+        `ValueError` if there is none: from another root or file system, or, without *walk_up*, from no path above it.
+        """
+        start = self._beside(other)
+        if start is None:
+            raise ValueError(f"{str(self)!r} and {str(other)!r} have different anchors")
+        if sys.version_info >= (3, 12):
+            return self._within.relative_to(start, *others, walk_up=walk_up)  # pyright: ignore[reportDeprecated]
+        else:
+            if walk_up:
+                return walked_up(self._within, start.joinpath(*others))
+            return self._within.relative_to(start, *others)
+
+    def is_relative_to(self, other: StrPath, *others: StrPath) -> bool:
+        """Whether it is another path of this root, or below it."""
+        start = self._beside(other)
+        return start is not None and self._within.is_relative_to(start, *others)  # pyright: ignore[reportDeprecated]
+
+    def match(self, path_pattern: StrPath, *, case_sensitive: bool | None = None) -> bool:
+        """Whether a pattern matches it: from the right; all of it, from the root on, if the pattern is absolute.
+
+        (*case_sensitive* is of Python 3.12.)
+        """
+        pattern = self._beside(path_pattern)
+        if pattern is None:
+            return False
+        if sys.version_info >= (3, 12):
+            return self._within.match(str(pattern), case_sensitive=case_sensitive)
+        else:
+            return match(self._within.parts, pattern.parts, case_sensitive is not False)
+
+    def full_match(self, pattern: StrPath, *, case_sensitive: bool | None = None) -> bool:
+        """Whether a pattern, in which ``**`` stands for any number of names, matches all of it (of Python 3.13)."""
+        other = self._beside(pattern)
+        if other is None:
+            return False
+        if sys.version_info >= (3, 13):
+            return self._within.full_match(other, case_sensitive=case_sensitive)
+        else:
+            text = str(other) if other.parts else ""
+            return full_match(str(self._within), text, case_sensitive is not False)
+
+
+PLAIN_SLOTS = frozenset(slot for base in PosixPath.__mro__ for slot in base.__dict__.get("__slots__", ()))
+
+
+def walked_up(path: PurePosixPath, other: PurePosixPath) -> PurePosixPath:
+    """`PurePath.relative_to` with *walk_up*, for Python 3.11."""
+    for steps, start in enumerate([other, *other.parents]):
+        if path.is_relative_to(start):
+            return PurePosixPath(*[".."] * steps, path.relative_to(start))
+        if start.name == "..":
+            raise ValueError(f"'..' segment in {str(other)!r} cannot be walked")
+    raise ValueError(f"{str(path)!r} and {str(other)!r} have different anchors")
+
+
+def text_of(segment: StrPath) -> str:
+    """A segment's string. `TypeError` as pathlib words it."""
+    text = os.fspath(segment)
+    if not isinstance(text, str):
+        raise TypeError(
+            "argument should be a str or an os.PathLike object where __fspath__ returns a str, "
+            f"not {type(text).__name__!r}"
+        )
+    return text if type(text) is str else str.__str__(text)  # a subclass may split itself into anything
