@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import ground
+from support import ground, tripwire
 
 from verytmp import VeryTmpRoot
 
@@ -27,7 +27,16 @@ TOOLS = {
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--way", choices=("direct", "helper"), help="fail unless roots are made this way")
-    parser.addoption("--allowed-skips", metavar="FILE", help="fail on a skip whose reason is not a line of this file")
+    parser.addoption("--operations", type=int, help="how many random operations to compare with pathlib in a chroot")
+    parser.addoption(
+        "--alone", action="store_true", help="nobody else makes temporary files: fail on any that are left"
+    )
+    parser.addoption(
+        "--allowed-skips",
+        metavar="FILE",
+        action="append",
+        help="fail on a skip whose reason is not a line of these files",
+    )
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -57,21 +66,27 @@ def unexpected_skips(reporter: pytest.TerminalReporter, config: pytest.Config) -
     listed = config.getoption("--allowed-skips")
     if not listed:
         return []
-    allowed = {line for line in Path(listed).read_text().splitlines() if line and not line.startswith("#")}
+    lines = [line for file in listed for line in Path(file).read_text().splitlines()]
+    allowed = {line for line in lines if line and not line.startswith("#")}
     reasons = {report.longrepr[2].removeprefix("Skipped: ") for report in reporter.stats.get("skipped", [])}
     return sorted(reasons - allowed)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def canary() -> Iterator[None]:
-    """Nothing may appear where a path that escaped would end up, nor where a program leaves its litter."""
-    folders = ["/", os.getcwd(), "/tmp", "/dev/shm", tempfile.gettempdir(), os.path.expanduser("~")]
-    folders = sorted({folder for folder in folders if os.path.isdir(folder)})
+def canary(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Nothing may appear where a path that escaped would end up, nor where a program leaves its litter.
+
+    Other programs use the directories for temporary files too: what appears there counts with --alone.
+    """
+    folders = {"/", os.getcwd()}
+    if request.config.getoption("--alone"):
+        folders |= {"/tmp", "/dev/shm", tempfile.gettempdir(), os.path.expanduser("~")}
+    folders = {folder for folder in folders if os.path.isdir(folder)}
     before = set(ground.names(*folders))
     mounts = ground.mounts()
     yield
     new = {name for name in set(ground.names(*folders)) - before if os.path.basename(name) not in TOOLS}
-    assert not {name for name in new if not of_another_suite(name)}
+    assert not {name for name in new if not of_another_suite(name)}, "new on the host"
     assert ground.mounts() == mounts
 
 
@@ -88,6 +103,14 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     assert set(ground.new_descriptors(before).values()) <= {"anon_inode:[eventpoll]"}, "descriptors"
     assert not ground.children(), "children"
     assert threading.active_count() == 1, "threads"
+
+
+@pytest.fixture(autouse=True)
+def confined(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No path's method touches the host, in any test."""
+    with tripwire.watching() as touched:
+        yield
+    assert touched == [] or "would_trip" in request.node.name
 
 
 @pytest.fixture

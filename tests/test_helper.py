@@ -11,11 +11,12 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
 from support import ground
-from support.children import in_child
+from support.children import in_child, processes_with
 
 from verytmp import _child, _helper, _wire
 from verytmp._helper import Child, Refused
@@ -265,3 +266,84 @@ def test_the_fresh_interpreter_loads_the_childs_rooms_alone() -> None:
     rooms = {f"verytmp.{room}" for room in ("_child", "_linux", "_mount", "_wire")}
     assert {name for name in loaded if name.startswith("verytmp")} == rooms
     assert not loaded & {"site", "pathlib", "typing", "subprocess", "contextlib"}
+
+
+def test_a_parent_that_dies_first_leaves_no_child() -> None:
+    """Killed before it has asked for anything. A child that waited for it would keep every root of it alive."""
+    code = """
+import os, signal
+from verytmp import _helper
+from verytmp._signals import SignalsHeld
+_helper.send = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+with SignalsHeld() as signals:
+    _helper.perform("tmpfs", [], signals, threads=THREADS)
+"""
+    for threads in ("1", "2"):
+        mark = uuid.uuid4().hex
+        environment = os.environ | {"VERYTMP_TEST_MARK": mark}
+        killed = subprocess.run([sys.executable, "-c", code.replace("THREADS", threads)], env=environment)
+        assert killed.returncode == -signal.SIGKILL
+        deadline = time.monotonic() + 10
+        while left := processes_with(mark):
+            assert time.monotonic() < deadline, left
+            time.sleep(0.01)
+
+
+def test_a_function_that_runs_after_each_fork_gets_no_root_in_the_child() -> None:
+    """Its child's child would run it too, and so on."""
+    code = """
+import os
+from verytmp import VeryTmpUnavailable, _helper
+from verytmp._signals import SignalsHeld
+def ask():
+    with SignalsHeld() as signals:
+        return _helper.perform("tmpfs", [], signals, threads=1)
+os.register_at_fork(after_in_child=ask)
+print(len(ask()[0]))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (0, "1\n")
+    assert result.stderr.count("Exception ignored in") == 1
+
+
+def test_roots_are_made_while_the_interpreter_shuts_down() -> None:
+    """Python 3.12 refuses to fork then."""
+    code = """
+import atexit
+from verytmp import _helper
+from verytmp._signals import SignalsHeld
+@atexit.register
+def ask():
+    with SignalsHeld() as signals:
+        print(len(_helper.perform("tmpfs", [], signals, threads=1)[0]))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "1\n", "")
+
+
+def test_a_sub_interpreter_gets_a_root_or_a_sentence() -> None:
+    code = """
+from verytmp import VeryTmpRoot, VeryTmpUnavailable
+try:
+    VeryTmpRoot().close()
+    print("made")
+except VeryTmpUnavailable as error:
+    print("refused:", error.step)
+"""
+    modules = "_interpreters", "_xxsubinterpreters"
+    run = f"""
+import importlib, sys
+for name in {modules!r}:
+    try:
+        interpreters = importlib.import_module(name)
+    except ImportError:
+        continue
+    number = interpreters.create()
+    failed = interpreters.run_string(number, "import sys; sys.path[:] = " + repr(sys.path) + {code!r})
+    assert failed is None, failed
+    interpreters.destroy(number)
+    break
+"""
+    result = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout in ("made\n", "refused: import\n", "refused: fork\n")

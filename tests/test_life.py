@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from support import ground
-from support.children import in_child
+from support.children import in_child, processes_with
 
 from verytmp import VeryTmpRoot
 
@@ -69,18 +69,6 @@ def falls(before: int) -> bool:
             return True
         time.sleep(0.05)
     return False
-
-
-def processes_with(mark: str) -> list[str]:
-    """Processes that were started with this word in their environment, helpers among them."""
-    found = []
-    for process in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            if mark.encode() in Path(f"/proc/{process}/environ").read_bytes():
-                found.append(process)
-        except OSError:
-            continue
-    return found
 
 
 @pytest.mark.usefixtures("machine")
@@ -316,62 +304,6 @@ def test_threads_make_roots_at_the_same_time() -> None:
     for thread in threads:
         thread.join()
     assert trouble == []
-
-
-def test_signals_reach_the_program_while_roots_are_made() -> None:
-    """And none is lost, or leaves a descriptor, a child or a blocked signal behind."""
-
-    def storm() -> tuple[int, int, dict[int, str], list[str], set[int]]:
-        class Interrupted(Exception):
-            pass
-
-        caught, armed = 0, False
-
-        def interrupt(*_: object) -> None:
-            nonlocal caught, armed
-            if armed:
-                caught, armed = caught + 1, False
-                raise Interrupted
-
-        VeryTmpRoot().close()
-        before = ground.descriptors()
-        signal.signal(signal.SIGALRM, interrupt)
-        signal.setitimer(signal.ITIMER_REAL, 0.0007, 0.0007)
-        made = 0
-        while caught < 1000:
-            try:
-                armed = True
-                root: VeryTmpRoot | None = VeryTmpRoot()
-                assert root
-                root.close()
-                root = None
-                made += 1
-                armed = False
-            except Interrupted:
-                pass
-        root = None
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        left = ground.new_descriptors(before)
-        return made, caught, left, ground.children(), set(signal.pthread_sigmask(signal.SIG_BLOCK, []))
-
-    _, caught, left, children, mask = in_child(storm)
-    assert caught == 1000
-    assert left == {}
-    assert children == []
-    assert mask == set()
-
-
-def test_a_signal_is_handled_as_soon_as_the_root_is_made() -> None:
-    def ask() -> bool:
-        seen = []
-        signal.signal(signal.SIGUSR1, lambda *_: seen.append(1))
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
-        os.kill(os.getpid(), signal.SIGUSR1)
-        with VeryTmpRoot():
-            pass
-        return bool(seen) and signal.pthread_sigmask(signal.SIG_BLOCK, []) == {signal.SIGUSR2}
-
-    assert in_child(ask)
 
 
 def test_no_warning_and_no_word_at_the_interpreters_end() -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ground
+from support import ground, kernel
+from support.children import in_child
 
 from verytmp import VeryTmpPath, VeryTmpRoot
 
@@ -581,3 +582,81 @@ def test_a_full_root_says_so() -> None:
         assert failure((root / "h").touch) == (errno.ENOSPC, str(root / "h"), None)
         assert failure((root / "h").mkdir) == (errno.ENOSPC, str(root / "h"), None)
         assert path.read_bytes() == b"y" * 16384
+
+
+# -- corners -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["..", "../..", "d/../..", "dlink/../.."])
+def test_above_the_root_is_the_root(root: VeryTmpRoot, name: str) -> None:
+    ground.make(root.fileno(), TREE)
+    for status in (
+        (root / name).stat(),
+        (root / name).lstat(),
+        (root / name).stat(follow_symlinks=False),
+    ):
+        assert os.path.samestat(status, os.stat(root.fileno()))
+    assert (root / name).exists(follow_symlinks=False)
+    assert (root / name).is_dir(follow_symlinks=False)
+
+
+def test_a_closed_root_comes_before_another_file_system(root: VeryTmpRoot, host: Path) -> None:
+    path = root / "f"
+    with VeryTmpRoot() as other:
+        root.close()
+        for target in (host / "x", other / "x", "/x"):
+            with pytest.raises(ValueError, match="closed"):
+                path.rename(target)
+
+
+@pytest.mark.parametrize("name", ["missing/../f\0", "f/../\0", "..\0"])
+def test_a_null_byte_comes_before_what_is_missing(tree: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="embedded null"):
+        (tree / name).stat()
+
+
+def test_bytes_that_do_not_lie_together(tree: Path) -> None:
+    with pytest.raises(BufferError):
+        (tree / "f").write_bytes(memoryview(b"abcdef")[::2])
+    assert there(tree)["f"] in (b"potatoes", b"")  # pathlib has truncated it
+
+
+@pytest.mark.parametrize("way", ["chmod", "lchmod", "nofollow"])
+def test_permissions(tree: Path, way: str) -> None:
+    if isinstance(tree, VeryTmpPath):  # pathlib can only do the first on Linux
+        changes: dict[str, Callable[[Path], None]] = {
+            "chmod": lambda path: path.chmod(0o640),
+            "lchmod": lambda path: path.lchmod(0o640),
+            "nofollow": lambda path: path.chmod(0o640, follow_symlinks=False),
+        }
+        change = changes[way]
+        for name in ("f", "d/../f") + (("link",) if way == "chmod" else ()):
+            os.chmod(f"{plain(tree)}/f", 0o600)
+            change(tree / name)
+            assert stat.S_IMODE(os.stat(f"{plain(tree)}/f").st_mode) == 0o640
+        if way != "chmod":
+            with pytest.raises(NotImplementedError):
+                change(tree / "link")
+    else:
+        (tree / "f").chmod(0o640)
+        assert stat.S_IMODE(os.stat(tree / "f").st_mode) == 0o640
+
+
+def test_without_proc() -> None:
+    """In a chroot without one, what needs no name goes on."""
+
+    def elsewhere() -> tuple[float, list[str], list[str], str]:
+        root = VeryTmpRoot()
+        (root / "d").mkdir()
+        (root / "f").write_text("potatoes")
+        os.utime("f", (1, 1), dir_fd=root.fileno())
+        kernel.hide_proc()
+        (root / "f").touch()
+        names = sorted(path.name for path in root.path.iterdir())
+        above = sorted(path.name for path in (root / "d" / "..").iterdir())
+        return os.stat("f", dir_fd=root.fileno()).st_mtime, names, above, (root / "d" / ".." / "f").read_text()
+
+    modified, names, above, text = in_child(elsewhere)
+    assert modified > 1
+    assert names == above == ["d", "f"]
+    assert text == "potatoes"

@@ -211,7 +211,7 @@ def test_plain_pathlib_learns_nothing_that_ages(root: VeryTmpRoot) -> None:
     """What pathlib's own code caches in its slots would be wrong after a fork, when the string is another one."""
     path = root / "a"
     Path(path), PurePosixPath(path), Path("/") == path, Path("/") < path
-    for base in VeryTmpPath.__mro__[1:]:
+    for base in (base for base in VeryTmpPath.__mro__ if base.__module__.startswith("pathlib")):
         for slot in base.__dict__.get("__slots__", ()):
             descriptor = base.__dict__[slot]
             with pytest.raises(AttributeError):
@@ -248,10 +248,10 @@ def test_copies_are_the_path_itself(root: VeryTmpRoot) -> None:
 
 def test_nothing_can_be_pickled(root: VeryTmpRoot) -> None:
     for thing in (root, root / "a", root.path):
-        with pytest.raises(TypeError, match="cannot pickle"):
+        with pytest.raises(TypeError, match="no name to be found by"):
             pickle.dumps(thing)
     for duplicate in (copy.copy, copy.deepcopy):
-        with pytest.raises(TypeError, match="cannot pickle or copy a VeryTmpRoot"):
+        with pytest.raises(TypeError, match="cannot copy a VeryTmpRoot"):
             duplicate(root)
 
 
@@ -266,18 +266,26 @@ def test_a_subclass_stays_itself(root: VeryTmpRoot) -> None:
     assert marked == root / "a"
 
 
-def test_names_that_nobody_decided_are_refused(root: VeryTmpRoot) -> None:
-    """Until each is, pathlib's own code must not run: it would ask the host."""
-    path = root / "a"
-    undecided = (
-        {name for name in dir(Path) if not name.startswith("_")}
-        - set(VeryTmpPath.__dict__)
-        - {"suffix", "suffixes", "stem", "parser"}
-    )
-    assert undecided == set()
+def test_what_is_refused() -> None:
     for refuse in (VeryTmpPath.cwd, VeryTmpPath.home, lambda: VeryTmpPath.from_uri("file:///x")):
         with pytest.raises(UnsupportedOperation, match="VeryTmpPath"):
             refuse()
-    for name in ("glob", "rglob", "resolve", "absolute", "parents"):
-        with pytest.raises(UnsupportedOperation, match=f"VeryTmpPath.{name}"):
-            getattr(path, name)()
+
+
+def test_a_string_that_splits_itself_is_read_as_its_text(root: VeryTmpRoot) -> None:
+    class Sly(str):
+        __slots__ = ()
+
+        def split(self, *_: object) -> list[str]:
+            return ["/etc/passwd"]
+
+        def startswith(self, *_: object) -> bool:
+            return False
+
+        def __str__(self) -> str:
+            return "/etc/passwd"
+
+    path = root / "a" / Sly("b/c")
+    assert path == root / "a" / "b" / "c"
+    assert path.parts[1:] == ("a", "b", "c")
+    assert not path.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Iterator
@@ -130,28 +131,28 @@ def file_id(path: str, directory: int) -> tuple[int, int]:
 
 def resolved(root: VeryTmpRoot, path: str, follow: bool) -> tuple[tuple[int, int], str]:
     """The file that a path is resolved in, and the name there; the directory itself under an empty name."""
-    directory, name = resolve(root.fileno(), path, follow)
+    directory, name = resolve(root.fileno(), path, follow, root.nosymfollow)
     try:
-        status = os.stat(directory)
+        status = os.stat(directory.fileno())
         return (status.st_dev, status.st_ino), name
     finally:
-        os.close(directory)
+        directory.close()
 
 
 @pytest.mark.parametrize(("path", "where"), LEADS_TO.items())
 def test_where_a_path_leads(root: VeryTmpRoot, path: str, where: str) -> None:
-    directory, name = resolve(root.fileno(), path, True)
+    directory, name = resolve(root.fileno(), path, True, root.nosymfollow)
     try:
-        status = os.stat(name or ".", dir_fd=directory, follow_symlinks=False)
+        status = os.stat(name or ".", dir_fd=directory.fileno(), follow_symlinks=False)
     finally:
-        os.close(directory)
+        directory.close()
     assert (status.st_dev, status.st_ino) == file_id(where, root.fileno())
 
 
 @pytest.mark.parametrize(("path", "number"), FAILS_WITH.items())
 def test_where_a_path_fails(root: VeryTmpRoot, path: str, number: int) -> None:
     with pytest.raises(OSError) as caught:
-        resolve(root.fileno(), path, True)
+        resolve(root.fileno(), path, True, root.nosymfollow)
     assert caught.value.errno == number
 
 
@@ -171,16 +172,24 @@ def test_as_many_links_as_the_kernel_follows(root: VeryTmpRoot) -> None:
         os.symlink(f"l{number - 1}", f"l{number}", dir_fd=root.fileno())
     assert resolved(root, f"l{LINKS_MAX}", True)[1] == "f"
     with pytest.raises(OSError) as caught:
-        resolve(root.fileno(), f"l{LINKS_MAX + 1}", True)
+        resolve(root.fileno(), f"l{LINKS_MAX + 1}", True, root.nosymfollow)
     assert caught.value.errno == errno.ELOOP
 
 
 def test_forty_is_the_kernels_number(host: os.PathLike[str]) -> None:
-    """The bound is the kernel's own, so what works in a plain directory works here."""
+    """The bound is the kernel's own, so what works in a plain directory works here.
+
+    When something else is renamed meanwhile, the kernel starts again without forgetting the links that it has counted.
+    """
     os.close(os.open(os.path.join(host, "l0"), os.O_CREAT))
     for number in range(1, LINKS_MAX + 2):
         os.symlink(f"l{number - 1}", os.path.join(host, f"l{number}"))
-    os.stat(os.path.join(host, f"l{LINKS_MAX}"))
+    for _ in range(100):
+        with contextlib.suppress(OSError):
+            os.stat(os.path.join(host, f"l{LINKS_MAX}"))
+            break
+    else:
+        pytest.fail("fewer links")
     with pytest.raises(OSError) as caught:
         os.stat(os.path.join(host, f"l{LINKS_MAX + 1}"))
     assert caught.value.errno == errno.ELOOP
@@ -206,9 +215,9 @@ def test_longer_than_path_max(root: VeryTmpRoot) -> None:
 def test_no_descriptor_is_left(root: VeryTmpRoot, path: str, follow: bool) -> None:
     before = ground.descriptors()
     try:
-        directory, _ = resolve(root.fileno(), path, follow)
+        directory, _ = resolve(root.fileno(), path, follow, root.nosymfollow)
     except OSError:
         pass
     else:
-        os.close(directory)
+        directory.close()
     assert ground.descriptors() == before

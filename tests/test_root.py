@@ -150,6 +150,8 @@ def test_owner() -> None:
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
+        ("size", "4503599627370496%", "tmpfs: 'size=4503599627370496%' is larger than a file system can be"),
+        ("size", "18446744073709551626%", "larger than a file system can be"),
         ("size", "banana", r"tmpfs: Bad value for 'size' \(asked for: size=banana\)"),
         ("size", "", "Bad value for 'size'"),
         ("size", "-1", "Bad value for 'size'"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import resource
 import stat
 import threading
 import weakref
@@ -198,6 +199,21 @@ def test_closing_needs_no_descriptor() -> None:
     left, said = in_child(close)
     assert left == []
     assert "closed" in said
+
+
+def test_closing_needs_no_room_in_the_descriptor_table() -> None:
+    """Below a limit that was lowered, dup2 answers EBADF. The root is closed all the same."""
+
+    def close() -> tuple[bool, list[str]]:
+        root = VeryTmpRoot()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (root.fileno(), hard))
+        root.close()
+        root.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return root.closed, [path for path in ground.descriptors().values() if "/dev/null/verytmp" in path]
+
+    assert in_child(close) == (True, [])
 
 
 def test_a_program_that_closes_all_descriptors_loses_nothing_of_its_own() -> None:

@@ -11,6 +11,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 PATIENCE = 120  # seconds; whoever is slower hangs
@@ -76,3 +77,15 @@ def _run(sender: int, function: Callable[..., Any], args: tuple[Any, ...]) -> No
     finally:
         sys.stderr.flush()
         os._exit(status)
+
+
+def processes_with(mark: str) -> list[str]:
+    """Processes that were started with this word in their environment, helpers among them."""
+    found = []
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if mark.encode() in Path(f"/proc/{process}/environ").read_bytes():
+                found.append(process)
+        except OSError:
+            continue
+    return found

@@ -83,9 +83,13 @@ def new_descriptors(before: dict[int, str]) -> dict[int, str]:
 
 def children() -> list[str]:
     """This process's children, dead ones that nobody has reaped among them."""
-    return [
-        child for task in os.listdir("/proc/self/task") for child in _read(f"/proc/self/task/{task}/children").split()
-    ]
+    found = []
+    for task in os.listdir("/proc/self/task"):
+        try:
+            found += _read(f"/proc/self/task/{task}/children").split()
+        except FileNotFoundError:  # a thread that has ended meanwhile
+            pass
+    return found
 
 
 def mounts() -> list[str]:
