@@ -16,6 +16,6 @@ nitpicky = False
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 2
-autodoc_typehints = "description"
+autodoc_typehints = "signature"
 autodoc_class_signature = "separated"
 autodoc_member_order = "bysource"
