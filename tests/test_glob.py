@@ -673,3 +673,25 @@ def test_relative_to_what_is_elsewhere(root: VeryTmpRoot, host: Path) -> None:
                 with pytest.raises(ValueError):
                     (root / "a").relative_to(start, walk_up=walk_up)
             assert not (root / "a").is_relative_to(start)
+
+
+# -- what a walk's caller may put among the directories ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nosymfollow", [True, False])
+@pytest.mark.parametrize(
+    ("name", "leads_to"),
+    [("/etc", "/etc"), ("//etc", "/etc"), ("d/", "/d"), ("./d", "/d"), ("d//e", "/d/e"), ("/d/e/", "/d/e"), (".", "/")],
+)
+def test_a_walk_goes_where_its_caller_says_within_the_root(nosymfollow: bool, name: str, leads_to: str) -> None:
+    with VeryTmpRoot(nosymfollow=nosymfollow) as root:
+        for directory in ("d", "d/e", "etc"):
+            os.mkdir(directory, dir_fd=root.fileno())
+        walk = root.path.walk()
+        _, directories, _ = next(walk)
+        directories[:] = [name]
+        path, _, files = next(walk)
+        assert path == root / leads_to
+        assert files == []
+        (path / "passwd").touch()
+        assert os.path.exists(f"{os.fspath(root)}{leads_to}/passwd")

@@ -19,7 +19,7 @@ KNOWS = {
     "_root": {"_path", "_tree", "_make", "_options", "errors"},
     "_make": {"_helper", "_mount", "_owner", "_signals", "_spare", "_tree", "_wire", "errors"},
     "_path": {"_copy", "_glob", "_info", "_pure", "_realpath", "_tree", "errors"},
-    "_copy": {"_glob", "_owner", "_pure"},
+    "_copy": {"_glob", "_owner", "_pure", "_resolve"},
     "_pure": {"_glob", "_info", "_tree"},
     "_glob": {"_tree"},
     "_info": {"_tree"},

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from support import ground
+from support import ground, kernel
 from support.children import in_child
 
 from verytmp import VeryTmpRoot
@@ -149,3 +149,35 @@ def test_a_signal_is_handled_as_soon_as_the_root_is_made() -> None:
         return bool(seen) and signal.pthread_sigmask(signal.SIG_BLOCK, []) == {signal.SIGUSR2}
 
     assert in_child(ask)
+
+
+@pytest.mark.parametrize("nosymfollow", [True, False])
+def test_a_directory_and_a_link_change_places(nosymfollow: bool) -> None:
+    """Both have what is looked for, so it is there at every moment, and found."""
+
+    def swap() -> tuple[int, int]:
+        root = VeryTmpRoot(nosymfollow=nosymfollow)
+        for directory in ("slot", "real"):
+            (root / directory).mkdir()
+            (root / directory / "inside").write_text("x")
+        (root / "link").symlink_to("real")
+        over = threading.Event()
+
+        def exchange() -> None:
+            while not over.is_set():
+                kernel.exchange(root.fileno(), "slot", "link")
+
+        swapper = threading.Thread(target=exchange)
+        swapper.start()
+        path, missed, count = root / "slot" / "inside", 0, 0
+        deadline = time.monotonic() + 1
+        while time.monotonic() < deadline:
+            missed += not path.exists()
+            count += path.read_text() == "x"
+        over.set()
+        swapper.join()
+        return missed, count
+
+    missed, count = in_child(swap)
+    assert missed == 0
+    assert count > 100

@@ -289,3 +289,32 @@ def test_a_string_that_splits_itself_is_read_as_its_text(root: VeryTmpRoot) -> N
     assert path == root / "a" / "b" / "c"
     assert path.parts[1:] == ("a", "b", "c")
     assert not path.exists()
+
+
+@pytest.mark.parametrize("method", ["with_name", "with_stem"])
+def test_a_name_that_denies_its_slash_is_no_name(root: VeryTmpRoot, method: str) -> None:
+    class Sly(str):
+        __slots__ = ()
+
+        def __contains__(self, _: object) -> bool:
+            return False
+
+    with pytest.raises(ValueError, match="nvalid name"):
+        getattr(root / "a", method)(Sly("/etc"))
+
+
+def test_what_does_not_begin_as_a_path_does_stays_inside(root: VeryTmpRoot) -> None:
+    """Whoever makes such a path has made a mistake; the funnel does not make it worse."""
+    path = root / "x"
+    path._rel = "/etc/passwd"
+    assert not path.exists()
+    with pytest.raises(FileNotFoundError):
+        path.read_bytes()
+    with pytest.raises(FileNotFoundError):
+        path.open()
+    with pytest.raises(FileNotFoundError):
+        path.chmod(0o600)
+    with pytest.raises(FileNotFoundError):
+        path.rename("/y")
+    with pytest.raises(FileNotFoundError):
+        path.unlink()

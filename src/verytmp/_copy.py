@@ -12,9 +12,11 @@ from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 
 from . import _glob, _owner
 from ._pure import Pure
+from ._resolve import DIRECTORY, enter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from select import epoll
     from typing import NoReturn
 
@@ -28,7 +30,7 @@ def copy(source: Path, target: Path, follow_symlinks: bool, preserve_metadata: b
     """Copy a file, a symlink, or a directory with all below it; that must not exist yet."""
     if source == target:
         refuse(errno.EINVAL, "Source and target are the same path", source, target)
-    if source in target.parents:
+    if target.is_relative_to(source):
         refuse(errno.EINVAL, "Source path is a parent of target path", source, target)
     check_outside(source, target, follow_symlinks)
     left = [(source, target)]
@@ -67,15 +69,16 @@ def check_outside(source: Path, target: Path, follow_symlinks: bool) -> None:
     except OSError:  # which making the target will meet too
         return
     below = None
-    while below is None or not os.path.samestat(below, os.fstat(here.fileno())):
-        below = os.fstat(here.fileno())
-        if os.path.samestat(below, status):
-            here.close()
-            refuse(errno.EINVAL, "Source path is a parent of target path", source, target)
-        above = _owner.opened("..", os.O_PATH | os.O_DIRECTORY, here.fileno())
+    try:
+        while below is None or not os.path.samestat(below, os.fstat(here.fileno())):
+            below = os.fstat(here.fileno())
+            if os.path.samestat(below, status):
+                refuse(errno.EINVAL, "Source path is a parent of target path", source, target)
+            here = enter("..", here)
+    except PermissionError:  # further up nobody may look
+        pass
+    finally:
         here.close()
-        here = above
-    here.close()
 
 
 def identity(directory: Path) -> tuple[int, int]:
@@ -84,19 +87,47 @@ def identity(directory: Path) -> tuple[int, int]:
 
 
 def delete(path: Pure) -> None:
-    """Remove a file, a symlink, or a directory with all below it."""
+    """Remove a file, a symlink, or a directory with all below it: by descriptors, so that no link leads elsewhere."""
     tree, relative = path._tree, path._rel
-    if not S_ISDIR(tree.stat(relative, False).st_mode):
+    if S_ISDIR(tree.stat(relative, False).st_mode):
+        try:
+            with tree.open(relative, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW) as top:
+                directories = [""]
+                for directory in directories:  # which grows
+                    with listable(top, directory) as here, os.scandir(here.fileno()) as entries:
+                        names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+                    directories += [_glob.joined(directory, name) for name in names]
+                for directory in reversed(directories):
+                    with listable(top, directory) as here:
+                        clear(here.fileno())
+        except OSError as error:
+            error.filename = str(path)
+            raise
+        tree.rmdir(relative)
+    else:
         tree.unlink(relative)
-        return
-    for directory, _, files in _glob.walk(tree, relative, False, fail, False):
-        for name in files:
-            tree.unlink(_glob.joined(directory, name))
-        tree.rmdir(directory)
 
 
-def fail(error: OSError) -> NoReturn:
-    raise error
+def listable(top: epoll, directory: str) -> epoll:
+    """A directory below another one, entered name by name; none of them may be a link."""
+    here = _owner.opened(".", DIRECTORY, top.fileno())
+    try:
+        for name in directory.split("/") if directory else ():
+            here = enter(name, here)
+        return _owner.opened(".", os.O_RDONLY | os.O_DIRECTORY, here.fileno())
+    finally:
+        here.close()
+
+
+def clear(directory: int) -> None:
+    """Remove what is in a directory, whose own directories are empty."""
+    with os.scandir(directory) as entries:
+        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_dir in found:
+        if is_dir:
+            os.rmdir(name, dir_fd=directory)
+        else:
+            os.unlink(name, dir_fd=directory)
 
 
 def check_different_files(source: Path, target: Path) -> None:
@@ -149,33 +180,47 @@ def copy_file(source: Path, target: Path, preserve_metadata: bool) -> None:
             if preserve_metadata:
                 copy_metadata(reading.fileno(), writing.fileno())
         except BaseException as error:
-            remove(target.resolve(), writing.fileno())
+            gone = removed(target, writing.fileno())
             if isinstance(error, OSError):
                 error.filename, error.filename2 = str(source), str(target)
-                error.add_note("The target, of which only a part was written, is removed.")
+                error.add_note(f"The target, of which only a part was written, {'is removed' if gone else 'is left'}.")
             raise
 
 
-def remove(path: Path, descriptor: int) -> None:
-    """Unlink a file, if it still has this name."""
-    try:
-        if os.path.samestat(path.lstat(), os.fstat(descriptor)):
-            path.unlink()
-    except FileNotFoundError:
-        pass
+def removed(path: Path, descriptor: int) -> bool:
+    """Unlink a file under this name, or under the one that a symlink of this name leads to; if it still has one."""
+    finds: tuple[Callable[[], Path], ...] = (lambda: path, path.resolve)
+    for find in finds:
+        try:
+            place = find()
+            if os.path.samestat(place.lstat(), os.fstat(descriptor)):
+                place.unlink()
+                return True
+        except (OSError, RuntimeError, ValueError):  # the first error is the one to tell
+            continue
+    return False
 
 
 def copy_metadata(reading: int, writing: int) -> None:
     status = os.fstat(reading)
     os.utime(writing, ns=(status.st_atime_ns, status.st_mtime_ns))
     # Before the permissions, which may forbid it.
-    try:
-        for name in os.listxattr(reading):
+    for name in extended_attributes(reading):
+        try:
             os.setxattr(writing, name, os.getxattr(reading, name))
+        except OSError as error:
+            if error.errno not in XATTRS_REFUSED:
+                raise
+    os.fchmod(writing, S_IMODE(status.st_mode))
+
+
+def extended_attributes(descriptor: int) -> list[str]:
+    try:
+        return os.listxattr(descriptor)
     except OSError as error:
         if error.errno not in XATTRS_REFUSED:
             raise
-    os.fchmod(writing, S_IMODE(status.st_mode))
+        return []
 
 
 def copy_bytes(reading: int, writing: int) -> None:

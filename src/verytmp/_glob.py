@@ -144,7 +144,7 @@ def walk(
             yield path, directories, files
         else:
             left.append((path, directories, files))
-        left += [joined(path, name) for name in reversed(directories)]
+        left += [below(path, name) for name in reversed(directories)]  # which the caller may have exchanged
 
 
 def leads_to_directory(tree: Tree, path: str) -> bool:
@@ -160,6 +160,14 @@ def is_there(tree: Tree, path: str, follow: bool) -> bool:
         return tree.find(path, follow) is not None
     except OSError:
         return False
+
+
+def below(path: str, name: str) -> str:
+    """As `joined`, for any name."""
+    if "/" not in name and name not in ("", "."):
+        return joined(path, name)
+    names = "/".join(part for part in name.split("/") if part not in ("", "."))
+    return names if name.startswith("/") or not path else f"{path}/{names}".rstrip("/")
 
 
 def joined(path: str, name: str) -> str:

@@ -14,6 +14,7 @@ from . import _copy, _glob
 from ._info import Info
 from ._pure import Pure, text_of
 from ._realpath import realpath
+from ._tree import Tree
 from .errors import UnsupportedOperation
 
 TYPE_CHECKING = False
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from typing import IO, Any, NoReturn, Self
 
     from _typeshed import ReadableBuffer, StrPath
-
-    from ._tree import Tree
 
 
 class VeryTmpPath(Pure):
@@ -130,7 +129,7 @@ class VeryTmpPath(Pure):
 
     def samefile(self, other_path: StrPath) -> bool:
         """Whether another path leads to the same file. A string is read from the root on."""
-        other = other_path if isinstance(other_path, Path) else self.with_segments(other_path)
+        other = other_path if isinstance(other_path, Path | os.DirEntry) else self.with_segments(other_path)
         return os.path.samestat(self.stat(), other.stat())
 
     def owner(self, *, follow_symlinks: bool = True) -> str:
@@ -151,6 +150,7 @@ class VeryTmpPath(Pure):
         A symlink that leads through itself is left as it is too, or an `OSError` (ELOOP) if *strict*; before Python
         3.13, it is a `RuntimeError` either way.
         """
+        self._tree.check_open()
         path = self
         try:
             path = self._derive(realpath(self._tree, self._rel, strict))
@@ -380,8 +380,9 @@ class VeryTmpPath(Pure):
     def _words(self, target: StrPath) -> str:
         """What a path within this root would say in a symlink."""
         self._tree.check_open()
-        if isinstance(target, Pure):
-            words = f"/{target._rel}" if target._tree is self._tree else None
+        tree = getattr(target, "_tree", None)  # of a path, or of a root
+        if isinstance(tree, Tree):
+            words = "/" + getattr(target, "_rel", "") if tree is self._tree else None
         else:
             text = text_of(target)
             words = self._without_drive(text)
@@ -403,7 +404,7 @@ class VeryTmpPath(Pure):
         """
         path = self._there(target)
         _copy.copy(self, path, follow_symlinks, preserve_metadata)
-        return path
+        return path.joinpath()
 
     def copy_into(self, target_dir: StrPath, *, follow_symlinks: bool = True, preserve_metadata: bool = False) -> Any:
         """As `copy`, into a directory, under the same name."""
@@ -418,18 +419,22 @@ class VeryTmpPath(Pure):
         if isinstance(path, VeryTmpPath) and path._tree is self._tree:
             _copy.check_different_files(self, path)
             return self.replace(path)
+        if not self._rel:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(self), None, str(path))
         _copy.copy(self, path, False, True)
         _copy.delete(self)
-        return path
+        return path.joinpath()
 
     def move_into(self, target_dir: StrPath) -> Any:
         """As `move`, into a directory, under the same name."""
         return self.move(self._below(target_dir))
 
     def _there(self, target: StrPath) -> Path:
+        self._tree.check_open()
         return target if isinstance(target, Path) else self.with_segments(target)
 
     def _below(self, target_dir: StrPath) -> Path:
+        self._tree.check_open()
         if not self.name:
             raise ValueError(f"{self!r} has an empty name")
         return self._there(target_dir) / self.name

@@ -166,15 +166,15 @@ class Pure(PosixPath):
 
     def with_name(self, name: str) -> Self:
         """The path with another last name. `ValueError` if it has none, or the new one is no name."""
-        return self._derive(str(self._within.with_name(name))[1:])
+        return self._derive(str(self._within.with_name(text_of(name)))[1:])
 
     def with_stem(self, stem: str) -> Self:
         """The path with another last name but for its `suffix`. `ValueError` as for `with_name`."""
-        return self._derive(str(self._within.with_stem(stem))[1:])
+        return self._derive(str(self._within.with_stem(text_of(stem)))[1:])
 
     def with_suffix(self, suffix: str) -> Self:
         """The path with another `suffix`; none, if it is empty. `ValueError` as for `with_name`."""
-        return self._derive(str(self._within.with_suffix(suffix))[1:])
+        return self._derive(str(self._within.with_suffix(text_of(suffix)))[1:])
 
     def with_segments(self, *pathsegments: StrPath) -> Self:
         """The path that these segments make, from the root on."""
@@ -182,7 +182,7 @@ class Pure(PosixPath):
 
     def joinpath(self, *pathsegments: StrPath) -> Self:
         """Add segments. An absolute one begins at the root again; a `VeryTmpPath` takes the place of what was there."""
-        path = self
+        path = self._derive(self._rel)  # another object in any case, for `info` to be asked anew
         for segment in pathsegments:
             path = path._join(segment)
         return path

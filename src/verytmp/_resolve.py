@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from stat import S_ISDIR, S_ISLNK
 
 from ._owner import opened
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from select import epoll
 
 LINKS_MAX = 40  # as the kernel's MAXSYMLINKS: path_resolution(7)
+ATTEMPTS = 16  # at a name that is a link and a directory in turn
 STRIDE_BYTES = 4000  # fewer than PATH_MAX, 4096: what fits is entered in one call
 DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW if hasattr(os, "O_PATH") else 0
 
@@ -68,14 +70,18 @@ def resolve(root: int, relative: str, follow: bool, strides: bool, create: bool 
                 if target is None:
                     return here, name
             else:
-                try:
-                    here = enter(name, here)
-                except OSError as error:
-                    if error.errno not in (errno.ENOTDIR, errno.ELOOP):
-                        raise
-                    target = readlink(name, here)
-                    if target is None:
-                        raise
+                for attempt in range(ATTEMPTS):
+                    try:
+                        here = enter(name, here)
+                        break
+                    except OSError as error:
+                        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                            raise
+                        target = readlink(name, here)
+                        if target is not None:
+                            break
+                        if attempt == ATTEMPTS - 1 or not changing(name, here):
+                            raise
             if target is not None:
                 links += 1
                 if links > LINKS_MAX:
@@ -119,6 +125,15 @@ def readlink(name: str, here: epoll) -> str | None:
         if error.errno in (errno.EINVAL, errno.ENOENT):
             return None
         raise
+
+
+def changing(name: str, here: epoll) -> bool:
+    """Whether there is a directory or a link now, where neither was seen a moment ago."""
+    try:
+        mode = os.stat(name, dir_fd=here.fileno(), follow_symlinks=False).st_mode
+    except OSError:
+        return False
+    return S_ISDIR(mode) or S_ISLNK(mode)
 
 
 def identity(directory: epoll) -> tuple[int, int]:

@@ -3,7 +3,8 @@
 A path is here what it is to the kernel: a root's descriptor and a relative string, ``""`` for the root itself, with no
 empty, ``.`` or leading ``/`` component (`_path` sees to that). pathlib is not known here.
 
-Each operation is one ``*at()`` call where that is safe: in a mount that follows no symlinks, for a path without ``..``.
+Each operation is one ``*at()`` call where that is safe: in a mount that follows no symlinks, for a path without ``..``,
+and none that is empty or begins with ``/``, however it came about: the kernel would take that from its own root.
 For what such a call cannot do, the resolver walks, and the same call is made on the walk's last step without following.
 """
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from ._spare import Spare
 
 ST_NOSYMFOLLOW = 0x2000  # statfs(2): the mount follows no symlinks
+
+# How a path begins that no call may be given as it is: an empty one, and one that the kernel takes for the host's.
+NEVER_ALONE = ("", "/")
 
 # What a walk can do better than one call: links to follow, and paths longer than PATH_MAX.
 WALKABLE = (errno.ELOOP, errno.ENAMETOOLONG)
@@ -121,12 +125,21 @@ class Tree:
     def _entry(self, call: Callable[..., Any], relative: str, *args: object) -> Any:
         """Make one of os's calls on a directory entry itself, which none of them follows."""
         try:
-            if self.one_call and relative and ".." not in relative:
+            if self.one_call and relative[:1] not in NEVER_ALONE and ".." not in relative:
                 return call(relative, *args, dir_fd=self.fd)
         except OSError as error:
             if error.errno not in WALKABLE:
                 self._refuse(error, relative)
         return self._walk(relative, False, entry_here, call, *args)
+
+    def status(self) -> os.stat_result:
+        """The root directory's own, for which no permission to search it is needed."""
+        try:
+            result = os.fstat(self.fd)
+        except OSError as error:
+            self._refuse(error, "")
+        self.check_open()
+        return result
 
     def statvfs(self) -> os.statvfs_result:
         try:
@@ -139,8 +152,10 @@ class Tree:
     # -- operations on what a path leads to ----------------------------------------------------------------------------
 
     def stat(self, relative: str, follow: bool = True) -> os.stat_result:
+        if not relative:
+            return self.status()
         try:
-            if self.one_call and relative and ".." not in relative:
+            if self.one_call and relative[:1] not in NEVER_ALONE and ".." not in relative:
                 return os.stat(relative, dir_fd=self.fd, follow_symlinks=follow)
         except OSError as error:
             if error.errno not in WALKABLE:
@@ -150,8 +165,10 @@ class Tree:
 
     def find(self, relative: str, follow: bool = True) -> os.stat_result | None:
         """As `stat`, but None where there is nothing: that is an answer here, and needs no words."""
+        if not relative:
+            return self.status()
         try:
-            if self.one_call and relative and ".." not in relative:
+            if self.one_call and relative[:1] not in NEVER_ALONE and ".." not in relative:
                 return os.stat(relative, dir_fd=self.fd, follow_symlinks=follow)
         except OSError as error:
             if error.errno not in WALKABLE:
@@ -170,7 +187,7 @@ class Tree:
     def open(self, relative: str, flags: int, mode: int = 0o777) -> epoll:
         """open(2): the owner of a descriptor, close-on-exec. ``with`` closes it."""
         try:
-            if self.one_call and relative and ".." not in relative:
+            if self.one_call and relative[:1] not in NEVER_ALONE and ".." not in relative:
                 return opened(relative, flags, self.fd, mode)
         except OSError as error:
             if error.errno not in WALKABLE:
@@ -185,7 +202,7 @@ class Tree:
     ) -> IO[Any]:
         """The built-in `open`, which takes the descriptor over as soon as there is one."""
         try:
-            if self.one_call and relative and ".." not in relative:
+            if self.one_call and relative[:1] not in NEVER_ALONE and ".." not in relative:
                 opener: Callable[[str, int], int] = partial(os.open, mode=0o666, dir_fd=self.fd)
                 file = open(relative, mode, buffering, encoding, errors, newline, opener=opener)  # noqa: SIM115  # the user closes it
                 raw: Any = getattr(file, "buffer", file)
@@ -260,7 +277,7 @@ class Tree:
 
     def _change(self, call: Callable[..., None], relative: str, *args: object, follow: bool = True) -> None:
         try:
-            if follow and self.one_call and relative and ".." not in relative:
+            if follow and self.one_call and relative[:1] not in NEVER_ALONE and ".." not in relative:
                 return call(relative, *args, dir_fd=self.fd)
         except OSError as error:
             if error.errno not in WALKABLE:
@@ -312,7 +329,13 @@ class Tree:
         """Make one of os's calls on two directory entries, with *follow* for the first one if it is not None."""
         how = {} if follow is None else {"follow_symlinks": follow}
         try:
-            if self.one_call and relative and target and ".." not in relative and ".." not in target:
+            simple = (
+                relative[:1] not in NEVER_ALONE
+                and target[:1] not in NEVER_ALONE
+                and ".." not in relative
+                and ".." not in target
+            )
+            if self.one_call and simple:
                 return call(relative, target, src_dir_fd=self.fd, dst_dir_fd=self.fd, **how)
         except OSError as error:
             if error.errno not in WALKABLE:

@@ -92,6 +92,11 @@ def limit_namespaces(name: str, most: int) -> None:
     drop_capabilities(CAP_SYS_ADMIN)
 
 
+def exchange(directory: int, one: str, other: str) -> None:
+    """renameat2(2) with RENAME_EXCHANGE: in one step."""
+    _checked(libc.renameat2(directory, one.encode(), directory, other.encode(), 2))
+
+
 def hide_proc() -> None:
     """Put an empty directory where /proc was, in a mount namespace of our own."""
     if libc.unshare(CLONE_NEWNS) < 0:
