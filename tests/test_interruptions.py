@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -32,6 +33,9 @@ def storm(make: Callable[[], Callable[[], object]], count: int, period: float) -
             caught, armed = caught + 1, False
             raise Interrupted
 
+    warnings.simplefilter(
+        "ignore", ResourceWarning
+    )  # of a file whose opening was interrupted: it is closed all the same
     call = make()
     call()
     before = ground.descriptors()
@@ -58,7 +62,7 @@ def test_roots_are_made(threads: int) -> None:
         over = threading.Event()
         if threads > 1:
             threading.Thread(target=over.wait).start()
-        left, others = storm(lambda: lambda: VeryTmpRoot().close(), 1000 if threads == 1 else 300, 0.0007)
+        left, others = storm(lambda: lambda: VeryTmpRoot().close(), 300, 0.0007)
         for _ in range(100):  # what a thread has begun goes on for a moment
             if not left and not ground.children():
                 break
@@ -96,7 +100,7 @@ def test_paths_are_used(operation: str, nosymfollow: bool) -> None:
         }
         return calls[operation]
 
-    count = 40 if operation == "open" else 400  # `open` of a walked path has one place left where it may lose one
+    count = 40 if operation == "open" else 150  # `open` of a walked path has one place left where it may lose one
     left, others = in_child(storm, make, count, 0.0002)
     assert others == []
     assert len(left) <= (1 if operation == "open" and not nosymfollow else 0), left
@@ -110,7 +114,7 @@ def test_closing_comes_between(operation: str) -> None:
         VeryTmpRoot().close()
         before = ground.descriptors()
         refused = 0
-        for _ in range(400):
+        for _ in range(100):
             root = VeryTmpRoot()
             path = root.path
             calls: dict[str, Callable[[], object]] = {
@@ -134,7 +138,7 @@ def test_closing_comes_between(operation: str) -> None:
         return refused, ground.new_descriptors(before)
 
     refused, left = in_child(race)
-    assert refused == 400
+    assert refused == 100
     assert left == {}
 
 

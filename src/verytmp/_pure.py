@@ -18,7 +18,7 @@ from ._tree import Tree
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
-    from typing import Never, Self
+    from typing import Any, Never, Self
 
     from _typeshed import StrPath
 
@@ -166,15 +166,15 @@ class Pure(PosixPath):
 
     def with_name(self, name: str) -> Self:
         """The path with another last name. `ValueError` if it has none, or the new one is no name."""
-        return self._derive(str(self._within.with_name(text_of(name)))[1:])
+        return self._derive(str(self._within.with_name(exact(name)))[1:])
 
     def with_stem(self, stem: str) -> Self:
         """The path with another last name but for its `suffix`. `ValueError` as for `with_name`."""
-        return self._derive(str(self._within.with_stem(text_of(stem)))[1:])
+        return self._derive(str(self._within.with_stem(exact(stem)))[1:])
 
     def with_suffix(self, suffix: str) -> Self:
         """The path with another `suffix`; none, if it is empty. `ValueError` as for `with_name`."""
-        return self._derive(str(self._within.with_suffix(text_of(suffix)))[1:])
+        return self._derive(str(self._within.with_suffix(exact(suffix)))[1:])
 
     def with_segments(self, *pathsegments: StrPath) -> Self:
         """The path that these segments make, from the root on."""
@@ -298,4 +298,10 @@ def text_of(segment: StrPath) -> str:
             "argument should be a str or an os.PathLike object where __fspath__ returns a str, "
             f"not {type(text).__name__!r}"
         )
-    return text if type(text) is str else str.__str__(text)  # a subclass may split itself into anything
+    plain: str = exact(text)
+    return plain
+
+
+def exact(text: Any) -> Any:
+    """A string itself: a subclass may split itself into anything."""
+    return str.__str__(text) if isinstance(text, str) else text

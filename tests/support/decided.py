@@ -6,7 +6,7 @@ from __future__ import annotations
 SUITES = {
     (3, 11): (["PosixPathTest", "PosixPathAsPureTest"], 76),
     (3, 12): (["PosixPathTest", "PosixPathAsPureTest"], 78),
-    (3, 13): (["PosixPathTest"], 117),
+    (3, 13): (["PosixPathTest"], 115),
 }
 
 ROOTED = "every path begins at a root: there are no relative ones, no empty one, and '.' and '//' are the root"

@@ -125,7 +125,11 @@ def picture(directory: int) -> Any:
 
     def look(own: int, prefix: str) -> Iterator[Any]:
         for name in sorted(os.listdir(own)):
-            status = os.lstat(name, dir_fd=own)
+            try:
+                status = os.lstat(name, dir_fd=own)
+            except PermissionError:  # a directory that can be listed, and not searched
+                yield name, None
+                continue
             kind = stat.filemode(status.st_mode)
             if stat.S_ISLNK(status.st_mode):
                 yield name, words(os.readlink(name, dir_fd=own))

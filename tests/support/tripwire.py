@@ -6,6 +6,7 @@ called from a path's method and names anything else trips.
 
 from __future__ import annotations
 
+import linecache
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -86,7 +87,9 @@ def check(event: str, path: object) -> None:
     ours = False
     while frame:
         name = frame.f_code.co_filename
-        if (name, None) in OUT or (name, frame.f_code.co_name) in OUT or name.startswith("<frozen importlib"):
+        if (name, None) in OUT or (name, frame.f_code.co_name) in OUT:
+            return
+        if name.startswith("<frozen importlib") or name == linecache.__file__:  # a codec is loaded, a traceback printed
             return
         owner = frame.f_locals.get("self")
         if isinstance(owner, Tree) and owner.fd < 0 and relative(text):
