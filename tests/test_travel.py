@@ -16,6 +16,7 @@ import pytest
 from support.children import PATIENCE
 
 HEAD = """
+import contextlib
 import fcntl, multiprocessing, os, pickle, signal, sys, time
 from concurrent.futures import ProcessPoolExecutor
 from verytmp import VeryTmpPath, VeryTmpRoot
@@ -53,13 +54,21 @@ def held(pid, number):
 
 def family(pid):
     yield pid
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/children") as file:
-            for child in file.read().split():
-                yield from family(int(child))
+    with contextlib.suppress(OSError):  # it has ended meanwhile
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError):
+                with open(f"/proc/{pid}/task/{task}/children") as file:
+                    children = file.read().split()
+                for child in children:
+                    yield from family(int(child))
 
 def holders(number):
-    return {pid: found for pid in family(os.getpid()) if (found := held(pid, number))}
+    found = {}
+    for pid in family(os.getpid()):
+        with contextlib.suppress(OSError):
+            if here := held(pid, number):
+                found[pid] = here
+    return found
 """
 
 # Who sends a descriptor closes its own copy once the other side has it, so it may take a moment.
