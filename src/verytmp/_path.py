@@ -6,7 +6,6 @@ import errno
 import io
 import os
 import sys
-import warnings
 from pathlib import Path, PurePosixPath
 from stat import S_ISBLK, S_ISCHR, S_ISDIR, S_ISFIFO, S_ISLNK, S_ISREG, S_ISSOCK
 
@@ -346,6 +345,8 @@ class VeryTmpPath(Pure):
 
         def link_to(self, target: StrPath) -> None:  # type: ignore[override]  # likewise
             """Make *target* another name for this file. Deprecated: `hardlink_to` is the same the other way round."""
+            import warnings
+
             warnings.warn("pathlib.Path.link_to() is deprecated: use hardlink_to()", DeprecationWarning, stacklevel=2)
             self._here(target).hardlink_to(self)
 
