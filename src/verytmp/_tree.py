@@ -134,19 +134,19 @@ class Tree:
 
     def status(self) -> os.stat_result:
         """The root directory's own, for which no permission to search it is needed."""
-        try:
-            result = os.fstat(self.fd)
-        except OSError as error:
-            self._refuse(error, "")
-        self.check_open()
+        result: os.stat_result = self._of_root(os.fstat)
         return result
 
     def statvfs(self) -> os.statvfs_result:
+        result: os.statvfs_result = self._of_root(os.statvfs)
+        return result
+
+    def _of_root(self, call: Callable[[int], Any]) -> Any:
         try:
-            result = os.statvfs(self.fd)
+            result = call(self.fd)
         except OSError as error:
             self._refuse(error, "")
-        self.check_open()
+        self.check_open()  # what lies under the number now answers such a call too
         return result
 
     # -- operations on what a path leads to ----------------------------------------------------------------------------
