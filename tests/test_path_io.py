@@ -142,6 +142,27 @@ def test_kinds_where_nobody_may_look(tree: Path) -> None:
         os.chmod(f"{plain(tree)}/d", 0o700)
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look into every directory")
+def test_what_may_be_listed_and_not_searched(tree: Path) -> None:
+    """As the host has it: a directory's name, or a link to it that ends in "/", is enough to list it."""
+    os.symlink("d/", f"{plain(tree)}/slashed")
+    for path, closed in ((tree / "d", "d"), (tree / "slashed", "d"), (tree, "")):
+        os.chmod(f"{plain(tree)}/{closed}", 0o400)
+        try:
+            assert [entry.name for entry in path.iterdir()]
+            assert stat.S_IMODE(path.stat().st_mode) == 0o400
+            if path == tree:
+                for act, number in (
+                    (path.mkdir, errno.EEXIST),
+                    (path.unlink, errno.EISDIR),
+                    (path.readlink, errno.EINVAL),
+                ):
+                    assert failure(act) == (number, str(path), None)
+        finally:
+            path.chmod(0o700)
+        assert stat.S_IMODE(os.stat(f"{plain(tree)}/{closed}").st_mode) == 0o700
+
+
 # -- reading and writing -----------------------------------------------------------------------------------------------
 
 

@@ -122,14 +122,19 @@ class Tree:
         except OSError as error:
             self._refuse(error, relative)
 
-    def _entry(self, call: Callable[..., Any], relative: str, *args: object) -> Any:
-        """Make one of os's calls on a directory entry itself, which none of them follows."""
+    def _entry(self, call: Callable[..., Any], relative: str, *args: object, at_root: int = 0) -> Any:
+        """Make one of os's calls on a directory entry itself, which none of them follows.
+
+        *at_root* is what the kernel says of ``/``. Of a root's ``.`` it says something else to who may not search it.
+        """
         try:
             if self.one_call and relative[:1] not in NEVER_ALONE and ".." not in relative:
                 return call(relative, *args, dir_fd=self.fd)
         except OSError as error:
             if error.errno not in WALKABLE:
                 self._refuse(error, relative)
+        if at_root and not relative:
+            self._refuse(OSError(at_root, os.strerror(at_root)), relative)
         return self._walk(relative, False, entry_here, call, *args)
 
     def status(self) -> os.stat_result:
@@ -298,19 +303,17 @@ class Tree:
     # -- operations on a directory entry -------------------------------------------------------------------------------
 
     def mkdir(self, relative: str, mode: int) -> None:
-        self._entry(os.mkdir, relative, mode)
+        self._entry(os.mkdir, relative, mode, at_root=errno.EEXIST)
 
     def unlink(self, relative: str) -> None:
-        self._entry(os.unlink, relative)
+        self._entry(os.unlink, relative, at_root=errno.EISDIR)
 
     def rmdir(self, relative: str) -> None:
-        if not relative:  # as rmdir("/"), where "." would be EINVAL
-            self._refuse(OSError(errno.EBUSY, os.strerror(errno.EBUSY)), relative)
-        self._entry(os.rmdir, relative)
+        self._entry(os.rmdir, relative, at_root=errno.EBUSY)
 
     def readlink(self, relative: str) -> str:
         """A symlink's own words."""
-        words: str = self._entry(os.readlink, relative)
+        words: str = self._entry(os.readlink, relative, at_root=errno.EINVAL)
         return words
 
     def symlink(self, relative: str, words: str) -> None:
@@ -373,6 +376,8 @@ def symlink_here(name: str, words: str, *, dir_fd: int) -> None:
 
 
 def stat_here(directory: int, name: str, follow: bool) -> os.stat_result:
+    if name == ".":
+        return os.fstat(directory)
     status = os.stat(name, dir_fd=directory, follow_symlinks=False)
     if follow and S_ISLNK(status.st_mode):
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))  # it was swapped for a link behind our back
@@ -380,7 +385,12 @@ def stat_here(directory: int, name: str, follow: bool) -> os.stat_result:
 
 
 def open_here(directory: int, name: str, flags: int, mode: int) -> epoll:
-    return opened(name, flags | os.O_NOFOLLOW, directory, mode)
+    try:
+        return opened(name, flags | os.O_NOFOLLOW, directory, mode)
+    except PermissionError:
+        if name != ".":
+            raise
+    return opened(self_fd(directory), flags, None, mode)  # looking "." up takes permission to search it; this does not
 
 
 def ends_above(relative: str) -> bool:

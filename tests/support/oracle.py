@@ -44,8 +44,8 @@ class Operation(NamedTuple):
 def perform(base: Path, directory: int, tree: ground.Tree, operations: list[Operation]) -> list[tuple[Any, Any]]:
     """What each operation returns or raises, and the whole tree after it."""
     wipe(directory)
-    os.chmod(".", 0o755) if directory < 0 else os.chmod(f"/proc/self/fd/{directory}", 0o755)
-    ground.make("." if directory < 0 else directory, tree)
+    os.chmod(itself(directory), 0o755)
+    ground.make("/" if directory < 0 else directory, tree)
     return [(outcome(base, operation), picture(directory)) for operation in operations]
 
 
@@ -140,8 +140,13 @@ def picture(directory: int) -> Any:
                 first = files.setdefault(status.st_ino, prefix + name)
                 yield name, kind, first, contents(name, own) if stat.S_ISREG(status.st_mode) else None
 
-    own = os.open("." if directory < 0 else f"/proc/self/fd/{directory}", os.O_RDONLY | os.O_DIRECTORY)
-    return list(closing(own, look(own, "")))
+    own = into(itself(directory))
+    return own and list(closing(own, look(own, "")))
+
+
+def itself(directory: int) -> str:
+    """A name for the base that can be opened and changed without permission to search it, as "." cannot."""
+    return "/" if directory < 0 else f"/proc/self/fd/{directory}"
 
 
 def words(target: str) -> str:
@@ -156,9 +161,9 @@ def closing(descriptor: int, items: Iterator[Any]) -> Iterator[Any]:
         os.close(descriptor)
 
 
-def into(name: str, own: int) -> int | None:
+def into(name: str, own: int | None = None) -> int | None:
     try:
-        return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=own)
+        return os.open(name, os.O_RDONLY | os.O_DIRECTORY | (0 if own is None else os.O_NOFOLLOW), dir_fd=own)
     except PermissionError:
         return None
 
@@ -173,9 +178,8 @@ def contents(name: str, own: int) -> bytes | None:
 
 
 def wipe(directory: int) -> None:
-    own = os.open("." if directory < 0 else f"/proc/self/fd/{directory}", os.O_PATH)
-    os.chmod(f"/proc/self/fd/{own}" if directory >= 0 else ".", 0o700)
-    empty(own)
+    os.chmod(itself(directory), 0o700)
+    empty(os.open(itself(directory), os.O_PATH))
 
 
 def empty(own: int) -> None:
