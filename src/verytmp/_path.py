@@ -320,7 +320,7 @@ class VeryTmpPath(Pure):
         for path in missing[-2::-1]:
             path.mkdir(mode, False, True)
 
-    def readlink(self) -> PurePosixPath:  # type: ignore[override]
+    def readlink(self) -> PurePosixPath:  # type: ignore[override]  # a pure path, by decision
         """The symlink's own words: a pure path, for they may mean anything."""
         return PurePosixPath(self._tree.readlink(self._rel))
 
@@ -334,7 +334,7 @@ class VeryTmpPath(Pure):
         """
         self._tree.symlink(self._rel, self._words(target))
 
-    def hardlink_to(self, target: StrPath) -> None:  # type: ignore[override]  # likewise
+    def hardlink_to(self, target: StrPath) -> None:  # type: ignore[override]  # bytes are refused
         """Make it another name for the file that *target* is, read as by `rename`.
 
         For a symlink itself, or since Python 3.14 for what it leads to.
@@ -343,7 +343,7 @@ class VeryTmpPath(Pure):
 
     if sys.version_info < (3, 12):
 
-        def link_to(self, target: StrPath) -> None:  # type: ignore[override]  # likewise
+        def link_to(self, target: StrPath) -> None:  # type: ignore[override]  # bytes are refused
             """Make *target* another name for this file. Deprecated: `hardlink_to` is the same the other way round."""
             import warnings
 

@@ -55,7 +55,7 @@ class Pure(PosixPath):
             if name not in PLAIN_SLOTS:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             plain = PosixPath(os.fspath(self))
-            _ = str(plain), plain.parts, hash(plain), plain < plain  # noqa: PLR0124
+            _ = str(plain), plain.parts, hash(plain), plain < plain  # noqa: PLR0124  # fills the caches
             return getattr(plain, name)
 
     def __copy__(self) -> Self:
@@ -232,7 +232,7 @@ class Pure(PosixPath):
         within = self._without_drive(text)
         return None if isinstance(other, Path) and within is text else PurePosixPath(within)
 
-    def relative_to(self, other: StrPath, *others: StrPath, walk_up: bool = False) -> PurePosixPath:  # type: ignore[override]
+    def relative_to(self, other: StrPath, *others: StrPath, walk_up: bool = False) -> PurePosixPath:  # type: ignore[override]  # by decision
         """The way from another path of this root to this one: a pure path. (*walk_up* is of Python 3.12.)
 
         `ValueError` if there is none: from another root or file system, or, without *walk_up*, from no path above it.
@@ -241,7 +241,7 @@ class Pure(PosixPath):
         if start is None:
             raise ValueError(f"{str(self)!r} and {str(other)!r} have different anchors")
         if sys.version_info >= (3, 12):
-            return self._within.relative_to(start, *others, walk_up=walk_up)  # pyright: ignore[reportDeprecated]
+            return self._within.relative_to(start, *others, walk_up=walk_up)  # pyright: ignore[reportDeprecated]  # several are refused by the Pythons that refuse them
         else:
             if walk_up:
                 return walked_up(self._within, start.joinpath(*others))
@@ -250,7 +250,7 @@ class Pure(PosixPath):
     def is_relative_to(self, other: StrPath, *others: StrPath) -> bool:
         """Whether it is another path of this root, or below it."""
         start = self._beside(other)
-        return start is not None and self._within.is_relative_to(start, *others)  # pyright: ignore[reportDeprecated]
+        return start is not None and self._within.is_relative_to(start, *others)  # pyright: ignore[reportDeprecated]  # several are refused by the Pythons that refuse them
 
     def match(self, path_pattern: StrPath, *, case_sensitive: bool | None = None) -> bool:
         """Whether a pattern matches it: from the right; all of it, from the root on, if the pattern is absolute.

@@ -2,10 +2,10 @@ import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import NamedTuple, Never, NoReturn, Protocol, Self, TypeVar, overload, type_check_only
+from typing import NamedTuple, Never, NoReturn, Protocol, Self, TypedDict, TypeVar, overload, type_check_only
 
 from _typeshed import StrPath
-from typing_extensions import override
+from typing_extensions import Unpack, deprecated, override
 
 from .errors import UnsupportedOperation as UnsupportedOperation
 from .errors import VeryTmpError as VeryTmpError
@@ -40,23 +40,25 @@ class VeryTmpUsage(NamedTuple):
     used: int
     free: int
 
+@type_check_only
+class VeryTmpOptions(TypedDict, total=False):
+    """The options of a root, for functions that pass them on: ``**options: Unpack[VeryTmpOptions]``."""
+
+    size: int | str | None
+    nr_inodes: int | str | None
+    mode: int
+    noexec: bool
+    nosymfollow: bool
+    huge: str | None
+    nr_blocks: int | str | None
+    uid: int | None
+    gid: int | None
+    mpol: str | None
+    inode64: bool | None
+    noswap: bool
+
 class VeryTmpRoot:
-    def __init__(
-        self,
-        *,
-        size: int | str | None = None,
-        nr_inodes: int | str | None = None,
-        mode: int = 0o700,
-        noexec: bool = False,
-        nosymfollow: bool = True,
-        huge: str | None = None,
-        nr_blocks: int | str | None = None,
-        uid: int | None = None,
-        gid: int | None = None,
-        mpol: str | None = None,
-        inode64: bool | None = None,
-        noswap: bool = False,
-    ) -> None: ...
+    def __init__(self, **options: Unpack[VeryTmpOptions]) -> None: ...
     @property
     def path(self) -> VeryTmpPath: ...
     @property
@@ -79,7 +81,7 @@ class VeryTmpRoot:
 class VeryTmpPath(Path):
     """A path in a root. Its signatures are `pathlib.Path`'s, but for those below: mostly what newer Pythons have."""
 
-    def __new__(cls, *args: Never) -> Self: ...  # a root makes them  # pyright: ignore[reportInconsistentConstructor]
+    def __new__(cls, never: Never, /, *args: Never) -> Self: ...  # a root makes them  # pyright: ignore[reportInconsistentConstructor]
     def __copy__(self) -> Self: ...
     def __deepcopy__(self, memo: object) -> Self: ...
     @classmethod
@@ -133,36 +135,39 @@ class VeryTmpPath(Path):
         self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False, *, parent_mode: int | None = None
     ) -> None: ...
     @override
-    def readlink(self) -> PurePosixPath: ...  # type: ignore[override]  # likewise
+    def readlink(self) -> PurePosixPath: ...  # type: ignore[override]  # a pure path, by decision
     @override
     def symlink_to(self, target: StrPath, target_is_directory: bool = False) -> None: ...  # type: ignore[override]  # no bytes
     @override
-    def hardlink_to(self, target: StrPath) -> None: ...  # type: ignore[override]  # likewise
+    def hardlink_to(self, target: StrPath) -> None: ...  # type: ignore[override]  # no bytes
     if sys.version_info < (3, 12):
+        @deprecated("Deprecated since Python 3.10, removed in 3.12: use hardlink_to(), which is the other way round.")
         @override
-        def link_to(self, target: StrPath) -> None: ...  # type: ignore[override]  # likewise
+        def link_to(self, target: StrPath) -> None: ...  # type: ignore[override]  # no bytes
 
     @override
     def rename(self, target: StrPath) -> Self: ...
     @override
     def replace(self, target: StrPath) -> Self: ...
-    @overload
-    def copy(self, target: _PathT, *, follow_symlinks: bool = True, preserve_metadata: bool = False) -> _PathT: ...  # type: ignore[override, overload-overlap]
+    @overload  # type: ignore[override, unused-ignore]  # a str stays inside; there is nothing to override before 3.14
+    def copy(  # type: ignore[overload-overlap]  # a str is no Path
+        self, target: _PathT, *, follow_symlinks: bool = True, preserve_metadata: bool = False
+    ) -> _PathT: ...
     @overload
     def copy(self, target: StrPath, *, follow_symlinks: bool = True, preserve_metadata: bool = False) -> Self: ...
-    @overload
-    def copy_into(  # type: ignore[override, overload-overlap]
+    @overload  # type: ignore[override, unused-ignore]  # a str stays inside; there is nothing to override before 3.14
+    def copy_into(  # type: ignore[overload-overlap]  # a str is no Path
         self, target_dir: _PathT, *, follow_symlinks: bool = True, preserve_metadata: bool = False
     ) -> _PathT: ...
     @overload
     def copy_into(
         self, target_dir: StrPath, *, follow_symlinks: bool = True, preserve_metadata: bool = False
     ) -> Self: ...
-    @overload
-    def move(self, target: _PathT) -> _PathT: ...  # type: ignore[override, overload-overlap]
+    @overload  # type: ignore[override, unused-ignore]  # a str stays inside; there is nothing to override before 3.14
+    def move(self, target: _PathT) -> _PathT: ...  # type: ignore[overload-overlap]  # a str is no Path
     @overload
     def move(self, target: StrPath) -> Self: ...
-    @overload
-    def move_into(self, target_dir: _PathT) -> _PathT: ...  # type: ignore[override, overload-overlap]
+    @overload  # type: ignore[override, unused-ignore]  # a str stays inside; there is nothing to override before 3.14
+    def move_into(self, target_dir: _PathT) -> _PathT: ...  # type: ignore[overload-overlap]  # a str is no Path
     @overload
     def move_into(self, target_dir: StrPath) -> Self: ...

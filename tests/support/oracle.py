@@ -245,6 +245,7 @@ class Oracle:
     def close(self) -> None:
         self.socket.close()
         os.waitpid(self.pid, 0)
+        os.chmod(self.folder, 0o700)
         empty(os.open(self.folder, os.O_PATH))
         os.rmdir(self.folder)
 

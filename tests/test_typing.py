@@ -1,0 +1,154 @@
+"""The stubs, as type checkers see them beside the modules: uses without a mistake, and mistakes that are seen."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tokenize
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+SAMPLES = sorted((REPOSITORY / "tests" / "typing").glob("*.py"))
+PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
+
+Report = tuple[str, int, str]  # a file, a line, a code
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The package as the wheel has it, and the samples, where no settings of ours are in sight."""
+    folder = tmp_path_factory.mktemp("project")
+    shutil.copytree(REPOSITORY / "src" / "verytmp", folder / "verytmp", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(REPOSITORY / "stubs" / "verytmp", folder / "verytmp", dirs_exist_ok=True)
+    for sample in SAMPLES:
+        shutil.copy(sample, folder)
+    (folder / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')
+    (folder / "pyrefly.toml").touch()
+    yield folder
+    shutil.rmtree(folder)
+
+
+def reports(folder: Path, *command: str) -> str:
+    """What a checker prints about the samples."""
+    names = [sample.name for sample in SAMPLES]
+    result = subprocess.run([*command, *names], cwd=folder, capture_output=True, text=True)
+    assert result.returncode == 1, result.stdout + result.stderr  # there are mistakes, and nothing worse
+    return result.stdout
+
+
+def mypy(folder: Path, version: str) -> Iterator[Report]:
+    command = [sys.executable, "-m", "mypy", "--strict", "--output", "json", "--python-version", version]
+    for line in reports(folder, *command, "--cache-dir", str(folder / "cache")).splitlines():
+        found = json.loads(line)
+        if found["severity"] == "error":
+            yield found["file"], found["line"], found["code"]
+
+
+def pyright(folder: Path, version: str) -> Iterator[Report]:
+    command = [beside("pyright"), "--outputjson", "--pythonversion", version, "--pythonpath", sys.executable]
+    for found in json.loads(reports(folder, *command))["generalDiagnostics"]:
+        # A type that is unknown is so because of another mistake in that line.
+        if found["severity"] == "error" and not found["rule"].startswith("reportUnknown"):
+            yield Path(found["file"]).name, found["range"]["start"]["line"] + 1, found["rule"]
+
+
+def ty(folder: Path, version: str) -> Iterator[Report]:
+    command = [beside("ty"), "check", "--output-format", "concise", "--python-version", version, "--python", sys.prefix]
+    for line in reports(folder, *command).splitlines():
+        if match := re.match(r"(.*?):(\d+):\d+: (?:error|warning)\[(.*?)\]", line):
+            yield match[1], int(match[2]), match[3]
+
+
+def pyrefly(folder: Path, version: str) -> Iterator[Report]:
+    command = [beside("pyrefly"), "check", "--output-format", "min-text", "--python-version", version]
+    for line in reports(folder, *command, "--python-interpreter-path", sys.executable).splitlines():
+        if match := re.match(r"\s*(?:ERROR|WARN) (.*?):(\d+):.*\[(.*?)\]$", line):
+            yield match[1], int(match[2]), match[3]
+
+
+def beside(name: str) -> str:
+    """A program that was installed with this Python."""
+    return str(Path(sys.executable).parent / name)
+
+
+CHECKERS: list[Callable[[Path, str], Iterator[Report]]] = [mypy, pyright, ty, pyrefly]
+
+
+def pinned(index: int) -> set[Report]:
+    """What the checker of this index should report: nothing but what is written above each mistake."""
+    lines = (REPOSITORY / "tests" / "typing" / "mistakes.py").read_text().splitlines()
+    return {
+        ("mistakes.py", number + 1, code)
+        for number, line in enumerate(lines, 1)
+        if line.startswith("# ")
+        for code in line[2:].split(" | ")[index].split("+")
+        if code != "-"
+    }
+
+
+@pytest.mark.parametrize("version", PYTHONS)
+@pytest.mark.parametrize("checker", CHECKERS)
+def test_samples(project: Path, checker: Callable[[Path, str], Iterator[Report]], version: str) -> None:
+    expected = pinned(CHECKERS.index(checker))
+    assert len(expected) > 20
+    assert set(checker(project, version)) == expected
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.stem)
+def test_no_sample_silences_a_checker(sample: Path) -> None:
+    with sample.open("rb") as file:
+        for token in tokenize.tokenize(file.readline):
+            assert token.string not in ("cast", "Any")
+            assert token.type != tokenize.COMMENT or "ignore" not in token.string
+
+
+SUPPRESSION = re.compile(r"#\s*(?:type: ignore|pyright: ignore|noqa)(?P<code>\S*)(?P<rest>.*)")
+
+
+@pytest.mark.parametrize("folder", ["src", "stubs"])
+def test_every_suppression_is_narrow_and_says_why(folder: str) -> None:
+    for path in (REPOSITORY / folder).rglob("*.py*"):
+        if path.suffix in (".py", ".pyi"):
+            for number, line in enumerate(path.read_text().splitlines(), 1):
+                if found := SUPPRESSION.search(line):
+                    assert found["code"], f"{path.name}:{number}: which?"
+                    assert "  # " in line.replace(found[0], "").strip() or "  # " in found["rest"], (
+                        f"{path.name}:{number}: why?"
+                    )
+
+
+STUB = "verytmp/__init__.pyi"
+MUTATIONS = {
+    "nothing": ("", ""),
+    "a parameter renamed": ("on_error: Callable", "onerror: Callable"),
+    "a default changed": ("top_down: bool = True", "top_down: bool = False"),
+    "a name dropped": ("    def usage(self) -> VeryTmpUsage: ...\n", ""),
+    "an option dropped": ("    noswap: bool\n", ""),
+    "an option invented": ("    noswap: bool\n", "    noswap: bool\n    swap: bool\n"),
+    "a name invented": (
+        "    def close(self) -> None: ...\n",
+        "    def close(self) -> None: ...\n    def open(self) -> None: ...\n",
+    ),
+    "a property for a method": ("    @property\n    def path(self)", "    def path(self)"),
+}
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_stubs_against_the_code(project: Path, mutation: str) -> None:
+    """And that stubtest would see it if they differed."""
+    old, new = MUTATIONS[mutation]
+    stub = (project / STUB).read_text()
+    assert stub.count(old) == 1 or not old
+    (project / STUB).write_text(stub.replace(old, new) if old else stub)
+    try:
+        command = [sys.executable, "-m", "mypy.stubtest", "verytmp"]
+        result = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    finally:
+        (project / STUB).write_text(stub)
+    assert result.returncode == (mutation != "nothing"), result.stdout + result.stderr

@@ -1,0 +1,23 @@
+"""Functions that pass a root's options on."""
+
+from typing import TYPE_CHECKING, assert_type
+
+from typing_extensions import Unpack
+
+from verytmp import VeryTmpRoot
+
+if TYPE_CHECKING:
+    from verytmp import VeryTmpOptions
+
+
+def small(**options: "Unpack[VeryTmpOptions]") -> VeryTmpRoot:
+    options.setdefault("size", "8m")
+    return VeryTmpRoot(**options)
+
+
+settings: "VeryTmpOptions" = {"size": 4096, "nr_inodes": "10k", "uid": None}
+
+assert_type(small(), VeryTmpRoot)
+assert_type(small(mode=0o755, noexec=True, huge="never"), VeryTmpRoot)
+assert_type(small(**settings), VeryTmpRoot)
+assert_type(VeryTmpRoot(nr_blocks="1k", gid=0, mpol="local", inode64=True, noswap=False), VeryTmpRoot)
