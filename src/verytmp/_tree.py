@@ -346,9 +346,10 @@ class Tree:
         try:
             directory, name = resolve(self.fd, relative, bool(follow), self.one_call)
             with directory:
-                if how:  # linkat(2) looks at the old name before it looks for the new one's directory
+                # Before the new name's directory is looked for, linkat(2) looks at the old name, renameat(2) at where it is.
+                if how:
                     how = {"follow_symlinks": False}  # from here on
-                    os.stat(name, dir_fd=directory.fileno(), follow_symlinks=False)
+                os.stat(name if how else ".", dir_fd=directory.fileno(), follow_symlinks=False)
                 other, new = resolve(self.fd, target, False, self.one_call)
                 with other:
                     call(name, new, src_dir_fd=directory.fileno(), dst_dir_fd=other.fileno(), **how)
