@@ -34,8 +34,8 @@ def resolve(root: int, relative: str, follow: bool, strides: bool, create: bool 
     if "\0" in relative:  # whatever comes before it
         raise ValueError("embedded null byte")
     here = opened(".", DIRECTORY, root)
+    way: list[str] = []  # the names from the root to *here*, none of them a link
     try:
-        top = identity(here)
         names = relative.split("/")[::-1]
         links = 0
         slashed = False
@@ -51,6 +51,7 @@ def resolve(root: int, relative: str, follow: bool, strides: bool, create: bool 
                     single = len(many)
                 else:
                     del names[-len(many) :]
+                    way += many
                     continue
             single = max(0, single - 1)
             name = names.pop()
@@ -59,8 +60,12 @@ def resolve(root: int, relative: str, follow: bool, strides: bool, create: bool 
                 return here, name or "."
             target = None
             if name == "..":
-                if identity(here) != top:
-                    here = enter("..", here)
+                # The kernel's own would leave a root that is no mount's, and lead anywhere if *here* was moved. So the
+                # way is taken again, but for its last step. *here* has to be searchable all the same.
+                enter(".", here).close()
+                names = [*(["."] if last else names), *way[-2::-1]]
+                here = opened(".", DIRECTORY, root)
+                way, last, single = [], False, 0
             elif name in ("", "."):  # of a link's target: "a//b", "a/"
                 pass
             elif last:
@@ -73,6 +78,7 @@ def resolve(root: int, relative: str, follow: bool, strides: bool, create: bool 
                 for attempt in range(ATTEMPTS):
                     try:
                         here = enter(name, here)
+                        way.append(name)
                         break
                     except OSError as error:
                         if error.errno not in (errno.ENOTDIR, errno.ELOOP):
@@ -88,6 +94,7 @@ def resolve(root: int, relative: str, follow: bool, strides: bool, create: bool 
                     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
                 if target.startswith("/"):
                     here = enter(".", here, root)
+                    way = []
                 if last and create and target.endswith("/"):
                     slashed = True
                     target = target.rstrip("/")
@@ -134,11 +141,6 @@ def changing(name: str, here: epoll) -> bool:
     except OSError:
         return False
     return S_ISDIR(mode) or S_ISLNK(mode)
-
-
-def identity(directory: epoll) -> tuple[int, int]:
-    status = os.stat(directory.fileno())
-    return status.st_dev, status.st_ino
 
 
 def collapse(relative: str) -> str:

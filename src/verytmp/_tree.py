@@ -346,7 +346,7 @@ class Tree:
         try:
             directory, name = resolve(self.fd, relative, bool(follow), self.one_call)
             with directory:
-                # Before the new name's directory is looked for, linkat(2) looks at the old name, renameat(2) at where it is.
+                # Before the new name's directory comes the old name, for linkat(2), or where it is, for renameat(2).
                 if how:
                     how = {"follow_symlinks": False}  # from here on
                 os.stat(name if how else ".", dir_fd=directory.fileno(), follow_symlinks=False)
