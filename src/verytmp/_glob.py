@@ -81,8 +81,8 @@ class Selector:
         elif not part:
             if exists or leads_to_directory(self._tree, path):
                 yield path
-        elif part == ".." and not LITERALS_LEAD_SOMEWHERE:  # what is a directory has one
-            yield from self._select(joined(path, part), rest, exists or LITERALS_ARE_LISTED)
+        elif part == ".." and not LITERALS_LEAD_SOMEWHERE:
+            yield from self._select(joined(path, part), rest, LITERALS_ARE_LISTED)
         elif part == ".." or not (self._pedantic or WILD & set(part)):
             below = joined(path, part)
             if not LITERALS_LEAD_SOMEWHERE:
