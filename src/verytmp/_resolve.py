@@ -51,7 +51,7 @@ def resolve(root: int, relative: str, follow: bool, strides: bool, create: bool 
                     single = len(many)
                 else:
                     del names[-len(many) :]
-                    way += many
+                    way += [step for step in many if step not in ("", ".")]
                     continue
             single = max(0, single - 1)
             name = names.pop()

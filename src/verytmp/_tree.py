@@ -319,7 +319,7 @@ class Tree:
     def symlink(self, relative: str, words: str) -> None:
         if not words:  # the kernel's first question
             self._refuse(OSError(errno.ENOENT, os.strerror(errno.ENOENT)), relative)
-        self._entry(symlink_here, relative, words)
+        self._entry(symlink_here, relative, words, at_root=errno.EEXIST)
 
     def rename(self, relative: str, target: str) -> None:
         self._pair(os.rename, relative, target)

@@ -98,8 +98,18 @@ def outside(name: str) -> Callable[..., Any]:
     return call
 
 
+def chmod(path: Path, mode: int) -> None:
+    """But the base stays searchable: of a directory that is not, "/" says less than a root's own "." does (decided)."""
+    try:
+        mode |= 0o100 if path.samefile(path.absolute().parents[-1] if path.absolute().parents else path) else 0
+    except (OSError, ValueError, RuntimeError):
+        pass
+    path.chmod(mode)
+
+
 EXTRAS: dict[str, Callable[..., Any]] = {
     "open": read,
+    "chmod": chmod,
     "walk": walk,
     **{name: outside(name) for name in ("copy", "copy_into", "move", "move_into")},
 }
