@@ -1,4 +1,4 @@
-"""Copies of files and trees, and their deletion: between roots, out to the host, and in.
+"""Copies of files and trees: between roots, out to the host, and in.
 
 Each end is a path of a root or a plain one, and is asked to do its own part: a root's path never leaves its funnel.
 """
@@ -10,9 +10,9 @@ import os
 from pathlib import Path
 from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 
-from . import _glob, _owner
+from . import _owner
 from ._pure import Pure
-from ._resolve import DIRECTORY, enter
+from ._resolve import enter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,50 +84,6 @@ def check_outside(source: Path, target: Path, follow_symlinks: bool) -> None:
 def identity(directory: Path) -> tuple[int, int]:
     status = directory.stat()
     return status.st_dev, status.st_ino
-
-
-def delete(path: Pure) -> None:
-    """Remove a file, a symlink, or a directory with all below it: by descriptors, so that no link leads elsewhere."""
-    tree, relative = path._tree, path._rel
-    if S_ISDIR(tree.stat(relative, False).st_mode):
-        try:
-            with tree.open(relative, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW) as top:
-                directories = [""]
-                for directory in directories:  # which grows
-                    with listable(top, directory) as here, os.scandir(here.fileno()) as entries:
-                        names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-                    directories += [_glob.joined(directory, name) for name in names]
-                for directory in reversed(directories):
-                    with listable(top, directory) as here:
-                        clear(here.fileno())
-        except OSError as error:
-            error.filename = str(path)
-            raise
-        tree.rmdir(relative)
-    else:
-        tree.unlink(relative)
-
-
-def listable(top: epoll, directory: str) -> epoll:
-    """A directory below another one, entered name by name; none of them may be a link."""
-    here = _owner.opened(".", DIRECTORY, top.fileno())
-    try:
-        for name in directory.split("/") if directory else ():
-            here = enter(name, here)
-        return _owner.opened(".", os.O_RDONLY | os.O_DIRECTORY, here.fileno())
-    finally:
-        here.close()
-
-
-def clear(directory: int) -> None:
-    """Remove what is in a directory, whose own directories are empty."""
-    with os.scandir(directory) as entries:
-        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-    for name, is_dir in found:
-        if is_dir:
-            os.rmdir(name, dir_fd=directory)
-        else:
-            os.unlink(name, dir_fd=directory)
 
 
 def check_different_files(source: Path, target: Path) -> None:

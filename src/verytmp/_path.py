@@ -9,7 +9,7 @@ import sys
 from pathlib import Path, PurePosixPath
 from stat import S_ISBLK, S_ISCHR, S_ISDIR, S_ISFIFO, S_ISLNK, S_ISREG, S_ISSOCK
 
-from . import _copy, _glob
+from . import _copy, _delete, _glob
 from ._info import Info
 from ._pure import Pure, text_of
 from ._realpath import realpath
@@ -423,7 +423,7 @@ class VeryTmpPath(Pure):
         if not self._rel:
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(self), None, str(path))
         _copy.copy(self, path, False, True)
-        _copy.delete(self)
+        _delete.delete(self)
         return path.joinpath()
 
     def move_into(self, target_dir: StrPath) -> Any:
