@@ -6,13 +6,14 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+import warnings
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-from support import ground, tripwire
+from support import ground, refusals, tripwire
 
-from verytmp import VeryTmpRoot
+from verytmp import VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable
 
 OURS = f"verytmp-tests-{os.getpid()}-"
 TOOLS = {
@@ -26,7 +27,7 @@ TOOLS = {
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--way", choices=("direct", "helper"), help="fail unless roots are made this way")
+    parser.addoption("--way", choices=("direct", "helper", "shm"), help="fail unless roots are made this way")
     parser.addoption("--operations", type=int, help="how many random operations to compare with pathlib in a chroot")
     parser.addoption(
         "--alone", action="store_true", help="nobody else makes temporary files: fail on any that are left"
@@ -39,6 +40,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """For the fallback, this very process is refused what Docker's containers are."""
+    if config.getoption("--way") == "shm":
+        os.environ["VERYTMP_FALLBACK"] = "shm"
+        refusals.docker()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", VeryTmpFallbackWarning)
+            VeryTmpRoot().close()  # it warns once
+
+
+# What is about making the mount, or about nothing that a root's kind changes.
+MAKING = {"mount", "helper", "wire", "options", "unavailable", "diagnose", "shm", "life", "main", "interruptions"}
+MAKING |= {"imports", "docs", "typing", "travel"}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    making = collection_path.stem.removeprefix("test_") in MAKING
+    return True if making and config.getoption("--way") == "shm" else None
+
+
 def pytest_report_header(config: pytest.Config) -> str:
     return f"verytmp: {VeryTmpRoot()!r}"
 
@@ -46,8 +67,26 @@ def pytest_report_header(config: pytest.Config) -> str:
 def pytest_sessionstart(session: pytest.Session) -> None:
     way = session.config.getoption("--way")
     made = repr(VeryTmpRoot())
-    if way and (way == "direct") != ("directly" in made):
+    if way and {"direct": "directly", "helper": "child", "shm": "/dev/shm"}[way] not in made:
         pytest.exit(f"roots should be made by the {way} way: {made}", returncode=3)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--way") == "shm":
+        for item in items:
+            if item.get_closest_marker("tmpfs"):
+                item.add_marker(pytest.mark.skip("a directory in /dev/shm does not promise it"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """What a directory in /dev/shm cannot be is skipped there, and nowhere else."""
+    try:
+        return (yield)
+    except VeryTmpUnavailable:
+        if pyfuncitem.config.getoption("--way") == "shm":
+            pytest.skip("a directory in /dev/shm has no limits of its own")
+        raise
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

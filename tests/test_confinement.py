@@ -38,6 +38,7 @@ def secret(host: Path) -> Path:
 # -- the facts ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.tmpfs
 def test_it_is_in_no_mount_table(root: VeryTmpRoot) -> None:
     """Of any process whose table can be read; and mountinfo shows all of a namespace."""
     device = os.stat(root.fileno()).st_dev
@@ -50,6 +51,7 @@ def test_it_is_in_no_mount_table(root: VeryTmpRoot) -> None:
         assert number not in table
 
 
+@pytest.mark.tmpfs
 def test_a_string_that_goes_up_stays_in_the_mount(root: VeryTmpRoot, secret: Path) -> None:
     """The mount is detached: it has no parent to go up to."""
     for path in (f"{os.fspath(root)}/{UP}{secret}", f"{os.fspath(root)}/{UP}/etc/passwd"):
@@ -66,6 +68,7 @@ def test_nothing_is_made_above_the_root(root: VeryTmpRoot) -> None:
             os.mkdir(f"{os.fspath(root)}/{above}/x")
 
 
+@pytest.mark.tmpfs
 def test_the_kernel_follows_no_link_for_anybody(secret: Path) -> None:
     with VeryTmpRoot() as root:
         os.symlink(secret, os.fspath(root / "absolute"))
@@ -80,6 +83,7 @@ def test_the_kernel_follows_no_link_for_anybody(secret: Path) -> None:
             assert SECRET not in cat.stdout
 
 
+@pytest.mark.tmpfs
 def test_its_canonical_path_is_nobodys(root: VeryTmpRoot) -> None:
     """What canonicalises a path gets a name below /dev/null, where nobody can make anything."""
     path = root / "d" / "f.db"
@@ -213,6 +217,7 @@ def test_what_is_written_lands_inside(root: VeryTmpRoot, secret: Path) -> None:
 # -- strings in the hands of others --------------------------------------------------------------------------------
 
 
+@pytest.mark.tmpfs
 def test_sqlite_makes_nothing_on_the_host(root: VeryTmpRoot) -> None:
     """SQLite canonicalises since 3.39. In the root directory of a mount of its own it would write to the host's /."""
     path = root / "verytmp-canary.db"
@@ -235,6 +240,7 @@ def test_a_program_with_its_working_directory_there(root: VeryTmpRoot) -> None:
     assert ground.look(root.fileno()) == {"f": b"inside", "g": b"x"}
 
 
+@pytest.mark.tmpfs
 def test_a_working_directory_there_has_no_name(root: VeryTmpRoot) -> None:
     """And the error is the one that programs know: CPython goes on after ENOENT."""
 
@@ -246,6 +252,7 @@ def test_a_working_directory_there_has_no_name(root: VeryTmpRoot) -> None:
         in_child(ask)
 
 
+@pytest.mark.tmpfs
 def test_a_path_out_of_lexical_hands(root: VeryTmpRoot) -> None:
     for path in (root / UP / "etc/passwd", root / "d" / UP / "etc" / "passwd"):
         for clean in (os.path.abspath, os.path.normpath):

@@ -528,6 +528,7 @@ def test_an_evil_tarfile_is_refused(root: VeryTmpRoot, members: list[tarfile.Tar
 
 
 @pytest.mark.parametrize("how", FILTERS)
+@pytest.mark.tmpfs
 def test_an_evil_tarfile_does_not_reach_the_host(host: Path, how: Any) -> None:
     """Whoever trusts it fully: dots end in the mount, and a link leads nowhere."""
     (host / "secret").write_text("the host's")

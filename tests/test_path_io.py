@@ -663,6 +663,7 @@ def test_permissions(tree: Path, way: str) -> None:
         assert stat.S_IMODE(os.stat(tree / "f").st_mode) == 0o640
 
 
+@pytest.mark.tmpfs
 def test_without_proc() -> None:
     """In a chroot without one, what needs no name goes on."""
 

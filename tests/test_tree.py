@@ -182,6 +182,7 @@ def test_open_files_go_on() -> None:
         assert file.read() == "potatoes"
 
 
+@pytest.mark.tmpfs
 def test_closing_needs_no_descriptor() -> None:
     def close() -> tuple[list[str], str]:
         root = VeryTmpRoot()
@@ -201,6 +202,7 @@ def test_closing_needs_no_descriptor() -> None:
     assert "closed" in said
 
 
+@pytest.mark.tmpfs
 def test_closing_needs_no_room_in_the_descriptor_table() -> None:
     """Below a limit that was lowered, dup2 answers EBADF. The root is closed all the same."""
 

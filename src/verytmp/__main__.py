@@ -1,4 +1,4 @@
-"""``python -m verytmp``: what verytmp does, done once, on real input, and checked."""
+"""``python -m verytmp``: what verytmp does, done once, on real input, and checked; or ``doctor``, if it cannot."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 import zipfile
 from pathlib import Path
 
-from . import VeryTmpPath, VeryTmpRoot, __version__
+from . import VeryTmpPath, VeryTmpRoot, __version__, available
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,19 @@ def main(arguments: list[str] | None = None) -> int:
         description="Make a private tmpfs, use it, unpack a wheel into another one, and check that nothing is left.",
     )
     parser.add_argument("--version", action="version", version=f"verytmp {__version__}")
-    parser.parse_args(arguments)
+    about = "Say whether a root can be made here, in which ways, and what to do if not. Status 0 if one can, else 1."
+    doctor = parser.add_subparsers(dest="command").add_parser(
+        "doctor", help="what works here, and why not", description=about
+    )
+    doctor.add_argument("--json", action="store_true", help="for programs")
+    asked = parser.parse_args(arguments)
+    if asked.command == "doctor" and sys.platform != "linux":
+        print(available())
+        return 1
+    if asked.command == "doctor":
+        from ._doctor import main as doctor_main
+
+        return doctor_main(asked.json)
     print(f"verytmp {__version__}, Python {platform.python_version()}, {platform.system()} {platform.release()}\n")
     try:
         show("a root", make)
@@ -39,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         real_input(bundled_wheel())
         show("left behind", lambda: left_behind(before))
     except (Failure, OSError) as error:
-        print(f"\nverytmp: {error}", file=sys.stderr)
+        print(f"\nverytmp: {error}\n`python -m verytmp doctor` says more.", file=sys.stderr)
         return 1
     return 0
 

@@ -19,6 +19,7 @@ import errno
 import gc
 import os
 import socket
+from functools import partial
 
 from . import _linux, _mount, _wire
 
@@ -54,6 +55,9 @@ def answer(connection: socket.socket) -> None:
     operation, options = _wire.decode(connection.recv(_wire.MESSAGE_BYTES))
     steps = ReportedSteps(connection)
     try:
+        if operation in PROBES:
+            connection.send(_wire.encode_refusals(PROBES[operation](steps)))
+            return
         enter_namespaces(steps)
         descriptors, how = _mount.OPERATIONS[operation](options, steps, private=True)
     except OSError as error:
@@ -84,6 +88,34 @@ def enter_namespaces(steps: _mount.Steps) -> None:
     ):
         steps(name)
         write(f"/proc/self/{name}", text)
+
+
+def try_namespaces(steps: _mount.Steps) -> list[_wire.Refusal]:
+    """What unshare(2) answers to each of several questions, and what AppArmor has made of this process then."""
+    found = [
+        steps.outcome(name, partial(_linux.unshare, flags))
+        for name, flags in (
+            ("unshare(0)", 0),
+            ("unshare(CLONE_NEWUSER|1)", _linux.CLONE_NEWUSER | 1),
+            ("unshare(CLONE_NEWUSER)", _linux.CLONE_NEWUSER),
+        )
+    ]
+    try:
+        with open("/proc/self/attr/current", "rb", 0) as file:
+            found.append(("label after that", 0, file.read(4096).decode("utf-8", "replace")))
+    except OSError:  # no security module has labels here
+        pass
+    return found
+
+
+def try_features(steps: _mount.Steps) -> list[_wire.Refusal]:
+    """What this kernel answers to each thing that a root is made with, in namespaces of this process's own."""
+    enter_namespaces(steps)
+    return _mount.try_features(steps)
+
+
+# What is tried to learn of it; the answer is a list of outcomes, in the form of refusals: those with 0 are none.
+PROBES = {"namespaces": try_namespaces, "features": try_features}
 
 
 def write(path: str, text: str) -> None:

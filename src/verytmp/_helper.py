@@ -57,6 +57,15 @@ def perform(operation: str, options: list[str], signals: SignalsHeld, *, threads
         return answer
 
 
+def probe(what: str, signals: SignalsHeld, *, threads: int) -> list[_wire.Refusal]:
+    """Have a child try something, which may end it: each outcome by its name, 0 for what is allowed."""
+    try:
+        perform(what, [], signals, threads=threads)
+    except Refused as answered:
+        return answered.refusals
+    raise AssertionError("a probe has no other answer")
+
+
 class Child:
     """A process of ours, until it is reaped."""
 

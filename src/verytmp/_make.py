@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 
 from . import _helper, _mount
+from ._causes import VeryTmpCause
+from ._diagnose import LABEL_THEN, MAPS, UNSHARE, Verdict, judge
+from ._facts import facts
 from ._owner import owner
 from ._signals import SignalsHeld, uninterrupted
 from ._spare import shared
@@ -13,25 +16,12 @@ from .errors import VeryTmpUnavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ._wire import Refusal
 
 PROC = "/proc/thread-self/status"
-
-# What to do about a refusal: the steps that it is about (none: any), its errno, and the advice.
-REMEDIES = (
-    ((PROC, "setgroups", "uid_map"), (errno.ENOENT, errno.EROFS), "A root needs /proc, writable."),
-    ((), (errno.EMFILE, errno.ENFILE), "Close some files, or raise the limit on open files (ulimit -n)."),
-    (("fork", "posix_spawn"), (errno.EAGAIN,), "Raise the limit on processes (ulimit -u, a container's pids limit)."),
-    ((), (errno.ENOSPC,), "Close other roots, or raise user.max_user_namespaces and user.max_mnt_namespaces (sysctl)."),
-    (
-        (),
-        (errno.EPERM, errno.EACCES, errno.ENOSYS),
-        (
-            "Something refuses user namespaces to ordinary users, or mounts in them: a container's seccomp profile, "
-            "AppArmor, a sysctl. Allow them, or run with CAP_SYS_ADMIN."
-        ),
-    ),
-)
+MOUNTING = ("fsopen", "fsmount", "mount(MS_PRIVATE)", "mount")
 
 
 def tmpfs(options: list[str]) -> tuple[Tree, str]:
@@ -51,7 +41,7 @@ def owned(options: list[str], filtered: bool, threads: int) -> tuple[Tree, str]:
         try:
             return Tree(owner(descriptor), shared()), made
         except OSError as error:  # the descriptor table is full
-            raise unavailable("epoll_create1", error.errno or 0) from None
+            raise explained([("epoll_create1", error.errno or 0, error.strerror or "")]) from None
 
 
 def in_main_thread() -> bool:
@@ -70,13 +60,13 @@ def mounted(options: list[str], signals: SignalsHeld, filtered: bool, threads: i
         except OSError as error:
             steps.refused(error)
             if error.errno != errno.EPERM and not _mount.absent(steps.now, error.errno):
-                raise explained(steps.refusals, options) from None
+                raise explained(steps.refusals, options, signals, threads) from None
         else:
             return root, f"directly, by {call}(2)"
     try:
         [root], call = _helper.perform("tmpfs", options, signals, threads=threads)
     except _helper.Refused as refused:
-        raise explained(refused.refusals, options) from None
+        raise explained(refused.refusals, options, signals, threads) from None
     return root, f"by a {'forked' if threads == 1 else 'fresh'} child, by {call}(2)"
 
 
@@ -86,23 +76,34 @@ def thread_status() -> tuple[bool, int]:
         with open(PROC, "rb", 0) as file:
             status = file.read(8192)
     except OSError as error:
-        raise unavailable(PROC, error.errno or 0) from None
+        raise explained([(PROC, error.errno or 0, error.strerror or "")]) from None
     filtered = b"\nSeccomp:\t" in status and b"\nSeccomp:\t0\n" not in status
     return filtered, int(status.partition(b"\nThreads:\t")[2].partition(b"\n")[0])
 
 
-def explained(refusals: list[Refusal], options: list[str]) -> Exception:
+def explained(
+    refusals: list[Refusal], options: Sequence[str] = (), signals: SignalsHeld | None = None, threads: int = 1
+) -> Exception:
     """The error for refusals, the last of which decided it."""
     *before, (step, number, text) = refusals
     if number == errno.EINVAL and (step in ("options", "mount", "fchownat") or step.startswith("fsconfig(")):
         about = [option for option in options if step == f"fsconfig({option.partition('=')[0]})"] or options
         return ValueError(f"{text} (asked for: {', '.join(about)})")
     reason = "; ".join([text, *(f"before that, {step}: {text}" for step, _, text in before)])
-    return unavailable(step, number, reason)
+    try:
+        verdict = diagnosed(refusals, signals, threads)
+    except Exception as error:  # the refusal is the news, and not what went wrong in explaining it
+        verdict = Verdict(VeryTmpCause.UNKNOWN, "", (f"the diagnosis failed: {error!r}",))
+    return VeryTmpUnavailable(number, step, reason, verdict.remedy, verdict.cause, verdict.evidence)
 
 
-def unavailable(step: str, number: int, reason: str = "") -> VeryTmpUnavailable:
-    for steps, numbers, remedy in REMEDIES:
-        if number in numbers and (not steps or step in steps):
-            return VeryTmpUnavailable(number, step, reason, remedy)
-    return VeryTmpUnavailable(number, step, reason)
+def diagnosed(refusals: list[Refusal], signals: SignalsHeld | None, threads: int) -> Verdict:
+    known = facts()
+    tried: dict[str, int] = {}
+    if signals and refusals[-1][0] in (UNSHARE, *MAPS, *MOUNTING):
+        for name, number, text in _helper.probe("namespaces", signals, threads=threads):
+            if name == LABEL_THEN:
+                known[name] = text.strip("\0\n")
+            else:
+                tried[name] = number
+    return judge(refusals, known, tried)

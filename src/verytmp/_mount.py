@@ -60,6 +60,15 @@ class Steps:
         self.refusals.append((self.now, number, error.strerror or os.strerror(number)))
         return self.refusals
 
+    def outcome(self, step: str, call: Callable[[], object]) -> Refusal:
+        """Try something: its name, and 0 or how it was refused."""
+        self(step)
+        try:
+            call()
+        except OSError as error:
+            return step, error.errno or 0, error.strerror or ""
+        return step, 0, ""
+
 
 def tmpfs(options: Sequence[str], steps: Steps, *, private: bool) -> tuple[list[int], str]:
     """Make a tmpfs that nothing names: its root's `O_PATH` descriptor, and the call that made the mount.
@@ -150,6 +159,31 @@ def by_mount(settings: list[str], attributes: set[str], steps: Steps) -> int:
         os.close(mounted)
         raise
     return mounted
+
+
+def try_features(steps: Steps) -> list[Refusal]:
+    """Each of the ways above, alone, and some options, on mounts that go at once."""
+    quiet = Steps()  # the name of what is tried says more than that of the call in it
+
+    def options(*settings: str) -> Callable[[], None]:
+        return lambda: os.close(by_fsopen(list(settings), set(), quiet))
+
+    def by_the_old_call() -> None:
+        mounted = by_mount([], {"nosymfollow"}, quiet)
+        flags = os.statvfs(mounted).f_flag
+        os.close(mounted)
+        if not flags & _linux.ST_NOSYMFOLLOW:
+            raise OSError(errno.ENOSYS, "the flag is ignored")
+
+    tried: dict[str, Callable[[], object]] = {
+        "fsopen": options(),
+        "MOUNT_ATTR_NOSYMFOLLOW": lambda: os.close(by_fsopen([], {"nosymfollow"}, quiet)),
+        "mount": lambda: os.close(by_mount([], set(), quiet)),
+        "MS_NOSYMFOLLOW": by_the_old_call,
+        "huge": options("huge=within_size"),
+        "noswap": options("noswap"),
+    }
+    return [steps.outcome(name, call) for name, call in tried.items()]
 
 
 def nested_root(mounted: int, options: Sequence[str], steps: Steps) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from operator import index
 
 TYPE_CHECKING = False
@@ -9,11 +10,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
+VARIABLE = "VERYTMP_FALLBACK"  # in the environment: the default of *fallback*, for a whole run
+KEPT = ("mode", "nosymfollow")  # what a directory in /dev/shm has too, or is the default, which `nosymfollow` tells of
+
+
 def mount_options(given: Mapping[str, object]) -> list[str]:
     """The words for what was asked for; None asks for nothing. `TypeError` or `ValueError` names the option."""
     if given.get("size") is not None and given.get("nr_blocks") is not None:
         raise ValueError("size and nr_blocks are two units of one limit: give one of them")
     return [word for key, value in given.items() if value is not None and (word := WORDS[key](key, value))]
+
+
+def fallback(asked: object, given: Mapping[str, object]) -> str:
+    """``"shm"`` or ``"none"``. The environment's default gives way to options that could not be kept."""
+    value = os.environ.get(VARIABLE) or "none" if asked is None else asked
+    if value not in ("shm", "none"):
+        name = VARIABLE if asked is None else "fallback"
+        raise ValueError(f"{name} must be 'shm' or 'none', not {value!r}")
+    lost = [key for key, word in given.items() if key not in KEPT and word is not None and word is not False]
+    if value == "shm" and lost:
+        if asked is None:
+            return "none"
+        raise ValueError(
+            f"{', '.join(lost)} cannot be kept in a directory in /dev/shm: ask for that or for the fallback"
+        )
+    return str(value)
 
 
 def amount(key: str, value: object) -> str:

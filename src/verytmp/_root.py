@@ -6,11 +6,13 @@ import errno
 import sys
 from collections import namedtuple
 
+from . import _options
 from ._path import VeryTmpPath, derived
 from .errors import VeryTmpUnavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NamedTuple, NoReturn, Self
 
     from _typeshed import StrPath
@@ -52,14 +54,21 @@ class VeryTmpRoot:
         mpol: the NUMA policy for its memory, as ``"interleave"`` or ``"bind:0-3"``.
         inode64: whether inode numbers may need 64 bits; by default as the kernel was configured.
         noswap: never swap it out. Only with CAP_SYS_ADMIN, and Linux 6.4.
+        fallback: ``"shm"`` has a directory in /dev/shm made where the tmpfs is refused, and a warning given: paths are
+            confined there too, but less is promised (see the documentation). No limit can be kept there, so it
+            excludes other options than *mode*. ``"none"`` raises. By default what ``VERYTMP_FALLBACK`` says in the
+            environment, else ``"none"``.
 
     Raises:
         ValueError: the kernel refuses an option; with its words.
         TypeError: an option is of the wrong type.
         VeryTmpUnavailable: the kernel, or what stands before it, refuses to make a private tmpfs.
+
+    Warns:
+        VeryTmpFallbackWarning: it is a directory in /dev/shm; once for each cause.
     """
 
-    __slots__ = ("__weakref__", "_made", "_tree")
+    __slots__ = ("__weakref__", "_kind", "_made", "_remove", "_tree")
 
     def __init__(
         self,
@@ -76,34 +85,36 @@ class VeryTmpRoot:
         mpol: str | None = None,
         inode64: bool | None = None,
         noswap: bool = False,
+        fallback: str | None = None,
     ) -> None:
-        if sys.platform != "linux":
-            raise VeryTmpUnavailable(errno.ENOSYS, "sys.platform", f"verytmp needs Linux, and this is {sys.platform}")
-        # ctypes, socket and the like take longer than all the rest, so they wait until they are needed.
-        from ._options import mount_options
-
+        given = {
+            "mode": mode,
+            "size": size,
+            "nr_blocks": nr_blocks,
+            "nr_inodes": nr_inodes,
+            "uid": uid,
+            "gid": gid,
+            "huge": huge,
+            "mpol": mpol,
+            "inode64": inode64,
+            "noswap": noswap,
+            "noexec": noexec,
+            "nosymfollow": nosymfollow,
+        }
+        self._kind = "tmpfs"
+        self._remove: Callable[[], object] | None = None
+        options = _options.mount_options(given)
+        instead = _options.fallback(fallback, given)
         try:
-            from ._make import tmpfs
-        except ImportError as error:  # ctypes, in a sub-interpreter or in a Python that was built without it
-            raise VeryTmpUnavailable(errno.ENOSYS, "import", str(error)) from None
+            self._tree, self._made = tmpfs(options)
+        except VeryTmpUnavailable as refused:
+            if instead == "none" or sys.platform != "linux":
+                raise
+            from ._shm import directory
 
-        options = mount_options(
-            {
-                "mode": mode,
-                "size": size,
-                "nr_blocks": nr_blocks,
-                "nr_inodes": nr_inodes,
-                "uid": uid,
-                "gid": gid,
-                "huge": huge,
-                "mpol": mpol,
-                "inode64": inode64,
-                "noswap": noswap,
-                "noexec": noexec,
-                "nosymfollow": nosymfollow,
-            }
-        )
-        self._tree, self._made = tmpfs(options)
+            refused.__traceback__ = refused.__context__ = None  # they hold this frame, and so this root
+            self._kind, self._made = "shm", "in /dev/shm"
+            self._tree, self._remove = directory(refused, mode)
 
     @property
     def path(self) -> VeryTmpPath:
@@ -129,7 +140,7 @@ class VeryTmpRoot:
         return f"<{type(self).__name__} {self._tree.drive()}, {'closed' if self.closed else 'made ' + self._made}>"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return arrived, (type(self), self._tree, self._made)
+        return arrived, (type(self), self._tree, self._kind, self._made)
 
     def __copy__(self) -> NoReturn:
         raise TypeError(f"cannot copy a {type(self).__name__}: it owns a descriptor")
@@ -150,6 +161,11 @@ class VeryTmpRoot:
         return self._tree.fd
 
     @property
+    def kind(self) -> str:
+        """``"tmpfs"``, or ``"shm"`` for a directory in /dev/shm."""
+        return self._kind
+
+    @property
     def nosymfollow(self) -> bool:
         """Whether the kernel refuses every symlink in it, as was asked for; it cannot before Linux 5.10."""
         return self._tree.one_call
@@ -166,6 +182,8 @@ class VeryTmpRoot:
         nothing.
         """
         self._tree.close()
+        if self._remove:
+            self._remove()
 
     def usage(self) -> VeryTmpUsage:
         """How many bytes there are, are used, and are free: as `shutil.disk_usage`. All 0 where *size* is no limit."""
@@ -174,9 +192,21 @@ class VeryTmpRoot:
         return VeryTmpUsage(total, total - free, status.f_bavail * status.f_frsize)
 
 
-def arrived(kind: type[VeryTmpRoot], tree: Tree, made: str) -> VeryTmpRoot:
+def tmpfs(options: list[str]) -> tuple[Tree, str]:
+    """A private tmpfs's tree, and how it was made."""
+    if sys.platform != "linux":
+        reason = f"verytmp needs Linux, and this is {sys.platform}"
+        raise VeryTmpUnavailable(errno.ENOSYS, "sys.platform", reason, cause="not-linux")
+    # ctypes, socket and the like take longer than all the rest, so they wait until they are needed.
+    try:
+        from ._make import tmpfs
+    except ImportError as error:  # ctypes, in a sub-interpreter or in a Python that was built without it
+        raise VeryTmpUnavailable(errno.ENOSYS, "import", str(error), cause="python") from None
+    return tmpfs(options)
+
+
+def arrived(made_by: type[VeryTmpRoot], tree: Tree, kind: str, made: str) -> VeryTmpRoot:
     """A root that another process has sent."""
-    root = object.__new__(kind)
-    root._tree = tree
-    root._made = made
+    root = object.__new__(made_by)
+    root._tree, root._kind, root._made, root._remove = tree, kind, made, None
     return root

@@ -22,11 +22,11 @@ def send(tree: Tree) -> tuple[Any, ...]:
 
 
 def receive(kind: type[Tree], sent: Any) -> Tree:
-    """The tree that was sent; the one that is here already, if it is of the same file system."""
+    """The tree that was sent; the one that is here already, if it is of the same directory."""
     descriptor = sent.detach()
-    device = os.fstat(descriptor).st_dev  # nobody else's while we hold it
+    sent_one = os.fstat(descriptor)  # nobody else's while we hold it
     for tree in list(Spare.trees):
-        if tree.fd >= 0 and os.fstat(tree.fd).st_dev == device:
+        if tree.fd >= 0 and os.path.samestat(os.fstat(tree.fd), sent_one):
             os.close(descriptor)
             return tree
     os.set_inheritable(descriptor, False)

@@ -1,4 +1,4 @@
-"""What verytmp raises. A leaf: it imports nothing of the package."""
+"""What verytmp raises. A leaf: it imports nothing of the package before there is something to raise."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import os
 import sys
 from errno import errorcode
 
-__all__ = ["UnsupportedOperation", "VeryTmpError", "VeryTmpUnavailable"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from . import VeryTmpCause
+
+__all__ = ["UnsupportedOperation", "VeryTmpError", "VeryTmpFallbackWarning", "VeryTmpUnavailable"]
 
 if sys.version_info >= (3, 13):
     from pathlib import UnsupportedOperation
@@ -26,24 +30,49 @@ class VeryTmpUnavailable(VeryTmpError):
     Attributes:
         errno: the error number of the call that decided it (see errno(3)).
         step: that call, for example ``"unshare(CLONE_NEWUSER|CLONE_NEWNS)"`` or ``"uid_map"``.
-        reason: what happened there, in a sentence.
-        remedy: what to do about it, in a sentence; empty where nothing general can be said.
+        reason: what the kernel said, there and at the steps before.
+        cause: what stands behind that, a `VeryTmpCause`.
+        evidence: what was read, or tried, to tell the cause: a few short texts.
+        remedy: what to do about it; empty where nothing general can be said.
     """
 
     step: str
     reason: str
+    cause: VeryTmpCause
+    evidence: tuple[str, ...]
     remedy: str
 
-    def __init__(self, errno: int, step: str, reason: str = "", remedy: str = "") -> None:
+    def __init__(
+        self,
+        errno: int,
+        step: str,
+        reason: str = "",
+        remedy: str = "",
+        cause: VeryTmpCause | str = "unknown",
+        evidence: tuple[str, ...] = (),
+    ) -> None:
+        from ._causes import VeryTmpCause
+
         self.step = step
         self.reason = reason or os.strerror(errno)
+        self.cause = VeryTmpCause(cause)
+        self.evidence = tuple(evidence)
         self.remedy = remedy
         super().__init__(errno, self.reason)
 
     def __str__(self) -> str:
         name = errorcode.get(self.errno or 0, self.errno)
-        text = f"no private tmpfs could be made: {self.step}: {self.reason} ({name})"
-        return f"{text}. {self.remedy}" if self.remedy else text
+        text = f"no private tmpfs could be made: {self.step}: {self.reason} ({name})."
+        if self.cause.words:
+            text += f" The cause is {self.cause.words}"
+            text += f" ({'; '.join(self.evidence)})." if self.evidence else "."
+        elif self.evidence:
+            text += f" What was read: {'; '.join(self.evidence)}."
+        return f"{text} {self.remedy}" if self.remedy else text
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.errno, self.step, self.reason, self.remedy)
+        return type(self), (self.errno, self.step, self.reason, self.remedy, str(self.cause), self.evidence)
+
+
+class VeryTmpFallbackWarning(UserWarning):
+    """No private tmpfs could be made, so a root is a directory in /dev/shm, as ``fallback="shm"`` allows; and why."""

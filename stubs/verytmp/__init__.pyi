@@ -1,24 +1,30 @@
 import sys
 from collections.abc import Callable, Generator, Iterator
+from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import NamedTuple, Never, NoReturn, Protocol, Self, TypedDict, TypeVar, overload, type_check_only
+from typing import Literal, NamedTuple, Never, NoReturn, Protocol, Self, TypedDict, TypeVar, overload, type_check_only
 
 from _typeshed import StrPath
 from typing_extensions import Unpack, deprecated, override
 
 from .errors import UnsupportedOperation as UnsupportedOperation
 from .errors import VeryTmpError as VeryTmpError
+from .errors import VeryTmpFallbackWarning as VeryTmpFallbackWarning
 from .errors import VeryTmpUnavailable as VeryTmpUnavailable
 
 __all__ = [
     "UnsupportedOperation",
+    "VeryTmpAvailability",
+    "VeryTmpCause",
     "VeryTmpError",
+    "VeryTmpFallbackWarning",
     "VeryTmpPath",
     "VeryTmpRoot",
     "VeryTmpUnavailable",
     "VeryTmpUsage",
     "__version__",
+    "available",
 ]
 
 __version__: str
@@ -56,11 +62,14 @@ class VeryTmpOptions(TypedDict, total=False):
     mpol: str | None
     inode64: bool | None
     noswap: bool
+    fallback: Literal["shm", "none"] | None
 
 class VeryTmpRoot:
     def __init__(self, **options: Unpack[VeryTmpOptions]) -> None: ...
     @property
     def path(self) -> VeryTmpPath: ...
+    @property
+    def kind(self) -> Literal["tmpfs", "shm"]: ...
     @property
     def nosymfollow(self) -> bool: ...
     @property
@@ -77,6 +86,42 @@ class VeryTmpRoot:
     def fileno(self) -> int: ...
     def usage(self) -> VeryTmpUsage: ...
     def close(self) -> None: ...
+
+class VeryTmpCause(StrEnum):
+    SECCOMP_CALL = "seccomp-call"
+    SECCOMP_FLAGS = "seccomp-flags"
+    APPARMOR = "apparmor"
+    SELINUX = "selinux"
+    LANDLOCK = "landlock"
+    SYSCTL = "sysctl"
+    LIMIT = "limit"
+    DESCRIPTORS = "descriptors"
+    CHROOT = "chroot"
+    UID_MAP = "uid-map"
+    CAPABILITY = "capability"
+    PROC = "proc"
+    KERNEL = "kernel"
+    CHILD = "child"
+    PYTHON = "python"
+    FALLBACK = "fallback"
+    NOT_LINUX = "not-linux"
+    UNKNOWN = "unknown"
+    @property
+    def words(self) -> str: ...
+
+class VeryTmpAvailability:
+    error: VeryTmpUnavailable | None
+    made: str
+    def __init__(self, made: str = "", error: VeryTmpUnavailable | None = None) -> None: ...
+    def __bool__(self) -> bool: ...
+    @property
+    def cause(self) -> VeryTmpCause | None: ...
+    @property
+    def remedy(self) -> str: ...
+    @classmethod
+    def tried(cls) -> Self: ...
+
+def available() -> VeryTmpAvailability: ...
 
 class VeryTmpPath(Path):
     """A path in a root. Its signatures are `pathlib.Path`'s, but for those below: mostly what newer Pythons have."""

@@ -1,6 +1,8 @@
 import sys
 
-__all__ = ["UnsupportedOperation", "VeryTmpError", "VeryTmpUnavailable"]
+from . import VeryTmpCause
+
+__all__ = ["UnsupportedOperation", "VeryTmpError", "VeryTmpFallbackWarning", "VeryTmpUnavailable"]
 
 if sys.version_info >= (3, 13):
     from pathlib import UnsupportedOperation as UnsupportedOperation
@@ -12,5 +14,17 @@ class VeryTmpError(OSError): ...
 class VeryTmpUnavailable(VeryTmpError):
     step: str
     reason: str
+    cause: VeryTmpCause
+    evidence: tuple[str, ...]
     remedy: str
-    def __init__(self, errno: int, step: str, reason: str = "", remedy: str = "") -> None: ...
+    def __init__(
+        self,
+        errno: int,
+        step: str,
+        reason: str = "",
+        remedy: str = "",
+        cause: VeryTmpCause | str = "unknown",
+        evidence: tuple[str, ...] = (),
+    ) -> None: ...
+
+class VeryTmpFallbackWarning(UserWarning): ...

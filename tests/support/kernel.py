@@ -24,9 +24,18 @@ CLONE_NEWNS = 0x0002_0000
 CLONE_NEWUSER = 0x1000_0000
 MOUNT_ATTR_NOSYMFOLLOW = 0x20_0000
 
-NUMBERS = {"fsopen": 430, "fsconfig": 431, "fsmount": 432} | {
-    "x86_64": {"unshare": 272, "mount": 165, "umount2": 166, "exit_group": 231},
-    "aarch64": {"unshare": 97, "mount": 40, "umount2": 39, "exit_group": 94},
+NUMBERS = {
+    "open_tree": 428,
+    "move_mount": 429,
+    "fsopen": 430,
+    "fsconfig": 431,
+    "fsmount": 432,
+    "fspick": 433,
+    "clone3": 435,
+    "mount_setattr": 442,
+} | {
+    "x86_64": {"unshare": 272, "mount": 165, "umount2": 166, "exit_group": 231, "clone": 56, "setns": 308},
+    "aarch64": {"unshare": 97, "mount": 40, "umount2": 39, "exit_group": 94, "clone": 220, "setns": 268},
 }[platform.machine()]
 
 

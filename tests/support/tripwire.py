@@ -22,15 +22,28 @@ from verytmp._tree import Tree
 SOURCE = Path(verytmp.__file__).parent
 ROOMS = {
     str(SOURCE / f"{room}.py")
-    for room in ("_path", "_pure", "_tree", "_resolve", "_realpath", "_glob", "_info", "_owner", "_proc", "_spare")
+    for room in (
+        "_path",
+        "_pure",
+        "_tree",
+        "_resolve",
+        "_realpath",
+        "_glob",
+        "_info",
+        "_owner",
+        "_proc",
+        "_spare",
+        "_delete",
+    )
 }
 OPENERS = {
     ("_owner.py", "opened"),
     ("_tree.py", "file"),
 }  # who gives os.open a directory: its audit event does not say so
 
-# The ways out: `copy` and `move` to or from a plain path, and a plain path to compare a file with.
-OUT = {(str(SOURCE / "_copy.py"), None), (str(SOURCE / "_path.py"), "samefile")}
+# The ways out: `copy` and `move` to or from a plain path, and a plain path to compare a file with. The directory of the
+# fallback is made, and removed, by its name.
+OUT = {(str(SOURCE / "_copy.py"), None), (str(SOURCE / "_path.py"), "samefile"), (str(SOURCE / "_shm.py"), None)}
 
 # Audit events, and where among their arguments the paths and their directories are.
 EVENTS = {
@@ -110,6 +123,11 @@ def _patched(name: str) -> Callable[..., Any]:
         return original(path, *arguments, **keywords)
 
     return call
+
+
+def unwatch() -> None:
+    """For good, in a child."""
+    _watching.clear()
 
 
 @contextmanager

@@ -1,0 +1,65 @@
+"""Whether a private tmpfs can be made here, as a value: for ``skipif``, and for programs that choose."""
+
+from __future__ import annotations
+
+from ._root import tmpfs
+from .errors import VeryTmpUnavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
+    from . import VeryTmpCause
+
+
+class VeryTmpAvailability:
+    """What `available` found. It is true where a private tmpfs can be made; as a string it says how, or why not.
+
+    Attributes:
+        error: what `VeryTmpRoot` would raise, or None.
+        made: how one was made: ``"directly, by fsopen(2)"``; empty where none can be.
+    """
+
+    __slots__ = ("error", "made")
+
+    def __init__(self, made: str = "", error: VeryTmpUnavailable | None = None) -> None:
+        self.made = made
+        self.error = error
+
+    def __bool__(self) -> bool:
+        return self.error is None
+
+    @property
+    def cause(self) -> VeryTmpCause | None:
+        """Why none can be made: `VeryTmpUnavailable.cause`."""
+        return self.error.cause if self.error else None
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it: `VeryTmpUnavailable.remedy`."""
+        return self.error.remedy if self.error else ""
+
+    def __str__(self) -> str:
+        return str(self.error) if self.error else f"a private tmpfs can be made {self.made}"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self}>"
+
+    @classmethod
+    def tried(cls) -> Self:
+        """By making one, which is gone again."""
+        try:
+            tree, made = tmpfs([])
+        except VeryTmpUnavailable as error:
+            return cls(error=error)
+        tree.close()
+        return cls(made)
+
+
+def available() -> VeryTmpAvailability:
+    """Whether a private tmpfs can be made here: one is made, and is gone again. Fallbacks do not count.
+
+    >>> import pytest, verytmp
+    >>> needs_verytmp = pytest.mark.skipif(not verytmp.available(), reason=str(verytmp.available()))
+    """
+    return VeryTmpAvailability.tried()

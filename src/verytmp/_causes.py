@@ -1,0 +1,51 @@
+"""What may stand behind a refusal. In a room of its own, for enum is not loaded by everybody."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class VeryTmpCause(StrEnum):
+    """Why no private tmpfs could be made: `VeryTmpUnavailable.cause`."""
+
+    SECCOMP_CALL = "seccomp-call"  # a filter refuses a call, or ends who makes it
+    SECCOMP_FLAGS = "seccomp-flags"  # a filter refuses unshare(2) for namespaces alone
+    APPARMOR = "apparmor"
+    SELINUX = "selinux"
+    LANDLOCK = "landlock"
+    SYSCTL = "sysctl"  # the administrator has switched it off
+    LIMIT = "limit"  # of namespaces or processes
+    DESCRIPTORS = "descriptors"  # the table of open files is full
+    CHROOT = "chroot"
+    UID_MAP = "uid-map"  # this user has no number here
+    CAPABILITY = "capability"  # root without the capability that it takes
+    PROC = "proc"  # there is no /proc, or it cannot be written to
+    KERNEL = "kernel"  # too old, or built without it
+    CHILD = "child"  # the mounting child came to grief
+    PYTHON = "python"  # it cannot load ctypes, or start a process
+    FALLBACK = "fallback"  # the directory in /dev/shm could not be made either
+    NOT_LINUX = "not-linux"
+    UNKNOWN = "unknown"
+
+    @property
+    def words(self) -> str:
+        """The cause as a part of a sentence; empty where the refusal itself says it."""
+        return WORDS.get(self, "")
+
+
+WORDS = {
+    VeryTmpCause.SECCOMP_CALL: "a seccomp filter, which refuses this call",
+    VeryTmpCause.SECCOMP_FLAGS: "a seccomp filter, which refuses new namespaces",
+    VeryTmpCause.APPARMOR: "AppArmor",
+    VeryTmpCause.SELINUX: "SELinux",
+    VeryTmpCause.LANDLOCK: "Landlock, or another security module",
+    VeryTmpCause.SYSCTL: "a setting of the kernel's, by which user namespaces are off",
+    VeryTmpCause.LIMIT: "a limit that is reached",
+    VeryTmpCause.DESCRIPTORS: "the table of open files, which is full",
+    VeryTmpCause.CHROOT: "that this process is in a chroot, where the kernel allows no user namespaces",
+    VeryTmpCause.UID_MAP: "that this user has no number in the namespace that it is in",
+    VeryTmpCause.CAPABILITY: "that this is root without CAP_SETFCAP",
+    VeryTmpCause.PROC: "/proc, which is not there or cannot be written to",
+    VeryTmpCause.KERNEL: "the kernel, which does not have it",
+    VeryTmpCause.CHILD: "the mounting child's end",
+}

@@ -1,0 +1,381 @@
+"""From a refusal, from what can be read, and from what was tried in a child, to a cause and a remedy.
+
+`judge` is pure: the refusals that cannot be made real where the tests run are told to it. The rules are in the order in
+which one hides another. What is not known for sure is not said: then the cause is unknown, and the facts are shown.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from ._causes import VeryTmpCause as Cause
+from ._facts import CAP_SETFCAP
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import NamedTuple
+
+    from ._wire import Refusal
+
+    class Verdict(NamedTuple):
+        cause: Cause
+        remedy: str
+        evidence: tuple[str, ...]
+else:
+    from collections import namedtuple
+
+    Verdict = namedtuple("Verdict", "cause remedy evidence")  # noqa: PYI024  # typing takes 5 ms to import
+
+# What a child tries, after a refusal; each by its name, to 0 or an errno.
+ANY_UNSHARE = "unshare(0)"  # nothing to do: only a filter refuses it
+NO_SUCH_FLAG = "unshare(CLONE_NEWUSER|1)"  # EINVAL from the kernel: EPERM is a filter's, which looks at the flags
+NEW_USER = "unshare(CLONE_NEWUSER)"
+LABEL_THEN = "label after that"  # what AppArmor has made of it
+
+UNSHARE = "unshare(CLONE_NEWUSER|CLONE_NEWNS)"
+MAPS = ("setgroups", "uid_map", "gid_map")
+NO_LIMIT = 1 << 30  # whoever sets a limit sets a smaller one
+
+CALLS = "unshare, fsopen, fsconfig and fsmount"
+PROFILES = {
+    "flatpak": "Flatpak allows no namespaces to what runs in it; nothing can be set.",
+    "snap": "Connect the snap's userns interface, if it has one.",
+    "android": "Android allows it to no application.",
+    "kubernetes": (
+        f"In the pod, set seccompProfile to type: Localhost, with a profile that allows {CALLS}; or give it an "
+        "emptyDir with medium: Memory."
+    ),
+    "podman": (
+        "podman run --security-opt seccomp=unconfined, or without the profile that it was given: its own allows it."
+    ),
+    "docker": (
+        "docker run --security-opt seccomp=unconfined, or with a copy of Docker's profile that also allows "
+        f"{CALLS}: --security-opt seccomp=FILE."
+    ),
+}
+ANY_PROFILE = (
+    f"Allow {CALLS} in the seccomp profile: in a container, --security-opt seccomp=FILE; in a systemd unit, "
+    "SystemCallFilter=@mount."
+)
+UBUNTU = (
+    "Allow it for this machine: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 (in a container, on the "
+    "host); or for one program, by an AppArmor profile with flags=(unconfined) and the rule userns, for the real path "
+    "of its interpreter."
+)
+MAC = "See what was denied with: ausearch -m avc -ts recent."
+
+
+class Case:
+    """A refusal, and what is known around it. Whatever a rule asks for becomes evidence, if the rule applies."""
+
+    def __init__(self, refusals: list[Refusal], facts: Mapping[str, str], tried: Mapping[str, int]) -> None:
+        self.step, self.errno, self.text = refusals[-1]
+        self.before = {step: number for step, number, _ in refusals[:-1]}
+        self._facts = facts
+        self._tried = tried
+        self._asked: list[str] = []
+
+    def fact(self, name: str) -> str:
+        if name in self._facts:
+            self._asked.append(f"{name}: {self._facts[name]}")
+        return self._facts.get(name, "")
+
+    def number(self, name: str) -> int | None:
+        text = self.fact(name)
+        return int(text) if text.isdigit() else None
+
+    def tried(self, name: str) -> int | None:
+        """What a probe met: None if it was not made."""
+        number = self._tried.get(name)
+        if number is not None:
+            self._asked.append(f"{name}: {errno.errorcode.get(number, number) if number else 'allowed'}")
+        return number
+
+    def inside(self, *names: str) -> str:
+        """The first of these containers that this is."""
+        here = self._facts.get("inside", "").split()
+        found = next((name for name in names if name in here), "")
+        if found:
+            self._asked.append(f"inside: {found}")
+        return found
+
+    def filtered(self) -> bool:
+        return self.fact("Seccomp") not in ("", "0")
+
+    def ubuntu(self) -> bool:
+        """Whether AppArmor lets user namespaces be made, and takes their capabilities away: Ubuntu 23.10 and later."""
+        return self.fact(LABEL_THEN).startswith("unprivileged_userns") or (
+            self.fact("kernel.apparmor_restrict_unprivileged_userns") == "1"
+        )
+
+    def selinux(self) -> bool:
+        return self.fact("selinux") == "1" and self.fact("label").count(":") >= 3
+
+    def verdict(self, cause: Cause, remedy: str) -> Verdict:
+        return Verdict(cause, remedy, tuple(dict.fromkeys(self._asked)))
+
+    def forget(self) -> None:
+        self._asked.clear()
+
+
+def judge(refusals: list[Refusal], facts: Mapping[str, str], tried: Mapping[str, int]) -> Verdict:
+    """The cause of the last refusal, and what to do about it."""
+    case = Case(refusals, facts, tried)
+    for rule in rules(case):
+        case.forget()
+        found = rule(case)
+        if found:
+            return found
+    case.forget()
+    for name in ("Seccomp", "label", "user.max_user_namespaces", "inside"):
+        case.fact(name)
+    return case.verdict(Cause.UNKNOWN, "")
+
+
+def rules(case: Case) -> Iterator[_Rule]:
+    yield from (killed, full_table, no_processes, no_proc)
+    if case.step == UNSHARE:
+        yield from UNSHARE_RULES.get(case.errno, ())
+    elif case.step in MAPS:
+        yield from MAP_RULES.get(case.errno, ())
+    elif case.step == "start" or case.errno in (errno.ECONNRESET, errno.ETIMEDOUT):
+        yield child
+    else:
+        yield from MOUNT_RULES.get(case.errno, ())
+
+
+# -- at any step -------------------------------------------------------------------------------------------------------
+
+
+def killed(case: Case) -> Verdict | None:
+    if "a seccomp filter killed" not in case.text:
+        return None
+    case.filtered()
+    return case.verdict(Cause.SECCOMP_CALL, profile(case))
+
+
+def full_table(case: Case) -> Verdict | None:
+    if case.errno not in (errno.EMFILE, errno.ENFILE):
+        return None
+    return case.verdict(Cause.DESCRIPTORS, "Close some files, or raise the limit on open files (ulimit -n).")
+
+
+def no_processes(case: Case) -> Verdict | None:
+    if case.step not in ("fork", "posix_spawn"):
+        return None
+    if case.errno == errno.EAGAIN:
+        return case.verdict(
+            Cause.LIMIT, "Raise the limit on processes: ulimit -u, or the container's (docker run --pids-limit)."
+        )
+    return case.verdict(Cause.PYTHON, "")
+
+
+def no_proc(case: Case) -> Verdict | None:
+    if case.errno == errno.ENOENT and (case.step in MAPS or case.step.startswith("/proc/")):
+        return case.verdict(Cause.PROC, "Mount it: mount -t proc proc /proc.")
+    if case.errno == errno.EROFS and case.step in MAPS:
+        return case.verdict(Cause.PROC, "A root needs /proc, writable: mount -o remount,rw /proc.")
+    return None
+
+
+def child(case: Case) -> Verdict | None:
+    return case.verdict(Cause.CHILD, "Look for what ended it: the kernel's log (dmesg), the memory limit.")
+
+
+# -- new namespaces ----------------------------------------------------------------------------------------------------
+
+
+def switched_off(case: Case) -> Verdict | None:
+    if case.fact("kernel.unprivileged_userns_clone") != "0":
+        return None
+    return case.verdict(Cause.SYSCTL, "sudo sysctl -w kernel.unprivileged_userns_clone=1")
+
+
+def refused_call(case: Case) -> Verdict | None:
+    if case.tried(ANY_UNSHARE) in (0, None):
+        return None
+    case.filtered()
+    return case.verdict(Cause.SECCOMP_CALL, profile(case))
+
+
+def refused_flags(case: Case) -> Verdict | None:
+    if case.tried(NO_SUCH_FLAG) in (errno.EINVAL, None):
+        return None
+    case.filtered()
+    return case.verdict(Cause.SECCOMP_FLAGS, "In the systemd unit: RestrictNamespaces=user mnt.")
+
+
+def in_a_chroot(case: Case) -> Verdict | None:
+    if case.fact("root") != "not mounted":
+        return None
+    return case.verdict(
+        Cause.CHROOT,
+        "Enter the tree with pivot_root(2), as systemd-nspawn, bwrap and unshare do; or run with CAP_SYS_ADMIN.",
+    )
+
+
+def nobody(case: Case) -> Verdict | None:
+    for name, who in (("uid_map", "euid"), ("gid_map", "egid")):
+        numbers = [[int(number) for number in line.split()] for line in case.fact(name).splitlines()]
+        own = case.number(who)
+        if numbers and own is not None and not any(inside <= own < inside + count for inside, _, count in numbers):
+            return case.verdict(Cause.UID_MAP, "Run as a user whose number is mapped in this user namespace.")
+    return None
+
+
+def one_but_not_both(case: Case) -> Verdict | None:
+    """RHEL 7: user namespaces, but no mount namespace with one."""
+    if case.tried(NEW_USER) != 0:
+        return None
+    case.fact("kernel")
+    return case.verdict(Cause.SYSCTL, "Boot with namespace.unpriv_enable=1 (RHEL 7), or use a newer kernel.")
+
+
+def no_such_call(case: Case) -> Verdict | None:
+    if case.filtered():
+        case.tried(ANY_UNSHARE)
+        return case.verdict(Cause.SECCOMP_CALL, profile(case))
+    case.fact("kernel")
+    return case.verdict(Cause.KERNEL, "Use a kernel with namespaces.")
+
+
+def no_such_namespace(case: Case) -> Verdict | None:
+    if case.fact("namespaces") != "no":
+        return None
+    case.fact("kernel")
+    return case.verdict(Cause.KERNEL, "Use a kernel with CONFIG_USER_NS (WSL 1 and Android have none; WSL 2 has).")
+
+
+def none_left(case: Case) -> Verdict | None:
+    numbers = {name: case.number(f"user.max_{name}_namespaces") for name in ("user", "mnt")}
+    for name, number in numbers.items():
+        if number == 0:
+            return case.verdict(Cause.SYSCTL, f"sudo sysctl -w user.max_{name}_namespaces=15000")
+    if any(number is not None and number < NO_LIMIT for number in numbers.values()):
+        return case.verdict(
+            Cause.LIMIT,
+            "Close other roots, or raise the limit: sudo sysctl -w user.max_user_namespaces=15000 "
+            "user.max_mnt_namespaces=15000",
+        )
+    return case.verdict(
+        Cause.LIMIT,
+        "A sandbox around this one has the limit (as bwrap --disable-userns), or 33 user namespaces lie in each other: "
+        "leave it.",
+    )
+
+
+def too_deep(case: Case) -> Verdict | None:
+    return case.verdict(Cause.LIMIT, "Leave some of the user namespaces that lie in each other.")
+
+
+def security_module(case: Case) -> Verdict | None:
+    if case.selinux():
+        return case.verdict(Cause.SELINUX, f"Allow user_namespace create to this domain. {MAC}")
+    if case.fact("label") or case.ubuntu():
+        return case.verdict(Cause.APPARMOR, UBUNTU)
+    return case.verdict(Cause.UNKNOWN, "")
+
+
+# -- their maps --------------------------------------------------------------------------------------------------------
+
+
+def taken_away(case: Case) -> Verdict | None:
+    return case.verdict(Cause.APPARMOR, UBUNTU) if case.ubuntu() else None
+
+
+def no_setfcap(case: Case) -> Verdict | None:
+    capabilities = case.fact("CapEff")
+    if case.fact("euid") != "0" or not capabilities or int(capabilities, 16) >> CAP_SETFCAP & 1:
+        return None
+    return case.verdict(
+        Cause.CAPABILITY, "Run as an ordinary user, or with the capability: docker run --cap-add SETFCAP."
+    )
+
+
+def in_lambda(case: Case) -> Verdict | None:
+    if not case.inside("lambda"):
+        return None
+    return case.verdict(Cause.SECCOMP_CALL, "AWS Lambda allows it to nobody; nothing can be set.")
+
+
+def no_writing(case: Case) -> Verdict | None:
+    if case.selinux():
+        return case.verdict(Cause.SELINUX, MAC)
+    return case.verdict(
+        Cause.LANDLOCK, "Make the root before the process is restricted, or let it write below /proc/self."
+    )
+
+
+# -- the mount ---------------------------------------------------------------------------------------------------------
+
+
+def denied_mount(case: Case) -> Verdict | None:
+    if case.step != "mount" or not case.fact("label") or case.selinux() or case.ubuntu():
+        return None
+    case.filtered()
+    return case.verdict(
+        Cause.APPARMOR,
+        "Allow mount fstype=tmpfs in the AppArmor profile (docker run --security-opt apparmor=unconfined); or have "
+        f"the seccomp profile allow {CALLS}, which AppArmor does not look at.",
+    )
+
+
+def denied_file_system(case: Case) -> Verdict | None:
+    if not case.selinux():
+        return None
+    return case.verdict(
+        Cause.SELINUX, f"In a container: --security-opt label=disable, or label=type:container_engine_t. {MAC}"
+    )
+
+
+def filtered_mount(case: Case) -> Verdict | None:
+    return case.verdict(Cause.SECCOMP_CALL, profile(case)) if case.filtered() else None
+
+
+def restricted(case: Case) -> Verdict | None:
+    return case.verdict(Cause.LANDLOCK, "Make the root before the process is restricted.")
+
+
+def no_tmpfs(case: Case) -> Verdict | None:
+    case.fact("kernel")
+    return case.verdict(
+        Cause.KERNEL, "Use a kernel with tmpfs, and with fsopen(2) (Linux 5.2) or mount(2) in user namespaces."
+    )
+
+
+def not_mapped(case: Case) -> Verdict | None:
+    return case.verdict(Cause.UID_MAP, "Make the root as the user who is to use it.")
+
+
+def profile(case: Case) -> str:
+    """What to change where a filter refuses, as the container's makers call it."""
+    return PROFILES.get(case.inside(*PROFILES), ANY_PROFILE)
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    _Rule = Callable[[Case], Verdict | None]
+
+UNSHARE_RULES: dict[int, tuple[_Rule, ...]] = {
+    errno.EPERM: (switched_off, refused_call, refused_flags, in_a_chroot, nobody, one_but_not_both),
+    errno.ENOSYS: (no_such_call,),
+    errno.EINVAL: (no_such_namespace, refused_call, one_but_not_both),
+    errno.ENOSPC: (refused_call, none_left),
+    errno.EUSERS: (refused_call, too_deep),
+    errno.EACCES: (refused_call, security_module),
+}
+MAP_RULES: dict[int, tuple[_Rule, ...]] = {
+    errno.EACCES: (taken_away, no_writing),
+    errno.EPERM: (no_setfcap, taken_away, in_lambda),
+}
+MOUNT_RULES: dict[int, tuple[_Rule, ...]] = {
+    errno.EPERM: (taken_away, filtered_mount, restricted),
+    errno.EACCES: (taken_away, denied_mount, denied_file_system, filtered_mount, restricted),
+    errno.ENOSYS: (filtered_mount, no_tmpfs),
+    errno.ENODEV: (no_tmpfs,),
+    errno.EINVAL: (filtered_mount,),
+    errno.ENOSPC: (filtered_mount, none_left),
+    errno.EOVERFLOW: (not_mapped,),
+}

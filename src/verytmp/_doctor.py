@@ -1,0 +1,153 @@
+"""``python -m verytmp doctor``: where this is, what can be made here and how fast, and what to do if nothing can.
+
+It changes nothing: what it makes is gone before it ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from errno import errorcode
+
+from . import _helper, _mount
+from ._available import available
+from ._facts import facts
+from ._options import VARIABLE
+from ._shm import PLACE
+from ._signals import SignalsHeld
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+# What a root is made with: what it is for, and what stands in for it.
+FEATURES = {
+    "fsopen": ("fsopen(2), Linux 5.2: a mount that is detached from the start", "mount(2) in the child"),
+    "MOUNT_ATTR_NOSYMFOLLOW": ("Linux 5.14: the kernel follows no symlinks, for anybody", "MS_NOSYMFOLLOW"),
+    "mount": ("mount(2) in namespaces of one's own, where fsopen(2) is refused", ""),
+    "MS_NOSYMFOLLOW": ("Linux 5.10: as above, by mount(2)", "walks alone, which confine paths and not strings"),
+    "huge": ("the option huge=", "refused when asked for"),
+    "noswap": ("the option noswap, Linux 6.4, with privileges", "refused when asked for"),
+}
+GREEN, RED, PLAIN = "\033[32m", "\033[31m", "\033[0m"
+
+
+def main(as_json: bool) -> int:
+    """Print the report: 0 if a private tmpfs can be made here, else 1."""
+    found = report()
+    if as_json:
+        print(json.dumps(found, indent=2))
+    else:
+        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        print("\n".join(lines(found, colour)))
+    return 0 if found["works"] else 1
+
+
+def report() -> dict[str, Any]:
+    """All that is found, for programs."""
+    from . import __version__
+
+    found = available()
+    return {
+        "verytmp": __version__,
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "environment": facts(),
+        "ways": [{"way": way, **tried(call)} for way, call in ways()],
+        "features": [
+            {"feature": name, "found": not number, "said": said(number, text), "for": why, "instead": instead}
+            for name, number, text, (why, instead) in features()
+        ],
+        "fallback": {"asked for": os.environ.get(VARIABLE, ""), "place": PLACE, "writable": os.access(PLACE, os.W_OK)},
+        "works": bool(found),
+        "verdict": str(found).partition(". ")[0].rstrip("."),
+        "step": found.error.step if found.error else "",
+        "cause": str(found.cause or ""),
+        "evidence": list(found.error.evidence) if found.error else [],
+        "remedy": found.remedy,
+    }
+
+
+def ways() -> Iterator[tuple[str, Callable[[], str]]]:
+    """Each way of making the mount, whichever `VeryTmpRoot` would take."""
+
+    def directly() -> str:
+        if facts().get("Seccomp", "0") != "0":
+            return "not tried: under a seccomp filter an unknown call may end the program"
+        [root], call = _mount.tmpfs([], _mount.Steps(), private=False)
+        os.close(root)
+        return f"by {call}(2)"
+
+    def by_a_child(threads: int) -> str:
+        with SignalsHeld() as signals:
+            [root], call = _helper.perform("tmpfs", [], signals, threads=threads)
+            os.close(root)
+        return f"by {call}(2)"
+
+    yield "directly", directly
+    yield "by a forked child", lambda: by_a_child(1)
+    yield "by a fresh child", lambda: by_a_child(2)
+
+
+def tried(call: Callable[[], str]) -> dict[str, Any]:
+    start = time.perf_counter()
+    try:
+        made, how = True, call()
+        made = not how.startswith("not")
+    except _helper.Refused as refused:
+        step, number, text = refused.refusals[-1]
+        made, how = False, f"{step}: {said(number, text)}"
+    except OSError as error:
+        made, how = False, said(error.errno or 0, error.strerror or "")
+    return {"made": made, "how": how, "milliseconds": round(1000 * (time.perf_counter() - start), 2)}
+
+
+def features() -> Iterator[tuple[str, int, str, tuple[str, str]]]:
+    """What the kernel answers, asked by a child in namespaces of its own; it cannot be asked where there are none."""
+    try:
+        with SignalsHeld() as signals:
+            outcomes = {name: (number, text) for name, number, text in _helper.probe("features", signals, threads=1)}
+    except OSError as error:
+        outcomes = {"": (error.errno or 0, error.strerror or "")}
+    refused = next((outcome for name, outcome in outcomes.items() if name not in FEATURES), (0, "not asked"))
+    for name, about in FEATURES.items():
+        number, text = outcomes.get(name, (refused[0] or -1, refused[1]))
+        yield name, number, text, about
+
+
+def said(number: int, text: str) -> str:
+    return f"{text} ({errorcode[number]})" if number in errorcode else text
+
+
+def lines(found: dict[str, Any], colour: bool) -> Iterator[str]:
+    """The report, for people."""
+
+    def mark(good: bool) -> str:
+        word = "yes" if good else "no "
+        return f"{GREEN if good else RED}{word}{PLAIN}" if colour else word
+
+    yield f"verytmp {found['verytmp']}, {found['python']}, {found['environment'].get('kernel', sys.platform)}"
+    yield "\nWhere this is"
+    for name, text in found["environment"].items():
+        if name != "kernel":
+            yield f"  {name:<46} {' | '.join(text.split(chr(10))) or '-'}"
+    yield "\nWays to make the mount"
+    for way in found["ways"]:
+        yield f"  {mark(way['made'])} {way['way']:<20} {way['milliseconds']:8.2f} ms  {way['how']}"
+    yield "\nWhat the kernel has for it"
+    for feature in found["features"]:
+        yield f"  {mark(feature['found'])} {feature['feature']:<24} {feature['for']}"
+        if not feature["found"]:
+            yield f"      {feature['said']}; instead: {feature['instead'] or 'nothing'}"
+    fallback = found["fallback"]
+    yield "\nFallback"
+    asked = f"{VARIABLE}={fallback['asked for']}" if fallback["asked for"] else f"{VARIABLE} is not set"
+    yield f"  {mark(fallback['writable'])} {fallback['place']} can be written to; {asked}"
+    yield f"\n{mark(found['works'])} {found['verdict']}."
+    if found["cause"]:
+        yield f"    cause: {found['cause']} ({'; '.join(found['evidence'])})"
+    if found["remedy"]:
+        yield f"    remedy: {found['remedy']}"

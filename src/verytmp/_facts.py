@@ -1,0 +1,67 @@
+"""What can be read of where this process runs. Nothing here fails: what cannot be read is not there."""
+
+from __future__ import annotations
+
+import os
+
+FILES = {
+    "label": "/proc/self/attr/current",
+    "uid_map": "/proc/self/uid_map",
+    "gid_map": "/proc/self/gid_map",
+    "user.max_user_namespaces": "/proc/sys/user/max_user_namespaces",
+    "user.max_mnt_namespaces": "/proc/sys/user/max_mnt_namespaces",
+    "kernel.unprivileged_userns_clone": "/proc/sys/kernel/unprivileged_userns_clone",
+    "kernel.apparmor_restrict_unprivileged_userns": "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+    "lsm": "/sys/kernel/security/lsm",
+    "selinux": "/sys/fs/selinux/enforce",
+}
+STATUS = ("Seccomp", "NoNewPrivs", "CapEff")
+MARKS = {  # what is there in which container
+    "/.dockerenv": "docker",
+    "/run/.containerenv": "podman",
+    "/.flatpak-info": "flatpak",
+}
+VARIABLES = {
+    "KUBERNETES_SERVICE_HOST": "kubernetes",
+    "SNAP": "snap",
+    "AWS_LAMBDA_FUNCTION_NAME": "lambda",
+    "ANDROID_ROOT": "android",
+    "GITHUB_ACTIONS": "github",
+}
+CAP_SETFCAP = 31
+
+
+def read(path: str) -> str | None:
+    try:
+        with open(path, "rb", 0) as file:
+            return file.read(4096).decode("utf-8", "replace").replace("\0", "").strip()
+    except OSError:
+        return None
+
+
+def facts() -> dict[str, str]:
+    """By name, as the kernel's files have them; ``inside`` lists the containers that can be told by their marks."""
+    found = {name: text for name, path in FILES.items() if (text := read(path)) is not None}
+    for line in (read("/proc/self/status") or "").splitlines():
+        name, _, value = line.partition(":\t")
+        if name in STATUS:
+            found[name] = value
+    system = os.uname()
+    found["kernel"] = f"{system.sysname} {system.release} {system.machine}"
+    found["euid"], found["egid"] = str(os.geteuid()), str(os.getegid())
+    found["namespaces"] = "yes" if os.path.exists("/proc/self/ns/user") else "no"
+    mounts = lines("/proc/self/mountinfo")
+    if mounts:
+        found["root"] = "mounted" if any(line.split()[4:5] == ["/"] for line in mounts) else "not mounted"
+    inside = [name for path, name in MARKS.items() if os.path.exists(path)]
+    inside += [name for variable, name in VARIABLES.items() if os.environ.get(variable)]
+    found["inside"] = " ".join(inside)
+    return found
+
+
+def lines(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.readlines()
+    except OSError:
+        return []

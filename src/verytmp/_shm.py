@@ -1,0 +1,177 @@
+"""A directory in /dev/shm, for where no private tmpfs can be made, and the caller has said that this will do.
+
+    /dev/shm/verytmp-<uid>/     one for each user
+        <random>/               one for each root, locked by the process that made it for as long as that lives
+            root/               what is handed out
+
+The lock is flock(2)'s: it goes with the process, even by ``kill -9``, and so whoever makes the next root can tell the
+dead ones, and removes them. The user's own directory is locked too: shared while a root is made, until it has its lock;
+exclusively while somebody looks for dead ones. So nothing is taken for dead that is about to be born.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+import warnings
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
+from stat import S_IMODE
+from weakref import finalize
+
+from ._delete import empty
+from ._owner import opened
+from ._spare import shared
+from ._tree import Tree
+from .errors import VeryTmpFallbackWarning, VeryTmpUnavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from select import epoll
+
+PLACE = "/dev/shm"
+LISTABLE = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+PATIENCE = 5.0  # seconds: a look for dead ones takes milliseconds
+PAUSE = 0.001
+ATTEMPTS = 16  # the user's directory may go between two calls, with the last root in it
+
+_told: set[tuple[str, int | None]] = set()
+
+
+def directory(refused: VeryTmpUnavailable, mode: int) -> tuple[Tree, Callable[[], object]]:
+    """A new directory's tree, and what removes it: at the latest when the tree is garbage, or the program ends."""
+    tell(refused)
+    home = f"{PLACE}/verytmp-{os.geteuid()}"
+    try:
+        sweep(home)
+        for _ in range(ATTEMPTS):
+            try:
+                held, name = make(home, mode)
+                break
+            except FileNotFoundError:
+                continue
+        else:
+            raise OSError(errno.ENOENT, "it is removed as often as it is made")
+        tree = Tree(opened("root", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, held.fileno()), shared())
+    except OSError as error:
+        reason = f"{error.strerror}; and before that, {refused.step}: {refused.reason}"
+        remedy = f"Look at {home}. {refused.remedy}".strip()
+        raise VeryTmpUnavailable(error.errno or 0, home, reason, remedy, "fallback", refused.evidence) from None
+    return tree, finalize(tree, remove, home, name, held, os.fstat(held.fileno()), os.getpid())
+
+
+def tell(refused: VeryTmpUnavailable) -> None:
+    """Warn, once for each cause. Where warnings are errors there is no root."""
+    what = refused.step, refused.errno
+    if what not in _told:
+        warnings.warn(f"a root is a directory in {PLACE}: {refused}", VeryTmpFallbackWarning, stacklevel=4)
+        _told.add(what)
+
+
+def make(home: str, mode: int) -> tuple[epoll, str]:
+    """A new directory that is locked before anybody can take it for dead, with the root in it."""
+    with users_own(home) as user:
+        lock(user, LOCK_SH)
+        name = os.urandom(8).hex()
+        os.mkdir(name, 0o700, dir_fd=user.fileno())
+        held = opened(name, LISTABLE, user.fileno())
+        flock(held, LOCK_EX | LOCK_NB)
+    os.mkdir("root", 0o700, dir_fd=held.fileno())
+    os.chmod("root", mode, dir_fd=held.fileno())  # mkdir(2) obeys the umask
+    return held, name
+
+
+def users_own(home: str) -> epoll:
+    """This user's directory, made if need be. /dev/shm is everybody's: somebody else's may lie under the name."""
+    try:
+        os.mkdir(home, 0o700)
+    except FileExistsError:
+        pass
+    user = opened(home, LISTABLE, None)
+    status = os.fstat(user.fileno())
+    if status.st_uid != os.geteuid() or S_IMODE(status.st_mode) != 0o700:
+        raise OSError(errno.EPERM, "it is not this user's alone")
+    return user
+
+
+def lock(directory: epoll, how: int) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return flock(directory, how | LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(PAUSE)
+
+
+def sweep(home: str) -> None:
+    """Remove what processes have left that ended before they could."""
+    dead: list[tuple[str, epoll]] = []
+    with users_own(home) as user:
+        try:
+            flock(user, LOCK_EX | LOCK_NB)
+        except BlockingIOError:  # somebody makes a root, or looks too
+            return
+        for name in os.listdir(user.fileno()):
+            try:
+                found = opened(name, LISTABLE, user.fileno())
+                flock(found, LOCK_EX | LOCK_NB)
+            except OSError:  # it lives, or the table of open files is full
+                continue
+            dead.append((name, found))
+    for name, found in dead:
+        with found:
+            try:
+                discard(f"{home}/{name}", os.fstat(found.fileno()))
+            except OSError:  # the next one will
+                continue
+
+
+def discard(path: str, made: os.stat_result) -> None:
+    """Remove a directory with all that is in it, if it is still the one that was made.
+
+    It is opened by its name. What a program that closes all descriptors has put under the lock's number must not go.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            with opened(path, LISTABLE, None) as directory:
+                if not os.path.samestat(os.fstat(directory.fileno()), made):
+                    raise OSError(errno.ESTALE, "something else is there now")
+                empty(directory, made.st_dev, forced=True)
+            os.rmdir(path)
+            break
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY or attempt == ATTEMPTS - 1:  # a thread is still writing
+                raise
+
+
+def remove(home: str, name: str, held: epoll, made: os.stat_result, pid: int) -> None:
+    """Remove a root's directory, and the user's after the last of them. A forked child's copy is not the one."""
+    if os.getpid() != pid:
+        return
+    path = f"{home}/{name}"
+    try:
+        discard(path, made)
+    except OSError as error:
+        warnings.warn(f"{path} is left until the next root is made: {error}", VeryTmpFallbackWarning, stacklevel=3)
+    unlock(held, made)
+    try:
+        os.rmdir(home)
+    except OSError:
+        pass
+
+
+def unlock(held: epoll, made: os.stat_result) -> None:
+    try:
+        ours = os.path.samestat(os.fstat(held.fileno()), made)
+    except OSError:
+        ours = False
+    if ours:
+        held.close()
+    else:
+        _strangers.append(held)  # the number is somebody else's by now, so it must not go and close that
+
+
+_strangers: list[epoll] = []

@@ -1,0 +1,280 @@
+"""From a refusal to its cause and a remedy. What can be made real is; of the rest, the rules are told."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import kernel, refusals
+from support.children import in_child
+from support.kernel import Rule
+
+from verytmp import VeryTmpCause, VeryTmpRoot, VeryTmpUnavailable, available
+from verytmp._diagnose import judge
+
+UNSHARE = "unshare(CLONE_NEWUSER|CLONE_NEWNS)"
+ENOSYS_MOUNTS = [Rule(call, errno.ENOSYS) for call in ("fsopen", "fsconfig", "fsmount", "mount")]
+
+
+def refusal(set_up: Callable[[], object], threads: int = 1) -> VeryTmpUnavailable:
+    """What making a root raises in a child that was set up so; everything is loaded before, as in a program."""
+
+    def make() -> Any:
+        VeryTmpRoot().close()
+        set_up()
+        stop = threading.Event()
+        for _ in range(threads - 1):
+            threading.Thread(target=stop.wait, daemon=True).start()
+        try:
+            VeryTmpRoot().close()
+        except VeryTmpUnavailable as error:
+            stop.set()
+            assert not available()
+            return error
+        return "a root was made"
+
+    error = in_child(make)
+    assert isinstance(error, VeryTmpUnavailable), error
+    return error
+
+
+@pytest.mark.parametrize("threads", [1, 3], ids=["forked", "fresh"])
+@pytest.mark.parametrize(
+    ("set_up", "step", "cause", "evidence", "remedy"),
+    [
+        (refusals.docker, UNSHARE, VeryTmpCause.SECCOMP_CALL, "unshare(0): EPERM", "seccomp"),
+        (refusals.crio, UNSHARE, VeryTmpCause.SECCOMP_CALL, "Seccomp: 2", "seccomp"),
+        (
+            refusals.systemd_namespaces,
+            UNSHARE,
+            VeryTmpCause.SECCOMP_FLAGS,
+            "unshare(CLONE_NEWUSER|1): EPERM",
+            "RestrictNamespaces=user mnt",
+        ),
+        (refusals.systemd_mounts, "mount(MS_PRIVATE)", VeryTmpCause.SECCOMP_CALL, "Seccomp: 2", "fsopen"),
+        (refusals.systemd_mounts_killing, "fsopen", VeryTmpCause.SECCOMP_CALL, "Seccomp: 2", "fsopen"),
+        (
+            partial(kernel.limit_namespaces, "user", 0),
+            UNSHARE,
+            VeryTmpCause.SYSCTL,
+            "user.max_user_namespaces: 0",
+            "sudo sysctl -w user.max_user_namespaces=15000",
+        ),
+        (
+            partial(kernel.limit_namespaces, "mnt", 0),
+            UNSHARE,
+            VeryTmpCause.SYSCTL,
+            "user.max_mnt_namespaces: 0",
+            "sudo sysctl -w user.max_mnt_namespaces=15000",
+        ),
+        (
+            refusals.root_without_setfcap,
+            "uid_map",
+            VeryTmpCause.CAPABILITY,
+            "CapEff: 0000000000000000",
+            "--cap-add SETFCAP",
+        ),
+        (refusals.read_only_proc, "setgroups", VeryTmpCause.PROC, "", "remount,rw /proc"),
+        (kernel.hide_proc, "/proc/thread-self/status", VeryTmpCause.PROC, "", "mount -t proc proc /proc"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_made_real(
+    set_up: Callable[[], object], step: str, cause: VeryTmpCause, evidence: str, remedy: str, threads: int
+) -> None:
+    error = refusal(set_up, threads)
+    assert error.step == step
+    assert error.cause is cause
+    assert evidence in "; ".join(error.evidence)
+    assert remedy in error.remedy
+    assert str(error).endswith(error.remedy)
+
+
+def test_in_a_chroot(host: Path) -> None:
+    error = refusal(lambda: refusals.chroot(str(host)))
+    assert (error.step, error.errno, error.cause) == (UNSHARE, errno.EPERM, VeryTmpCause.CHROOT)
+    assert "root: not mounted" in error.evidence
+    assert "pivot_root" in error.remedy
+
+
+@pytest.mark.skipif(not refusals.has_landlock(), reason="this kernel has no Landlock")
+def test_under_landlock() -> None:
+    error = refusal(refusals.landlock)
+    assert (error.step, error.errno, error.cause) == ("setgroups", errno.EACCES, VeryTmpCause.LANDLOCK)
+    assert "before the process is restricted" in error.remedy
+
+
+def test_one_namespace_and_no_more() -> None:
+    def make() -> Any:
+        kernel.limit_namespaces("user", 1)
+        with VeryTmpRoot(), pytest.raises(VeryTmpUnavailable) as caught:
+            VeryTmpRoot()
+        return caught.value
+
+    error = in_child(make)
+    assert error.cause is VeryTmpCause.LIMIT
+    assert "user.max_user_namespaces: 1" in error.evidence
+    assert "Close other roots" in error.remedy
+
+
+def test_a_kernel_without_any_of_it() -> None:
+    def none() -> None:
+        refusals.unprivileged()
+        kernel.seccomp(*ENOSYS_MOUNTS)
+
+    error = refusal(none)
+    assert error.errno == errno.ENOSYS
+    assert error.cause is VeryTmpCause.SECCOMP_CALL  # which is what makes this kernel an old one
+
+
+def test_a_kernel_with_the_old_call_alone() -> None:
+    """Down to mount(2), there is a root."""
+
+    def make() -> str:
+        refusals.unprivileged()
+        kernel.seccomp(*ENOSYS_MOUNTS[:3])
+        return repr(VeryTmpRoot())
+
+    assert "by mount(2)" in in_child(make)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root is beyond RLIMIT_NPROC")
+def test_no_more_processes() -> None:
+    error = refusal(lambda: resource.setrlimit(resource.RLIMIT_NPROC, (1, 1)))
+    assert (error.step, error.cause) == ("fork", VeryTmpCause.LIMIT)
+    assert "ulimit -u" in error.remedy
+
+
+def test_the_table_of_open_files_is_full() -> None:
+    error = refusal(lambda: kernel.fill_descriptor_table(0))
+    assert error.cause is VeryTmpCause.DESCRIPTORS
+    assert "ulimit -n" in error.remedy
+
+
+def test_a_diagnosis_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing() -> dict[str, str]:
+        raise ZeroDivisionError("of all things")
+
+    monkeypatch.setattr("verytmp._make.facts", nothing)
+    error = refusal(refusals.docker)
+    assert (error.step, error.errno, error.cause) == (UNSHARE, errno.EPERM, VeryTmpCause.UNKNOWN)
+    assert "the diagnosis failed: ZeroDivisionError" in str(error)
+
+
+UBUNTU = {"kernel.apparmor_restrict_unprivileged_userns": "1", "Seccomp": "0"}
+FEDORA = {"selinux": "1", "label": "system_u:system_r:container_t:s0:c1,c2", "Seccomp": "0"}
+PLAIN = {"Seccomp": "0", "root": "mounted", "euid": "1000", "egid": "1000", "CapEff": "0", "namespaces": "yes"}
+ALLOWED = {"unshare(0)": 0, "unshare(CLONE_NEWUSER|1)": errno.EINVAL}
+
+
+@pytest.mark.parametrize(
+    ("refused", "facts", "tried", "cause", "remedy"),
+    [
+        # Ubuntu 24.04: unshare succeeds, and AppArmor takes the capabilities away.
+        ([("setgroups", errno.EACCES)], UBUNTU, ALLOWED, "apparmor", "apparmor_restrict_unprivileged_userns=0"),
+        ([("uid_map", errno.EPERM)], UBUNTU, ALLOWED, "apparmor", "flags=(unconfined)"),
+        (
+            [("setgroups", errno.EACCES)],
+            PLAIN | {"label after that": "unprivileged_userns (enforce)"},
+            ALLOWED,
+            "apparmor",
+            "sysctl",
+        ),
+        ([("fsopen", errno.EPERM), ("mount", errno.EACCES)], UBUNTU, ALLOWED, "apparmor", "sysctl"),
+        ([(UNSHARE, errno.EACCES)], UBUNTU | {"label": "unconfined"}, ALLOWED, "apparmor", "sysctl"),
+        # Docker's own AppArmor profile, where its seccomp profile was opened for mount(2) alone.
+        (
+            [("fsopen", errno.EPERM), ("mount", errno.EACCES)],
+            PLAIN | {"label": "docker-default (enforce)"},
+            ALLOWED,
+            "apparmor",
+            "mount fstype=tmpfs",
+        ),
+        ([(UNSHARE, errno.EACCES)], FEDORA, ALLOWED, "selinux", "ausearch"),
+        ([("fsconfig(CMD_CREATE)", errno.EACCES)], FEDORA, ALLOWED, "selinux", "label=disable"),
+        ([("mkdirat", errno.EACCES)], FEDORA, ALLOWED, "selinux", "label=disable"),
+        # gVisor before the new mount API, and a kernel with nothing at all.
+        (
+            [("fsopen", errno.ENOSYS), ("mount", errno.ENOSYS)],
+            PLAIN | {"kernel": "Linux 4.4.0"},
+            {},
+            "kernel",
+            "fsopen",
+        ),
+        ([("fsopen", errno.ENODEV)], PLAIN, ALLOWED, "kernel", "tmpfs"),
+        ([(UNSHARE, errno.ENOSYS)], PLAIN, {}, "kernel", "namespaces"),
+        ([(UNSHARE, errno.EINVAL)], PLAIN | {"namespaces": "no"}, {}, "kernel", "WSL"),
+        # Debian 10, linux-hardened, RHEL 7.
+        (
+            [(UNSHARE, errno.EPERM)],
+            PLAIN | {"kernel.unprivileged_userns_clone": "0"},
+            ALLOWED,
+            "sysctl",
+            "kernel.unprivileged_userns_clone=1",
+        ),
+        (
+            [(UNSHARE, errno.EPERM)],
+            PLAIN,
+            ALLOWED | {"unshare(CLONE_NEWUSER)": 0},
+            "sysctl",
+            "namespace.unpriv_enable=1",
+        ),
+        ([(UNSHARE, errno.EPERM)], PLAIN | {"uid_map": "0 100000 500"}, ALLOWED, "uid-map", "mapped"),
+        ([(UNSHARE, errno.EPERM)], PLAIN, ALLOWED, "unknown", ""),
+        ([(UNSHARE, errno.EUSERS)], PLAIN, ALLOWED, "limit", "Leave"),
+        # bwrap --disable-userns: the limit is further out, and cannot be read.
+        (
+            [(UNSHARE, errno.ENOSPC)],
+            PLAIN | {"user.max_user_namespaces": "2147483647", "user.max_mnt_namespaces": "2147483647"},
+            ALLOWED,
+            "limit",
+            "bwrap",
+        ),
+        ([("fsmount", errno.ENOSPC)], PLAIN | {"user.max_mnt_namespaces": "5"}, ALLOWED, "limit", "raise the limit"),
+        ([("uid_map", errno.EPERM)], PLAIN | {"inside": "lambda"}, ALLOWED, "seccomp-call", "AWS Lambda"),
+        ([("mkdirat", errno.EOVERFLOW)], PLAIN, ALLOWED, "uid-map", "as the user"),
+        ([("mount(MS_PRIVATE)", errno.EPERM)], PLAIN, ALLOWED, "landlock", "before the process is restricted"),
+        ([("posix_spawn", errno.ENOENT)], PLAIN, {}, "python", ""),
+        ([("start", errno.ETIMEDOUT)], PLAIN, {}, "child", "dmesg"),
+        # Each container has its own way of saying it.
+        *(
+            (
+                [(UNSHARE, errno.EPERM)],
+                PLAIN | {"Seccomp": "2", "inside": inside},
+                {"unshare(0)": 1},
+                "seccomp-call",
+                words,
+            )
+            for inside, words in {
+                "docker": "docker run --security-opt seccomp=",
+                "podman": "podman run",
+                "docker kubernetes": "seccompProfile",
+                "flatpak": "Flatpak",
+                "snap": "userns interface",
+                "": "SystemCallFilter=@mount",
+            }.items()
+        ),
+    ],
+)
+def test_told(
+    refused: list[tuple[str, int]], facts: dict[str, str], tried: dict[str, int], cause: str, remedy: str
+) -> None:
+    """AppArmor, SELinux, gVisor and old kernels are not to be had here: their signatures, as they were seen."""
+    verdict = judge([(step, number, os.strerror(number)) for step, number in refused], facts, tried)
+    assert verdict.cause == cause
+    assert remedy in verdict.remedy
+    assert bool(verdict.remedy) == bool(remedy)
+
+
+def test_every_cause_is_met() -> None:
+    """A cause that nothing can have would be a promise."""
+    words = "".join(Path(__file__).with_name(f"test_{name}.py").read_text() for name in ("diagnose", "shm", "root"))
+    unmet = [cause for cause in VeryTmpCause if f"VeryTmpCause.{cause.name}" not in words and str(cause) not in words]
+    assert unmet == []
