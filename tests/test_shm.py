@@ -318,19 +318,19 @@ def test_killed_ones_are_swept(place: str) -> None:
 
 
 def test_many_at_once() -> None:
-    """Making, sweeping and removing in twelve threads: nobody's living root is taken for a dead one."""
+    """Making, sweeping and removing in six threads: nobody's living root is taken for a dead one."""
 
     def use() -> Any:
         wrong: list[str] = []
 
         def work(number: int) -> None:
-            for _ in range(20):
+            for _ in range(10):
                 with VeryTmpRoot(fallback="shm") as root:
                     (root / "f").write_text(str(number))
                     if (root / "f").read_text() != str(number):
                         wrong.append("not mine")
 
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(12)]
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -82,7 +82,7 @@ class Selector:
             if exists or leads_to_directory(self._tree, path):
                 yield path
         elif part == ".." and not LITERALS_LEAD_SOMEWHERE:
-            yield from self._select(joined(path, part), rest, LITERALS_ARE_LISTED)
+            yield from self._select(joined(path, part), rest, exists or LITERALS_ARE_LISTED)  # a directory has one
         elif part == ".." or not (self._pedantic or WILD & set(part)):
             below = joined(path, part)
             if not LITERALS_LEAD_SOMEWHERE:
@@ -102,7 +102,7 @@ class Selector:
     def _select_recursively(self, start: str, rest: list[str], exists: bool) -> Iterator[str]:
         if not exists and not leads_to_directory(self._tree, start):
             return
-        yield from self._select(start, rest, True)
+        yield from self._select(start, rest, exists)
         directories = [start]
         while directories:
             directory = directories.pop()
