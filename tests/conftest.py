@@ -29,6 +29,7 @@ TOOLS = {
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--way", choices=("direct", "helper", "shm"), help="fail unless roots are made this way")
     parser.addoption("--operations", type=int, help="how many random operations to compare with pathlib in a chroot")
+    parser.addoption("--endurance", type=float, default=0, metavar="SECONDS", help="how long to attack, each time")
     parser.addoption(
         "--alone", action="store_true", help="nobody else makes temporary files: fail on any that are left"
     )

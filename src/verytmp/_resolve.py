@@ -86,7 +86,7 @@ def resolve(root: int, relative: str, follow: bool, strides: bool, create: bool 
                         target = readlink(name, here)
                         if target is not None:
                             break
-                        if attempt == ATTEMPTS - 1 or not changing(name, here):
+                        if attempt == ATTEMPTS - 1 or not changing(name, here.fileno()):
                             raise
             if target is not None:
                 links += 1
@@ -134,10 +134,10 @@ def readlink(name: str, here: epoll) -> str | None:
         raise
 
 
-def changing(name: str, here: epoll) -> bool:
+def changing(name: str, directory: int) -> bool:
     """Whether there is a directory or a link now, where neither was seen a moment ago."""
     try:
-        mode = os.stat(name, dir_fd=here.fileno(), follow_symlinks=False).st_mode
+        mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
     except OSError:
         return False
     return S_ISDIR(mode) or S_ISLNK(mode)

@@ -18,7 +18,7 @@ from stat import S_IFDIR, S_IFLNK, S_ISLNK
 
 from ._owner import opened
 from ._proc import proc_fd, self_fd
-from ._resolve import collapse, resolve
+from ._resolve import changing, collapse, resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -295,7 +295,7 @@ class Tree:
                 return None
             with self.open(relative, os.O_PATH | (0 if follow else os.O_NOFOLLOW)) as file:
                 if S_ISLNK(os.fstat(file.fileno()).st_mode):
-                    raise OSError(errno.ELOOP if follow else errno.EOPNOTSUPP, "it is a symlink")
+                    raise OSError(errno.EOPNOTSUPP, "it is a symlink")
                 call(self_fd(file.fileno()), *args)
         except OSError as error:
             self._refuse(error, relative)
@@ -387,11 +387,20 @@ def stat_here(directory: int, name: str, follow: bool) -> os.stat_result:
 
 def open_here(directory: int, name: str, flags: int, mode: int) -> epoll:
     try:
-        return opened(name, flags | os.O_NOFOLLOW, directory, mode)
+        file = opened(name, flags | os.O_NOFOLLOW, directory, mode)
+    except NotADirectoryError:
+        if flags & os.O_NOFOLLOW or not changing(name, directory):
+            raise
     except PermissionError:
         if name != ".":
             raise
-    return opened(self_fd(directory), flags, None, mode)  # looking "." up takes permission to search it; this does not
+        return opened(self_fd(directory), flags, None, mode)  # "." takes permission to search it; this does not
+    else:
+        if flags & (os.O_PATH | os.O_NOFOLLOW) != os.O_PATH or not S_ISLNK(os.fstat(file.fileno()).st_mode):
+            return file
+        file.close()
+    # It was swapped for a link behind our back. O_DIRECTORY answers ENOTDIR to one, and O_PATH opens it.
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
 
 
 def ends_above(relative: str) -> bool:
