@@ -7,7 +7,6 @@ import gc
 import os
 import resource
 import stat
-import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -232,58 +231,3 @@ def test_a_program_that_closes_all_descriptors_loses_nothing_of_its_own() -> Non
         return is_directory, [os.readlink(f"/proc/self/fd/{descriptor}") for descriptor in taken]
 
     assert in_child(daemon) == (False, ["/"] * 20)
-
-
-THREADS = 8
-
-
-@pytest.mark.parametrize("follow", [False, True], ids=["nosymfollow", "symfollow"])
-def test_close_races_against_operations(follow: bool) -> None:
-    """While threads work in a root, it is closed, and others open the host's directories as fast as they can.
-
-    Whatever an operation answers, it is about the root's files: only the host's directory has a ``passwd``.
-    """
-    outcomes: set[str] = set()
-    trouble: list[str] = []
-    done = threading.Event()
-
-    def open_host_directories() -> None:
-        while not done.is_set():
-            for descriptor in [os.open("/etc", os.O_PATH) for _ in range(8)]:
-                os.close(descriptor)
-
-    def work(mark: VeryTmpPath, host: VeryTmpPath) -> None:
-        while True:
-            try:
-                if host.exists():
-                    trouble.append("an operation landed on the host")
-                if mark.read_bytes() != b"mark":
-                    trouble.append("the mark was not whole")
-                outcomes.add("open")
-            except ValueError:
-                outcomes.add("closed")
-                return
-            except OSError as error:
-                trouble.append(repr(error))
-                return
-
-    openers = [threading.Thread(target=open_host_directories) for _ in range(2)]
-    for thread in openers:
-        thread.start()
-    try:
-        for _ in range(30):
-            root = VeryTmpRoot(nosymfollow=not follow)
-            (root / "mark").write_bytes(b"mark")
-            workers = [threading.Thread(target=work, args=(root / "mark", root / "passwd")) for _ in range(THREADS)]
-            for thread in workers:
-                thread.start()
-            root.close()
-            del root
-            for thread in workers:
-                thread.join()
-    finally:
-        done.set()
-        for thread in openers:
-            thread.join()
-    assert trouble == []
-    assert outcomes == {"open", "closed"}

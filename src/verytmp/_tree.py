@@ -18,7 +18,7 @@ from stat import S_IFDIR, S_IFLNK, S_ISLNK
 
 from ._owner import opened
 from ._proc import proc_fd, self_fd
-from ._resolve import changing, collapse, resolve
+from ._resolve import changing, collapse, fall_out_of_step, resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ class Tree:
                     except OSError as error:
                         if not follow or error.errno != errno.ELOOP or attempt == ATTEMPTS - 1:
                             raise
+                fall_out_of_step(attempt)
         except OSError as error:
             self._refuse(error, relative)
 

@@ -17,9 +17,10 @@ Act = Callable[[], object]
 
 # All that the path rooms call in os and that enters the kernel.
 CALLS = (
-    "chmod copy_file_range dup fchmod fstat ftruncate getxattr link listdir listxattr lseek mkdir open pread pwrite read "
-    "readlink rename rmdir scandir sendfile setxattr stat statvfs symlink unlink utime write"
-).split()
+    ("chmod", "copy_file_range", "dup", "fchmod", "fstat", "ftruncate", "getxattr", "link", "listdir", "listxattr")
+    + ("lseek", "mkdir", "open", "pread", "pwrite", "read", "readlink", "rename", "rmdir", "scandir", "sendfile")
+    + ("setxattr", "stat", "statvfs", "symlink", "unlink", "utime", "write")
+)
 
 
 class Calls:

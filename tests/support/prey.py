@@ -1,8 +1,8 @@
 """What adversaries attack: a tree of which one directory is exchanged for a link to the host, and all operations on it.
 
-The root holds ``slot``, a directory, and ``link``, which as the host reads it leads to a directory of the host. That path exists in
-the root too, with the same names in it. So whichever of the two is called ``slot``, an operation finds what it looks for, and finds
-it in the root; what the host has under these names is a secret.
+The root holds ``slot``, a directory, and ``link``, which as the host reads it leads to a directory of the host. That path
+exists in the root too, with the same names in it. So whichever of the two is called ``slot``, an operation finds what
+it looks for, and finds it in the root; what the host has under these names is a secret.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any
 
 from support import ground, kernel
 from support.oracle import wipe
-
 from verytmp import VeryTmpPath, VeryTmpRoot
 
 INSIDE, SECRET = b"inside", b"the host's secret"
@@ -43,7 +42,7 @@ class Prey:
         self.device = os.stat(root.fileno()).st_dev
         self.fd = root.fileno()
         if not os.listdir(host):
-            ground.make(str(host), tree(SECRET) | {"host only": SECRET})
+            ground.make(str(host), tree(SECRET) | {"host only": SECRET, "slot": tree(SECRET)})
         self.untouched = self.look_at_host()
 
     def reset(self, changed: bool = True) -> None:
@@ -68,8 +67,9 @@ class Prey:
 
     def escaped(self, result: object) -> str:
         """How a result, or the host, tells that an operation got out; empty if none did."""
-        if self.look_at_host() != self.untouched:
-            return "the host was changed"
+        return "the host was changed" if self.look_at_host() != self.untouched else self.read_outside(result)
+
+    def read_outside(self, result: object) -> str:
         text = repr(result)
         if SECRET.decode() in text or "host only" in text:
             return f"the host was read: {text}"

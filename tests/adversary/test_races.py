@@ -1,0 +1,181 @@
+"""Races that are run: another process exchanges names as fast as it can, threads close what 32 others use."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support.prey import LOOKS, OPERATIONS, READS, TREES, WRITES, Prey
+
+from verytmp import VeryTmpPath, VeryTmpRoot
+
+BRIEF = 0.02  # seconds for each operation; --endurance is shared out among them
+THREADS = 32
+
+# What an operation of many steps may meet, where it sees one tree first and another then. One of one step finds what is
+# there under both names.
+TORN = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EINVAL, errno.ELOOP}
+
+
+@pytest.fixture(autouse=True)
+def confined() -> None:
+    """In place of the tripwire, which slows a race down: the host itself is looked at."""
+
+
+class Swapper:
+    """A process that does a thing again and again, while it is not asked to pause."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self._shared = mmap.mmap(-1, 24)
+        self._state = memoryview(self._shared).cast("Q")  # how often; the pause that is wanted; the one that is made
+        self._pauses = 0
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                while True:
+                    if wanted := self._state[1]:
+                        self._state[2] = wanted
+                        time.sleep(0)
+                        continue
+                    try:
+                        act()
+                    except FileNotFoundError:  # an operation has moved it
+                        continue
+                    self._state[0] += 1
+            finally:
+                os._exit(1)
+
+    @property
+    def count(self) -> int:
+        return self._state[0]
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        self._pauses += 1
+        self._state[1] = self._pauses
+        while self._state[2] != self._pauses:
+            time.sleep(0)
+        yield
+        self._state[1] = 0
+
+    def end(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        self._state.release()
+        self._shared.close()
+
+
+@pytest.mark.parametrize("spelling", ["absolute", "up"])
+@pytest.mark.parametrize("nosymfollow", [True, False], ids=["nosymfollow", "symfollow"])
+def test_a_process_exchanges_directory_and_link(
+    nosymfollow: bool, spelling: str, host: Path, pytestconfig: pytest.Config
+) -> None:
+    brief = pytestconfig.getoption("--endurance") / len(OPERATIONS) or BRIEF
+    hits: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
+    with VeryTmpRoot(nosymfollow=nosymfollow) as root, VeryTmpRoot() as other:
+        prey = Prey(root, host, other, spelling)
+        prey.reset()
+        swapper = Swapper(prey.exchange)
+        try:
+            for name, operation in OPERATIONS.items():
+                end = time.monotonic() + brief
+                with swapper.paused():
+                    prey.reset()
+                while time.monotonic() < end:
+                    before = swapper.count
+                    try:
+                        result: object = operation(root / "slot", prey)
+                    except OSError as error:
+                        assert name in TREES | LOOKS and error.errno in TORN, (name, error)
+                        result = error
+                    hits[name] += swapper.count > before
+                    outcomes[errno.errorcode[result.errno or 0] if isinstance(result, OSError) else "done"] += 1
+                    if name in WRITES or name in TREES:
+                        with swapper.paused():
+                            assert prey.escaped(result) == "", name
+                            prey.reset()
+                assert prey.escaped(result) == "", name
+            swaps = swapper.count
+        finally:
+            swapper.end()
+    print(f"{outcomes.total()} operations, {swaps} exchanges, {hits.total()} operations hit: {dict(outcomes)}")
+    assert hits.total() > len(OPERATIONS)
+    assert outcomes["done"] > outcomes.total() / 2
+    assert hits.keys() >= set(LOOKS)
+
+
+@pytest.mark.parametrize("nosymfollow", [True, False], ids=["nosymfollow", "symfollow"])
+def test_close_races_against_operations(nosymfollow: bool, host: Path, pytestconfig: pytest.Config) -> None:
+    """While threads work in a root, it is closed, and others open a directory of the host as fast as they can.
+
+    Whatever an operation answers, it is about the root's files. On the host there are files of the same names.
+    """
+    outcomes: Counter[str] = Counter()
+    trouble: list[str] = []
+    done = threading.Event()
+    end = time.monotonic() + (pytestconfig.getoption("--endurance") or 0.5)
+
+    def open_host_directories() -> None:
+        while not done.is_set():
+            for descriptor in [os.open(host, os.O_PATH) for _ in range(8)]:
+                os.close(descriptor)
+
+    def work(prey: Prey, path: VeryTmpPath, names: list[str]) -> None:
+        while True:
+            for name in names:
+                try:
+                    result = OPERATIONS[name](path, prey)
+                    outcomes["open"] += 1
+                except ValueError:
+                    outcomes["closed"] += 1
+                    return
+                except OSError as error:
+                    outcomes["error"] += 1
+                    result = error
+                    if name in READS:
+                        trouble.append(f"{name}: {error!r}")
+                        return
+                if escaped := prey.read_outside(result):
+                    trouble.append(f"{name}: {escaped}")
+
+    openers = [threading.Thread(target=open_host_directories) for _ in range(3)]
+    for thread in openers:
+        thread.start()
+    rounds = 0
+    try:
+        while time.monotonic() < end or rounds < 3:
+            rounds += 1
+            root, other = VeryTmpRoot(nosymfollow=nosymfollow), VeryTmpRoot()
+            prey = Prey(root, host, other)
+            prey.reset()
+            workers = []
+            for number in range(THREADS):
+                path, names = (root / host, [*READS]) if number % 2 else (root / "slot", [*WRITES])
+                workers.append(threading.Thread(target=work, args=(prey, path, random.sample(names, 5))))
+            for thread in workers:
+                thread.start()
+            time.sleep(random.random() * 0.01)
+            root.close()
+            for thread in workers:
+                thread.join()
+            assert prey.escaped(None) == ""
+            other.close()
+            del root, other, prey, workers, path
+    finally:
+        done.set()
+        for thread in openers:
+            thread.join()
+    print(f"{rounds} roots closed under {THREADS} threads: {dict(outcomes)}")
+    assert trouble == []
+    assert outcomes["closed"] == rounds * THREADS
