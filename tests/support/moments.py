@@ -16,11 +16,9 @@ from typing import Any
 Act = Callable[[], object]
 
 # All that the path rooms call in os and that enters the kernel.
-CALLS = (
-    ("chmod", "copy_file_range", "dup", "fchmod", "fstat", "ftruncate", "getxattr", "link", "listdir", "listxattr")
-    + ("lseek", "mkdir", "open", "pread", "pwrite", "read", "readlink", "rename", "rmdir", "scandir", "sendfile")
-    + ("setxattr", "stat", "statvfs", "symlink", "unlink", "utime", "write")
-)
+READING = ("fstat", "getxattr", "listdir", "listxattr", "lseek", "open", "pread", "read", "readlink", "scandir", "stat")
+WRITING = ("chmod", "fchmod", "ftruncate", "link", "mkdir", "pwrite", "rename", "rmdir", "symlink", "unlink", "write")
+CALLS = (*READING, *WRITING, "copy_file_range", "dup", "sendfile", "setxattr", "statvfs", "utime")
 
 
 class Calls:

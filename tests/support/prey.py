@@ -1,8 +1,8 @@
 """What adversaries attack: a tree of which one directory is exchanged for a link to the host, and all operations on it.
 
-The root holds ``slot``, a directory, and ``link``, which as the host reads it leads to a directory of the host. That path
-exists in the root too, with the same names in it. So whichever of the two is called ``slot``, an operation finds what
-it looks for, and finds it in the root; what the host has under these names is a secret.
+The root holds ``slot``, a directory, and ``link``, which for the host leads to a directory of its own. That path exists
+in the root too, with the same names in it. So whichever of the two is called ``slot``, an operation finds what it looks
+for, and finds it in the root; what the host has under these names is a secret.
 """
 
 from __future__ import annotations
