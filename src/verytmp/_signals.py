@@ -63,7 +63,10 @@ def uninterrupted(make: Callable[[], _T]) -> _T:
         finally:
             ended.release()
 
-    _thread.start_new_thread(run, ())
+    try:
+        _thread.start_new_thread(run, ())
+    except RuntimeError:  # a limit on processes or memory, or the interpreter's end: then here, as well as that goes
+        return make()
     ended.acquire()
     if errors:
         raise errors.pop()

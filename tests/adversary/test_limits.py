@@ -1,0 +1,328 @@
+"""Limits of a process, one step at a time: descriptors, memory, signals without end. Nothing is lost, or half-done."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import ground, kernel
+from support.children import in_child
+from support.prey import INSIDE, LOOKS, OPERATIONS, TREES, Prey, tree
+
+from verytmp import VeryTmpRoot, VeryTmpUnavailable
+
+ENOUGH = 16  # descriptors that no operation needs all of
+
+
+@pytest.fixture(autouse=True)
+def confined() -> None:
+    """No tripwire in a process that has no descriptors or memory left; nobody leads it out here."""
+
+
+@pytest.fixture(params=[True, False], ids=["nosymfollow", "symfollow"])
+def prey(request: pytest.FixtureRequest, host: Path) -> Iterator[Prey]:
+    with VeryTmpRoot(nosymfollow=request.param) as root, VeryTmpRoot() as other:
+        yield Prey(root, host, other)
+
+
+def attempt(prey: Prey, name: str) -> object:
+    try:
+        return OPERATIONS[name](prey.root / "slot", prey)
+    except OSError as error:
+        return error
+
+
+# -- descriptors -------------------------------------------------------------------------------------------------------
+
+
+def test_descriptors_run_out_in_an_operation(prey: Prey) -> None:
+    """With room for none, one, two...: EMFILE, and a tree as it was, until there is room enough."""
+
+    def run_out() -> tuple[list[str], Counter[str]]:
+        wrong: list[str] = []
+        refused: Counter[str] = Counter()
+        for name in OPERATIONS:
+            prey.reset()
+            attempt(prey, name)  # what is loaded once is there
+            for room in range(ENOUGH):
+                prey.reset()
+                before = ground.look(prey.fd)
+                taken = kernel.fill_descriptor_table(room)
+                result = attempt(prey, name)
+                left = kernel.fill_descriptor_table()
+                for descriptor in (*taken, *left):
+                    os.close(descriptor)
+                if len(left) != room:
+                    wrong.append(f"{name} with {room}: {room - len(left)} descriptors were lost")
+                if not isinstance(result, OSError):
+                    if name not in LOOKS:  # which look away
+                        break
+                    continue
+                refused[name] += 1
+                if result.errno != (errno.ENOENT if name in ANSWERS else errno.EMFILE):
+                    wrong.append(f"{name} with {room}: {result!r}")
+                if ground.look(prey.fd) != before and not moved(prey, name):
+                    wrong.append(f"{name} with {room}: it changed something")
+            else:
+                if name not in LOOKS:
+                    wrong.append(f"{name} was never done")
+        return wrong, refused
+
+    wrong, refused = in_child(run_out)
+    assert wrong == []
+    assert {"open", "read_bytes", "iterdir", "write_bytes", "create", "copy file", "move all"} <= set(refused)
+
+
+# What answers "there is nothing" for all that cannot be looked at, as pathlib does.
+ANSWERS = {"info"} | ({"exists", "is_file", "is_dir", "lexists"} if sys.version_info >= (3, 14) else set())
+
+
+def moved(prey: Prey, name: str) -> bool:
+    """Whether what an operation has changed is but a copy that was not finished, or what was moved and is all there."""
+    there: Any = ground.look(prey.other.fileno()).get("new")
+    if name in ("move tree", "move all"):
+        return bool(there == (tree(INSIDE) if name == "move all" else tree(INSIDE)["d"]))
+    return name in TREES
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("way", ["direct", "helper"])
+def test_descriptors_run_out_while_a_root_is_made(way: str, threads: int) -> None:
+    """By the directly mounting process, by a forked child, by a fresh one: an error with a remedy, or a root."""
+
+    def run_out() -> tuple[list[str], int]:
+        if way == "helper":
+            kernel.drop_capabilities(kernel.CAP_SYS_ADMIN)
+        stop = threading.Event()
+        for _ in range(threads - 1):
+            threading.Thread(target=stop.wait, daemon=True).start()
+        VeryTmpRoot().close()
+        wrong: list[str] = []
+        refused = 0
+        for room in range(ENOUGH):
+            taken = kernel.fill_descriptor_table(room)
+            made = False
+            try:
+                VeryTmpRoot().close()
+                made = True
+            except VeryTmpUnavailable as error:
+                refused += 1
+                if error.errno != errno.EMFILE or "ulimit" not in error.remedy:
+                    wrong.append(f"with {room}: {error}")
+            left = kernel.fill_descriptor_table()
+            for descriptor in (*taken, *left):
+                os.close(descriptor)
+            if len(left) != room:
+                wrong.append(f"with {room}: {room - len(left)} descriptors were lost")
+            if ground.children():
+                wrong.append(f"with {room}: a child is left")
+            if made:
+                break
+        return wrong, refused
+
+    wrong, refused = in_child(run_out)
+    assert wrong == []
+    assert refused >= 2
+
+
+# -- memory ------------------------------------------------------------------------------------------------------------
+
+
+BIG = 48 << 20  # more than malloc keeps for itself once it is freed
+
+
+@pytest.mark.parametrize("name", ["read_bytes", "read_text", "write_text", "copy", "rglob", "make", "make by a child"])
+def test_memory_runs_out(name: str) -> None:
+    """With so many more bytes of address space than there are, a step at a time: MemoryError, or it is done."""
+
+    def run_out() -> tuple[Counter[str], dict[int, str]]:
+        if name == "make by a child":
+            kernel.drop_capabilities(kernel.CAP_SYS_ADMIN)
+        root = VeryTmpRoot()
+        big, text = root / "big", "x" * BIG
+        big.write_bytes(bytes(BIG))
+        for number in range(300):
+            (root / str(number)).touch()
+        calls: dict[str, Callable[[], object]] = {
+            "read_bytes": big.read_bytes,
+            "read_text": big.read_text,
+            "write_text": lambda: (root / "new").write_text(text),
+            "copy": lambda: big.copy("new"),
+            "rglob": lambda: list(root.path.rglob("*")),
+            "make": lambda: VeryTmpRoot().close(),
+            "make by a child": lambda: VeryTmpRoot().close(),
+        }
+        calls[name]()
+        outcomes: Counter[str] = Counter()
+        before = ground.descriptors()
+        for more in range(0, 4 * BIG, BIG // 8):
+            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            limit = resource.getrlimit(resource.RLIMIT_AS)
+            resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more, limit[1]))
+            try:
+                calls[name]()
+                outcome = "done"
+            except MemoryError:
+                outcome = "MemoryError"
+            except OSError as error:
+                outcome = errno.errorcode[error.errno or 0]
+            finally:
+                resource.setrlimit(resource.RLIMIT_AS, limit)
+            outcomes[outcome] += 1
+            if big.stat().st_size != BIG or ground.children():
+                outcomes["lost"] += 1
+        calls[name]()
+        return outcomes, ground.new_descriptors(before)
+
+    outcomes, left = in_child(run_out)
+    assert left == {}
+    assert set(outcomes) <= {"done", "MemoryError", "ENOMEM"}
+    assert outcomes["done"] > 0
+    if name in ("read_bytes", "read_text", "write_text"):
+        assert outcomes["MemoryError"] > 0
+
+
+# -- sizes, processes --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nosymfollow", [True, False])
+def test_files_may_not_grow(nosymfollow: bool) -> None:
+    """RLIMIT_FSIZE is EFBIG for a write: Python ignores SIGXFSZ. Roots can be made all the same."""
+
+    def write() -> tuple[list[int], ground.Tree]:
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
+        root = VeryTmpRoot(nosymfollow=nosymfollow)
+        numbers = []
+        for name, size in (
+            ("a", 5000),
+            ("b", 5001),
+            ("c", 1000),
+        ):
+            try:
+                (root / name).write_bytes(bytes(size))
+                numbers.append(0)
+            except OSError as error:
+                numbers.append(error.errno or 0)
+        return numbers, ground.look(root.fileno())
+
+    numbers, found = in_child(write)
+    assert numbers == [errno.EFBIG, errno.EFBIG, 0]
+    assert found == {"a": bytes(1000), "b": bytes(1000), "c": bytes(1000)}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root is beyond RLIMIT_NPROC")
+def test_no_more_threads() -> None:
+    """A process that may start no thread: what would be made in one is made without; and a child cannot be."""
+
+    def make() -> tuple[int, str]:
+        stop = threading.Event()
+        thread = threading.Thread(target=stop.wait)
+        thread.start()
+        resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+        try:
+            VeryTmpRoot()
+        except VeryTmpUnavailable as error:
+            return error.errno or 0, error.remedy
+        finally:
+            stop.set()
+            thread.join()
+        return 0, ""
+
+    number, remedy = in_child(make)
+    assert number == errno.EAGAIN
+    assert "ulimit -u" in remedy
+
+
+# -- signals -----------------------------------------------------------------------------------------------------------
+
+
+def test_signals_every_millisecond(prey: Prey) -> None:
+    """A handler that returns: every call that EINTR ended is made again, and nobody notices."""
+
+    def storm() -> tuple[int, list[str], dict[int, str]]:
+        seen = 0
+
+        def handle(*_: object) -> None:
+            nonlocal seen
+            seen += 1
+
+        for name in OPERATIONS:
+            prey.reset()
+            attempt(prey, name)
+        before = ground.descriptors()
+        wrong: list[str] = []
+        signal.signal(signal.SIGALRM, handle)
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        for _ in range(3):
+            VeryTmpRoot().close()
+            for name in OPERATIONS:
+                prey.reset()
+                result = attempt(prey, name)
+                if isinstance(result, OSError):
+                    wrong.append(f"{name}: {result!r}")
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        return seen, wrong, ground.new_descriptors(before)
+
+    seen, wrong, left = in_child(storm)
+    assert (wrong, left) == ([], {})
+    assert seen > 20
+
+
+@pytest.mark.parametrize("way", ["direct", "helper"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_interrupt_at_every_step_of_making_a_root(way: str, threads: int) -> None:
+    """Ctrl-C before each call of os and of the mounting rooms: KeyboardInterrupt, and nothing is left of the root."""
+
+    def interrupted() -> tuple[int, int, dict[int, str], list[str]]:
+        if way == "helper":
+            kernel.drop_capabilities(kernel.CAP_SYS_ADMIN)
+        stop = threading.Event()
+        for _ in range(threads - 1):
+            threading.Thread(target=stop.wait, daemon=True).start()
+        VeryTmpRoot().close()
+        before = ground.descriptors()
+        caught = number = 0
+        calls = 1
+        main = os.getpid()
+
+        def profile(frame: Any, event: str, _: object) -> None:
+            nonlocal calls
+            if event in ("call", "c_call") and os.getpid() == main and "verytmp" in frame.f_code.co_filename:
+                calls += 1
+                if calls == number:
+                    os.kill(main, signal.SIGINT)
+
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        while number <= calls:
+            number, calls = number + 1, 0
+            sys.setprofile(profile)
+            threading.setprofile(profile)
+            try:
+                VeryTmpRoot().close()
+            except KeyboardInterrupt:
+                caught += 1
+            finally:
+                sys.setprofile(None)
+                threading.setprofile(None)
+        for _ in range(100):  # what a thread has begun goes on for a moment
+            left = ground.new_descriptors(before)
+            if not left and not ground.children():
+                break
+            time.sleep(0.02)
+        return number, caught, left, ground.children()
+
+    number, caught, left, children = in_child(interrupted)
+    assert (left, children) == ({}, [])
+    assert caught > 20
+    assert caught > number / 2
