@@ -48,7 +48,7 @@ KNOWS = {
     "_owner": set(),
     "_spare": set(),
     "_proc": set(),
-    "_helper": {"_child", "_signals", "_wire"},
+    "_helper": {"_child", "_linux", "_signals", "_wire"},
     "_child": {"_linux", "_mount", "_wire"},
     "_mount": {"_linux", "_wire"},
     "_signals": {"_linux"},

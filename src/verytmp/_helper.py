@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import gc
 import os
@@ -13,7 +14,7 @@ import time
 import warnings
 from contextlib import contextmanager
 
-from . import _child, _wire
+from . import _child, _linux, _wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Refused(Exception):
 def perform(operation: str, options: list[str], signals: SignalsHeld, *, threads: int) -> tuple[list[int], str]:
     """Have a child perform a privileged operation: its descriptors, and how it got them. No child is left."""
     request = _wire.encode(operation, *options)
-    if _forking not in (0, os.getpid()):
+    if _forking[0] not in (0, os.getpid()) and _forking[1] == _thread.get_ident():
         raise Refused([("fork", errno.EDEADLK, "a function that runs after each fork asked for a root of its own")])
     with refusing("socketpair"):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -108,8 +109,7 @@ class Child:
 
 
 def start(connection: socket.socket, ours: socket.socket, threads: int) -> Child:
-    """Fork where this is the only thread. Where it is not, a copy may hold locks that nobody there can release."""
-    if threads > 1 and interpreter():
+    if not forks(threads):
         return spawn(connection)
     try:
         with warnings.catch_warnings():  # of fork with threads: there is no interpreter to spawn
@@ -120,14 +120,26 @@ def start(connection: socket.socket, ours: socket.socket, threads: int) -> Child
         return spawn(connection)
 
 
-_forking = 0  # the process that is forking: in the child, functions that run after a fork must not make roots
+def forks(threads: int) -> bool:
+    """Whether the child is a copy of this process, and not a fresh interpreter.
+
+    In a process of more threads, a copy may hold locks that nobody there can release. Of one that is not dumpable, as
+    after setuid(2), a copy may not write its own maps, for /proc shows them as root's; and to make it dumpable would
+    show others all the secrets that this process keeps from them.
+    """
+    return not interpreter() or (threads == 1 and _linux.prctl(_linux.PR_GET_DUMPABLE) == 1)
+
+
+# The process and thread that are forking: in the child, functions that run after a fork must not make roots. (A child
+# that another thread forks at the same moment may.)
+_forking = (0, 0)
 
 
 def fork(connection: socket.socket, ours: socket.socket) -> Child:
     global _forking
     collecting = gc.isenabled()
     gc.disable()
-    _forking = os.getpid()
+    _forking = os.getpid(), _thread.get_ident()
     try:
         with refusing("fork"):
             pid = os.fork()
@@ -136,7 +148,7 @@ def fork(connection: socket.socket, ours: socket.socket) -> Child:
             _child.main(connection.fileno())
         return Child(pid)
     finally:
-        _forking = 0
+        _forking = 0, 0
         if collecting:
             gc.enable()
 

@@ -67,7 +67,7 @@ def mounted(options: list[str], signals: SignalsHeld, filtered: bool, threads: i
         [root], call = _helper.perform("tmpfs", options, signals, threads=threads)
     except _helper.Refused as refused:
         raise explained(refused.refusals, options, signals, threads) from None
-    return root, f"by a {'forked' if threads == 1 else 'fresh'} child, by {call}(2)"
+    return root, f"by a {'forked' if _helper.forks(threads) else 'fresh'} child, by {call}(2)"
 
 
 def thread_status() -> tuple[bool, int]:
