@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -30,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--way", choices=("direct", "helper", "shm"), help="fail unless roots are made this way")
     parser.addoption("--operations", type=int, help="how many random operations to compare with pathlib in a chroot")
     parser.addoption("--endurance", type=float, default=0, metavar="SECONDS", help="how long to attack, each time")
+    parser.addoption("--kills", type=int, default=0, help="how many processes to kill at random moments")
     parser.addoption(
         "--alone", action="store_true", help="nobody else makes temporary files: fail on any that are left"
     )
@@ -165,6 +167,14 @@ def host(request: pytest.FixtureRequest) -> Iterator[Path]:
     folder = tempfile.mkdtemp(prefix=OURS, dir="/dev/shm")
     yield Path(folder)
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def machine() -> Iterator[None]:
+    """The machine's shared memory, with no other suite that fills and frees hundreds of MiB at the same time."""
+    with open(__file__) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(params=["nosymfollow", "symfollow", "pathlib"])

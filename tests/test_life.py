@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import signal
@@ -11,7 +10,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,26 +45,10 @@ ENDS = {
 }
 
 
-def shared_memory() -> int:
-    """The bytes in tmpfs files on this machine: /proc/meminfo."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("Shmem:"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError("no Shmem in /proc/meminfo")
-
-
-@pytest.fixture
-def machine() -> Iterator[None]:
-    """The machine's shared memory, with no other suite that fills and frees hundreds of MiB at the same time."""
-    with open(__file__) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def falls(before: int) -> bool:
     """Whether shared memory is back near *before* within some seconds: others on this machine use it too."""
     for _ in range(200):
-        if shared_memory() < before + HELD // 4:
+        if ground.shared_memory() < before + HELD // 4:
             return True
         time.sleep(0.05)
     return False
@@ -75,7 +58,7 @@ def falls(before: int) -> bool:
 @pytest.mark.parametrize("how", ENDS)
 def test_nothing_is_left(how: str) -> None:
     mark = uuid.uuid4().hex
-    before, mounts = shared_memory(), ground.mounts()
+    before, mounts = ground.shared_memory(), ground.mounts()
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER + ENDS[how]],
         stdin=subprocess.PIPE,
@@ -88,7 +71,7 @@ def test_nothing_is_left(how: str) -> None:
     assert holder.stdout
     try:
         assert holder.stdout.readline() == "held\n"
-        assert shared_memory() > before + HELD // 2
+        assert ground.shared_memory() > before + HELD // 2
         assert processes_with(mark) == [str(holder.pid)]  # the helper is gone by now
         holder.stdin.write("\n")
         holder.stdin.flush()
@@ -125,7 +108,7 @@ def test_a_child_that_exits_first_takes_nothing(root: VeryTmpRoot) -> None:
 
 @pytest.mark.usefixtures("machine")
 def test_a_child_that_outlives_its_parent_keeps_it() -> None:
-    before = shared_memory()
+    before = ground.shared_memory()
 
     def parent_and_child() -> int:
         root = VeryTmpRoot()
@@ -137,7 +120,7 @@ def test_a_child_that_outlives_its_parent_keeps_it() -> None:
         return pid
 
     pid = in_child(parent_and_child)
-    assert shared_memory() > before + HELD // 2
+    assert ground.shared_memory() > before + HELD // 2
     while os.path.exists(f"/proc/{pid}/fd"):
         try:
             if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
@@ -225,17 +208,13 @@ def test_thousands_of_roots(how: str) -> None:
 
     for _ in range(50):
         one()
-    descriptors, memory, shmem = ground.descriptors(), resident(), shared_memory()
+    descriptors, memory, shmem = ground.descriptors(), ground.resident(), ground.shared_memory()
     for _ in range(2000 if how == "del" else 200):
         one()
     assert ground.new_descriptors(descriptors) == {}
     assert ground.children() == []
-    assert resident() < memory + 4 * MIB
+    assert ground.resident() < memory + 4 * MIB
     assert falls(shmem)
-
-
-def resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_many_at_once() -> None:

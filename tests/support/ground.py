@@ -106,3 +106,15 @@ def names(*folders: str) -> Iterator[str]:
     for folder in folders:
         for name in os.listdir(folder):
             yield os.path.join(folder, name)
+
+
+def shared_memory() -> int:
+    """The bytes in tmpfs files on this machine: /proc/meminfo."""
+    return (
+        next(int(line.split()[1]) for line in _read("/proc/meminfo").splitlines() if line.startswith("Shmem:")) * 1024
+    )
+
+
+def resident() -> int:
+    """The bytes of memory that this process has."""
+    return int(_read("/proc/self/statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")
