@@ -45,7 +45,9 @@ def test_a_refusal_fits_whatever_the_kernel_says() -> None:
     assert text.startswith("é é")
 
 
-@pytest.mark.parametrize("fields", [[], ["fsopen"], ["fsopen", "1"], ["fsopen", "x", "text"], ["a", "1", "b", "c"]])
+@pytest.mark.parametrize(
+    "fields", [[], ["fsopen"], ["fsopen", "1"], ["fsopen", "x", "text"], ["a", "1", "b", "c"], ["a", "4096", "b"]]
+)
 def test_what_is_no_refusal_is_not_taken_for_one(fields: list[str]) -> None:
     with pytest.raises(ValueError):
         _wire.decode_refusals(fields)

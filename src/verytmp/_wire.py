@@ -16,6 +16,8 @@ from sys import byteorder
 
 MESSAGE_BYTES = 16384  # four times the longest text that a file system context's log has been seen to hold
 
+ERRNO_MAX = 4095  # the kernel's MAX_ERRNO
+
 Refusal = tuple[str, int, str]  # the step, its errno, what the kernel said
 
 STEP, DONE, REFUSED = "step", "done", "refused"
@@ -48,7 +50,10 @@ def decode_refusals(fields: list[str]) -> list[Refusal]:
     """`ValueError` where the fields are no refusals."""
     if not fields or len(fields) % 3:
         raise ValueError(f"{len(fields)} fields are no refusals")
-    return [(fields[at], int(fields[at + 1]), fields[at + 2]) for at in range(0, len(fields), 3)]
+    refusals = [(fields[at], int(fields[at + 1]), fields[at + 2]) for at in range(0, len(fields), 3)]
+    if not all(0 <= number <= ERRNO_MAX for _, number, _ in refusals):
+        raise ValueError("there is an errno that is none")
+    return refusals
 
 
 def pack(descriptors: list[int]) -> bytes:
