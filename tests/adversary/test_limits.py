@@ -165,7 +165,7 @@ def test_memory_runs_out(name: str) -> None:
         calls[name]()
         outcomes: Counter[str] = Counter()
         before = ground.descriptors()
-        for more in range(0, 4 * BIG, BIG // 8):
+        for more in range(0, 4 * BIG, BIG // 3):
             pages = int(Path("/proc/self/statm").read_text().split()[0])
             limit = resource.getrlimit(resource.RLIMIT_AS)
             resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more, limit[1]))

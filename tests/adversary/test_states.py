@@ -193,7 +193,7 @@ def test_a_fork_while_another_thread_makes_roots(interpreter: str) -> None:
 
         thread = threading.Thread(target=work)
         thread.start()
-        for _ in range(30):
+        for _ in range(12):
             time.sleep(0.002)
             pid = os.fork()
             if pid == 0:

