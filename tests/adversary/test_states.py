@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -180,6 +181,7 @@ def test_a_fork_while_another_thread_makes_roots(interpreter: str) -> None:
 
     def race() -> list[object]:
         sys.executable = interpreter
+        warnings.simplefilter("ignore", DeprecationWarning)  # of what this is about
         kernel.drop_capabilities(kernel.CAP_SYS_ADMIN)
         over = threading.Event()
         made = 0
