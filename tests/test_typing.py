@@ -132,8 +132,8 @@ MUTATIONS = {
     "an option dropped": ("    noswap: bool\n", ""),
     "an option invented": ("    noswap: bool\n", "    noswap: bool\n    swap: bool\n"),
     "a name invented": (
-        "    def close(self) -> None: ...\n",
-        "    def close(self) -> None: ...\n    def open(self) -> None: ...\n",
+        "    def fileno(self) -> int: ...\n",
+        "    def fileno(self) -> int: ...\n    def open(self) -> None: ...\n",
     ),
     "a property for a method": ("    @property\n    def path(self)", "    def path(self)"),
 }

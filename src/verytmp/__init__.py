@@ -15,6 +15,7 @@ __all__ = [
     "VeryTmpAvailability",
     "VeryTmpCause",
     "VeryTmpError",
+    "VeryTmpFactory",
     "VeryTmpFallbackWarning",
     "VeryTmpPath",
     "VeryTmpRoot",
@@ -30,9 +31,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._available import VeryTmpAvailability, available
     from ._causes import VeryTmpCause
+    from ._factory import VeryTmpFactory
 
 # What not every program needs is loaded when it is asked for.
-LATER = {"VeryTmpCause": "_causes", "VeryTmpAvailability": "_available", "available": "_available"}
+LATER = {
+    "VeryTmpAvailability": "_available",
+    "VeryTmpCause": "_causes",
+    "VeryTmpFactory": "_factory",
+    "available": "_available",
+}
 
 
 def __getattr__(name: str) -> object:

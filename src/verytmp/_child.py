@@ -1,7 +1,8 @@
 """The child that mounts: it enters namespaces of its own, does what it is asked, answers, and ends.
 
 It runs in a forked copy of the process (`main` is called), or in a fresh interpreter (this file is run, its socket as
-standard input), which loads the few modules below and not the package's face.
+standard input), which loads the few modules below and not the package's face. There it may be asked to stay, and to
+answer one request after another: the resident helper.
 """
 
 from __future__ import annotations
@@ -18,10 +19,15 @@ if __name__ == "__main__":
 import errno
 import gc
 import os
+import select
 import socket
 from functools import partial
 
 from . import _linux, _mount, _wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def main(descriptor: int) -> None:
@@ -30,7 +36,14 @@ def main(descriptor: int) -> None:
     try:
         gc.disable()  # a collection here would run the parent's finalisers a second time
         connection = socket.socket(fileno=descriptor)  # kept until the end: closing it might warn
-        answer(connection)
+        operation, fields = _wire.decode(connection.recv(_wire.MESSAGE_BYTES))
+        steps = ReportedSteps(connection)
+        if operation == _wire.RESIDE:
+            answer(connection, steps, lambda: settle(connection, steps, int(*fields)))
+        elif operation in PROBES:
+            tell(connection, steps, PROBES[operation])
+        else:
+            answer(connection, steps, lambda: alone(operation, fields, steps))
         status = 0
     finally:
         os._exit(status)
@@ -50,16 +63,10 @@ class ReportedSteps(_mount.Steps):
         self._connection.send(_wire.encode(_wire.STEP, step))
 
 
-def answer(connection: socket.socket) -> None:
-    """Read one request, and send the descriptors that it asked for or the refusals that it met."""
-    operation, options = _wire.decode(connection.recv(_wire.MESSAGE_BYTES))
-    steps = ReportedSteps(connection)
+def answer(connection: socket.socket, steps: _mount.Steps, perform: Callable[[], tuple[list[int], str]]) -> None:
+    """Send the descriptors that a request asked for, and keep none of them; or the refusals that it met."""
     try:
-        if operation in PROBES:
-            connection.send(_wire.encode_refusals(PROBES[operation](steps)))
-            return
-        enter_namespaces(steps)
-        descriptors, how = _mount.OPERATIONS[operation](options, steps, private=True)
+        descriptors, how = perform()
     except OSError as error:
         connection.send(_wire.encode_refusals(steps.refused(error)))
     except Exception as error:
@@ -67,6 +74,93 @@ def answer(connection: socket.socket) -> None:
     else:
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, _wire.pack(descriptors))
         connection.sendmsg([_wire.encode(_wire.DONE, how)], [rights])
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def tell(connection: socket.socket, steps: _mount.Steps, probe: Callable[[_mount.Steps], list[_wire.Refusal]]) -> None:
+    """Send what was tried and how it went, in the form of refusals: those with 0 are none."""
+    try:
+        outcomes = probe(steps)
+    except OSError as error:
+        outcomes = steps.refused(error)
+    connection.send(_wire.encode_refusals(outcomes))
+
+
+def alone(operation: str, options: list[str], steps: _mount.Steps) -> tuple[list[int], str]:
+    """The one request of a child that does not stay."""
+    enter_namespaces(steps)
+    return performed(operation, options, steps)
+
+
+def performed(operation: str, options: list[str], steps: _mount.Steps) -> tuple[list[int], str]:
+    return _mount.OPERATIONS[operation](options, steps, private=True)
+
+
+def settle(connection: socket.socket, steps: _mount.Steps, owner: int) -> tuple[list[int], str]:
+    """Leave a resident helper behind, in namespaces of its own: a descriptor that becomes readable when it ends.
+
+    It is no child of its owner's, who may be waiting for all that it has.
+    """
+    owners_end = pidfd(owner)
+    if os.getppid() not in (owner, 0):  # 0 is a parent in another pid namespace
+        raise OSError(errno.ESRCH, os.strerror(errno.ESRCH))  # it is gone, and that number may be anybody's
+    enter_namespaces(steps)
+    steps("pipe")
+    end, kept = os.pipe()
+    steps("fork")
+    child = os.fork()
+    if child == 0:
+        try:
+            serve(connection, owners_end, kept)
+        finally:
+            os._exit(0)
+    known = pidfd(child)
+    return [end if known is None else known], _wire.RESIDE
+
+
+def pidfd(process: int) -> int | None:
+    """pidfd_open(2), where there is one: Linux 5.3, no filter before it, and a Python that was built with it."""
+    try:
+        return os.pidfd_open(process)
+    except (OSError, AttributeError):
+        return None
+
+
+def serve(connection: socket.socket, owner: int | None, kept: int) -> None:
+    """Answer requests until there is nobody to ask any more.
+
+    That is when the connection's other end is closed; or when the owner is dead, for a child that it had forked may
+    hold a copy of that end.
+    """
+    own(connection.fileno(), owner, kept)
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    if owner is not None:
+        poll.register(owner, select.POLLIN)
+    steps: _mount.Steps = ReportedSteps(connection)  # of the first request alone: a filter that kills will do so then
+    while [ready for ready, _ in poll.poll()] == [connection.fileno()]:
+        message = connection.recv(_wire.MESSAGE_BYTES)
+        if not message:
+            break
+        operation, options = _wire.decode(message)
+        answer(connection, steps, partial(performed, operation, options, steps))
+        steps = _mount.Steps()
+
+
+def own(*descriptors: int | None) -> None:
+    """Keep no more than these descriptors: a resident helper must not hold anybody's pipe, file or directory."""
+    nowhere = os.open("/", os.O_PATH)
+    os.chdir("/")
+    for name in os.listdir("/proc/self/fd"):
+        number = int(name)
+        if number in (1, 2):  # they stay taken, or something else would be written to in their stead
+            os.dup2(nowhere, number)
+        elif number not in descriptors:
+            try:
+                os.close(number)
+            except OSError:  # the one that they were listed with
+                pass
 
 
 def enter_namespaces(steps: _mount.Steps) -> None:
@@ -114,7 +208,7 @@ def try_features(steps: _mount.Steps) -> list[_wire.Refusal]:
     return _mount.try_features(steps)
 
 
-# What is tried to learn of it; the answer is a list of outcomes, in the form of refusals: those with 0 are none.
+# What is tried to learn of it.
 PROBES = {"namespaces": try_namespaces, "features": try_features}
 
 

@@ -38,24 +38,37 @@ class Refused(Exception):
         self.refusals = refusals
 
 
+class Unanswered(Refused):
+    """The child ended, and did not say what for."""
+
+
 def perform(operation: str, options: list[str], signals: SignalsHeld, *, threads: int) -> tuple[list[int], str]:
     """Have a child perform a privileged operation: its descriptors, and how it got them. No child is left."""
-    request = _wire.encode(operation, *options)
+    connection, descriptors, how = conversation(_wire.encode(operation, *options), signals, threads)
+    connection.close()
+    return descriptors, how
+
+
+def conversation(request: bytes, signals: SignalsHeld, threads: int) -> tuple[socket.socket, list[int], str]:
+    """A child's answer, and the socket that it came over. The child is gone; one that it left behind may be there."""
     if _forking[0] not in (0, os.getpid()) and _forking[1] == _thread.get_ident():
         raise Refused([("fork", errno.EDEADLK, "a function that runs after each fork asked for a root of its own")])
     with refusing("socketpair"):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours:
+    try:
         with theirs:
             child = start(theirs, ours, threads)
         try:
             send(ours, request)
-            answer = hear(ours, child, signals)
+            descriptors, how = hear(ours, child, signals)
         except BaseException:
             child.kill()
             raise
         child.reap()
-        return answer
+    except BaseException:
+        ours.close()
+        raise
+    return ours, descriptors, how
 
 
 def probe(what: str, signals: SignalsHeld, *, threads: int) -> list[_wire.Refusal]:

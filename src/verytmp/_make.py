@@ -9,7 +9,7 @@ from ._causes import VeryTmpCause
 from ._diagnose import LABEL_THEN, MAPS, UNSHARE, Verdict, judge
 from ._facts import facts
 from ._owner import owner
-from ._signals import SignalsHeld, uninterrupted
+from ._signals import unlost
 from ._spare import shared
 from ._tree import Tree
 from .errors import VeryTmpUnavailable
@@ -17,56 +17,78 @@ from .errors import VeryTmpUnavailable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from select import epoll
 
+    from ._resident import Resident
+    from ._signals import SignalsHeld
     from ._wire import Refusal
 
 PROC = "/proc/thread-self/status"
 MOUNTING = ("fsopen", "fsmount", "mount(MS_PRIVATE)", "mount")
 
 
-def tmpfs(options: list[str]) -> tuple[Tree, str]:
+class MayNotMount(Exception):
+    """This process itself may not mount, or might not survive trying."""
+
+
+def tmpfs(options: list[str], resident: Resident | None = None) -> tuple[Tree, str]:
     """Make a tmpfs: its tree, and a few words on how that was done.
 
     `ValueError` with the kernel's words for an option that it refuses, `VeryTmpUnavailable` for anything else.
     """
-    filtered, threads = thread_status()
-    if threads > 1 and in_main_thread():
-        return uninterrupted(lambda: owned(options, filtered, threads))
-    return owned(options, filtered, threads)
-
-
-def owned(options: list[str], filtered: bool, threads: int) -> tuple[Tree, str]:
-    with SignalsHeld() as signals:
-        descriptor, made = mounted(options, signals, filtered, threads)
+    before: list[Refusal] = []
+    threads = 0
+    if resident is None or not resident.needed:
+        filtered, threads = thread_status()
         try:
-            return Tree(owner(descriptor), shared()), made
-        except OSError as error:  # the descriptor table is full
-            raise explained([("epoll_create1", error.errno or 0, error.strerror or "")]) from None
+            return unlost(lambda signals: kept(*directly(options, filtered, signals, threads)), threads)
+        except MayNotMount:
+            pass
+    if resident is not None:
+        resident.needed = True  # from now on: asking the kernel again takes longer than asking the helper
+        try:
+            root, call = resident.perform("tmpfs", options)
+            return tree(root), f"by a resident helper, by {call}(2)"
+        except _helper.Unanswered as unanswered:  # a child of its own for this one root will do, or say what is wrong
+            before = unanswered.refusals
+        except _helper.Refused as refused:
+            met = refused.refusals
+            raise unlost(lambda signals: explained(met, options, signals, threads=2), threads=2) from None
+    threads = threads or thread_status()[1]
+    return unlost(lambda signals: kept(*by_child(options, signals, threads, before)), threads)
 
 
-def in_main_thread() -> bool:
-    """Whether Python's signal handlers run in this thread."""
-    import threading
-
-    return threading.current_thread() is threading.main_thread()
+def kept(descriptor: int, made: str) -> tuple[Tree, str]:
+    return tree(owner(descriptor)), made
 
 
-def mounted(options: list[str], signals: SignalsHeld, filtered: bool, threads: int) -> tuple[int, str]:
-    steps = _mount.Steps()
+def tree(root: epoll) -> Tree:
+    try:
+        return Tree(root, shared())
+    except OSError as error:  # the descriptor table is full
+        raise explained([("epoll_create1", error.errno or 0, error.strerror or "")]) from None
+
+
+def directly(options: list[str], filtered: bool, signals: SignalsHeld, threads: int) -> tuple[int, str]:
     # Under a seccomp filter an unknown call may end this very process, so there a child has to try it.
-    if not filtered:
-        try:
-            [root], call = _mount.tmpfs(options, steps, private=False)
-        except OSError as error:
-            steps.refused(error)
-            if error.errno != errno.EPERM and not _mount.absent(steps.now, error.errno):
-                raise explained(steps.refusals, options, signals, threads) from None
-        else:
-            return root, f"directly, by {call}(2)"
+    if filtered:
+        raise MayNotMount
+    steps = _mount.Steps()
+    try:
+        [root], call = _mount.tmpfs(options, steps, private=False)
+    except OSError as error:
+        steps.refused(error)
+        if error.errno != errno.EPERM and not _mount.absent(steps.now, error.errno):
+            raise explained(steps.refusals, options, signals, threads) from None
+        raise MayNotMount from None
+    return root, f"directly, by {call}(2)"
+
+
+def by_child(options: list[str], signals: SignalsHeld, threads: int, before: list[Refusal]) -> tuple[int, str]:
     try:
         [root], call = _helper.perform("tmpfs", options, signals, threads=threads)
     except _helper.Refused as refused:
-        raise explained(refused.refusals, options, signals, threads) from None
+        raise explained([*before, *refused.refusals], options, signals, threads) from None
     return root, f"by a {'forked' if _helper.forks(threads) else 'fresh'} child, by {call}(2)"
 
 

@@ -21,6 +21,12 @@ def mount_options(given: Mapping[str, object]) -> list[str]:
     return [word for key, value in given.items() if value is not None and (word := WORDS[key](key, value))]
 
 
+def judged(asked: Mapping[str, object]) -> tuple[list[str], str]:
+    """The words for a root's options, and what it may fall back to."""
+    given = {key: value for key, value in asked.items() if key != "fallback"}
+    return mount_options(given), fallback(asked.get("fallback"), given)
+
+
 def fallback(asked: object, given: Mapping[str, object]) -> str:
     """``"shm"`` or ``"none"``. The environment's default gives way to options that could not be kept."""
     value = os.environ.get(VARIABLE) or "none" if asked is None else asked

@@ -12,12 +12,15 @@ from .errors import VeryTmpUnavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import NamedTuple, NoReturn, Self
 
     from _typeshed import StrPath
 
+    from ._resident import Resident
     from ._tree import Tree
+
+    _Made = tuple[Tree, str, str, Callable[[], object] | None]  # its tree, its kind, how it was made, what removes it
 
     class VeryTmpUsage(NamedTuple):
         total: int
@@ -100,21 +103,9 @@ class VeryTmpRoot:
             "noswap": noswap,
             "noexec": noexec,
             "nosymfollow": nosymfollow,
+            "fallback": fallback,
         }
-        self._kind = "tmpfs"
-        self._remove: Callable[[], object] | None = None
-        options = _options.mount_options(given)
-        instead = _options.fallback(fallback, given)
-        try:
-            self._tree, self._made = tmpfs(options)
-        except VeryTmpUnavailable as refused:
-            if instead == "none" or sys.platform != "linux":
-                raise
-            from ._shm import directory
-
-            refused.__traceback__ = refused.__context__ = None  # they hold this frame, and so this root
-            self._kind, self._made = "shm", "in /dev/shm"
-            self._tree, self._remove = directory(refused, mode)
+        self._tree, self._kind, self._made, self._remove = made(given)
 
     @property
     def path(self) -> VeryTmpPath:
@@ -192,21 +183,46 @@ class VeryTmpRoot:
         return VeryTmpUsage(total, total - free, status.f_bavail * status.f_frsize)
 
 
-def tmpfs(options: list[str]) -> tuple[Tree, str]:
+def made(asked: Mapping[str, object], resident: Resident | None = None) -> _Made:
+    """What a root with these options consists of; a factory's is made by its resident helper, where that is needed."""
+    options, instead = _options.judged(asked)
+    try:
+        tree, how = tmpfs(options, resident)
+    except VeryTmpUnavailable as refused:
+        if instead == "none" or sys.platform != "linux":
+            raise
+        from ._shm import directory
+
+        refused.__traceback__ = refused.__context__ = None  # they hold frames, and so what is made in them
+        tree, remove = directory(refused, options)
+        return tree, "shm", "in /dev/shm", remove
+    return tree, "tmpfs", how, None
+
+
+def tmpfs(options: list[str], resident: Resident | None = None) -> tuple[Tree, str]:
     """A private tmpfs's tree, and how it was made."""
+    check_available()
+    from ._make import tmpfs
+
+    return tmpfs(options, resident)
+
+
+def check_available() -> None:
+    """That this is a system and a Python that can make roots, as far as can be told without trying."""
     if sys.platform != "linux":
         reason = f"verytmp needs Linux, and this is {sys.platform}"
         raise VeryTmpUnavailable(errno.ENOSYS, "sys.platform", reason, cause="not-linux")
     # ctypes, socket and the like take longer than all the rest, so they wait until they are needed.
     try:
-        from ._make import tmpfs
+        from . import _make  # noqa: F401  # pyright: ignore[reportUnusedImport]  # whether it can be
     except ImportError as error:  # ctypes, in a sub-interpreter or in a Python that was built without it
         raise VeryTmpUnavailable(errno.ENOSYS, "import", str(error), cause="python") from None
-    return tmpfs(options)
 
 
-def arrived(made_by: type[VeryTmpRoot], tree: Tree, kind: str, made: str) -> VeryTmpRoot:
-    """A root that another process has sent."""
-    root = object.__new__(made_by)
-    root._tree, root._kind, root._made, root._remove = tree, kind, made, None
+def arrived(
+    made_as: type[VeryTmpRoot], tree: Tree, kind: str, how: str, remove: Callable[[], object] | None = None
+) -> VeryTmpRoot:
+    """A root that was made elsewhere: by a factory, or by another process, which has sent it."""
+    root = object.__new__(made_as)
+    root._tree, root._kind, root._made, root._remove = tree, kind, how, remove
     return root

@@ -39,9 +39,10 @@ ATTEMPTS = 16  # the user's directory may go between two calls, with the last ro
 _told: set[tuple[str, int | None]] = set()
 
 
-def directory(refused: VeryTmpUnavailable, mode: int) -> tuple[Tree, Callable[[], object]]:
+def directory(refused: VeryTmpUnavailable, options: list[str]) -> tuple[Tree, Callable[[], object]]:
     """A new directory's tree, and what removes it: at the latest when the tree is garbage, or the program ends."""
     tell(refused)
+    mode = next(int(option[5:], 8) for option in options if option.startswith("mode="))
     home = f"{PLACE}/verytmp-{os.geteuid()}"
     try:
         sweep(home)
@@ -65,7 +66,7 @@ def tell(refused: VeryTmpUnavailable) -> None:
     """Warn, once for each cause. Where warnings are errors there is no root."""
     what = refused.step, refused.errno
     if what not in _told:
-        warnings.warn(f"a root is a directory in {PLACE}: {refused}", VeryTmpFallbackWarning, stacklevel=4)
+        warnings.warn(f"a root is a directory in {PLACE}: {refused}", VeryTmpFallbackWarning, stacklevel=5)
         _told.add(what)
 
 

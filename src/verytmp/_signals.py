@@ -45,6 +45,23 @@ class SignalsHeld:
         _linux.pthread_sigmask(_linux.SIG_SETMASK, self._mask)
 
 
+def unlost(make: Callable[[SignalsHeld], _T], threads: int) -> _T:
+    """What *make* returns, when no signal handler's exception can come between its steps, in so many threads."""
+
+    def held() -> _T:
+        with SignalsHeld() as signals:
+            return make(signals)
+
+    return uninterrupted(held) if threads > 1 and in_main_thread() else held()
+
+
+def in_main_thread() -> bool:
+    """Whether Python's signal handlers run in this thread."""
+    import threading
+
+    return threading.current_thread() is threading.main_thread()
+
+
 def uninterrupted(make: Callable[[], _T]) -> _T:
     """What *make* returns, when it has run in a thread of its own, where no signal handler does.
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, assert_type
 
 from typing_extensions import Unpack
 
-from verytmp import VeryTmpRoot
+from verytmp import VeryTmpFactory, VeryTmpRoot
 
 if TYPE_CHECKING:
     from verytmp import VeryTmpOptions
@@ -21,3 +21,9 @@ assert_type(small(), VeryTmpRoot)
 assert_type(small(mode=0o755, noexec=True, huge="never"), VeryTmpRoot)
 assert_type(small(**settings), VeryTmpRoot)
 assert_type(VeryTmpRoot(nr_blocks="1k", gid=0, mpol="local", inode64=True, noswap=False), VeryTmpRoot)
+
+with VeryTmpFactory(size="8m") as factory:
+    assert_type(factory(), VeryTmpRoot)
+    assert_type(factory.root(mode=0o755), VeryTmpRoot)
+    assert_type(factory(**settings), VeryTmpRoot)
+    assert_type(factory.closed, bool)

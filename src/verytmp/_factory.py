@@ -1,0 +1,83 @@
+"""`VeryTmpFactory`: many roots, for the price of one helper."""
+
+from __future__ import annotations
+
+from ._options import judged
+from ._root import VeryTmpRoot, arrived, check_available, made
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn, Self
+
+# The options, and what they are where nobody says anything: those of `VeryTmpRoot`.
+DEFAULTS: dict[str, object] = VeryTmpRoot.__init__.__kwdefaults__ or {}
+
+
+class VeryTmpFactory:
+    """Makes roots: ``factory()`` or ``factory.root()`` is a new `VeryTmpRoot`, which outlives the factory.
+
+    Where this process may not mount, a `VeryTmpRoot` takes a new child process, which takes longer the more memory or
+    threads this one has. A factory starts one helper process with its first root, and has it make all further ones.
+
+    Threads may share a factory. A forked child may go on using it, and then has a helper of its own. The helper ends
+    with `close` or the ``with`` block, when nothing refers to the factory any more, and when this process ends, however
+    it ends. One that dies is replaced. It is no child of this process, unless that adopts orphans (as the first process
+    of a container does).
+
+    Args:
+        options: those of `VeryTmpRoot`, for all roots that do not say otherwise.
+
+    Raises:
+        ValueError, TypeError: an option cannot be right. What only the kernel can tell, it tells of each root.
+        VeryTmpUnavailable: this system can make no roots.
+    """
+
+    __slots__ = ("__weakref__", "_options", "_resident")
+
+    def __init__(self, **options: object) -> None:
+        check_available()
+        from ._resident import Resident
+
+        self._options = known(options)
+        judged(DEFAULTS | self._options)
+        self._resident = Resident()
+
+    def root(self, **options: object) -> VeryTmpRoot:
+        """A new root. These options come before the factory's.
+
+        The errors are those of `VeryTmpRoot`, and `ValueError` if the factory is closed.
+        """
+        self._resident.check_open()
+        return arrived(VeryTmpRoot, *made(DEFAULTS | self._options | known(options), self._resident))
+
+    __call__ = root
+
+    def close(self) -> None:
+        """Let the helper go. There are no further roots, and those that were made stay. Closing again does nothing."""
+        self._resident.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+        return self._resident.closed
+
+    def __enter__(self) -> Self:
+        self._resident.check_open()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        options = "".join(f" {key}={value!r}" for key, value in self._options.items())
+        return f"<{type(self).__name__}{options}{' closed' if self.closed else ''}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} cannot be copied or sent: its helper is this process's")
+
+
+def known(options: dict[str, object]) -> dict[str, object]:
+    for name in options:
+        if name not in DEFAULTS:
+            raise TypeError(f"{name!r} is no option of a root")
+    return options
