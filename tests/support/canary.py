@@ -73,17 +73,22 @@ class Canary:
         kept = (status.st_ino, status.st_mode, status.st_nlink, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         return *kept, *owner, read
 
+    def touched(self) -> list[str]:
+        """What of all that is planted is not as it was: the cheap half of `changes`."""
+        after = self._statuses()
+        return [path for path, status in self.before.items() if after[path] != status]
+
     def changes(self) -> list[str]:
         """What is not as it was, or new on the host."""
-        after = self._statuses()
-        found = [path for path, status in self.before.items() if after[path] != status]
+        found = self.touched()
         found += [path for path in ground.names(str(self.folder)) if path not in self.planted]
         now = top()
         found += [f"/{name}" for name in self.top.keys() | now.keys() if self.top.get(name) != now.get(name)]
         places = {"/", "/tmp", "/dev/shm", "/dev", tempfile.gettempdir(), self.home_before, self.cwd_before}
-        for path in ground.names(*(place for place in places if os.access(place, os.R_OK))):
-            if self.mark in os.path.basename(path) and path != str(self.folder):
-                found.append(path)
+        for place in places:
+            if os.access(place, os.R_OK):
+                found += [os.path.join(place, name) for name in os.listdir(place) if self.mark in name]
+        found.remove(str(self.folder))
         return found
 
     def check(self) -> None:
