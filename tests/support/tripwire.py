@@ -101,7 +101,9 @@ def check(event: str, path: object) -> None:
     ours = False
     while frame:
         name = frame.f_code.co_filename
-        if name.startswith(TESTS) and name not in ROOMS:  # what the test asks for itself; and above it is nothing of ours
+        if (
+            name.startswith(TESTS) and name not in ROOMS
+        ):  # what the test asks for itself; and above it is nothing of ours
             break
         if (name, None) in OUT or (name, frame.f_code.co_name) in OUT:
             return
