@@ -187,7 +187,7 @@ def words(planted: Canary, root: VeryTmpRoot) -> Iterator[dict[str, object]]:
 def test_it_stays_inside(root: VeryTmpRoot, planted: Canary, words: dict[str, object], name: str) -> None:
     row = ROWS[name]
     case = Case(root, VeryTmpRoot(), planted, filled(row.text, words))
-    tree = {"file": INSIDE, "d": {}} | filled(row.links, words)
+    tree: ground.Tree = {"file": INSIDE, "d": {}} | filled(row.links, words)
     twin = at(str(planted.vault), {"secret": INSIDE, "link": "-> secret", "d": {"deep": INSIDE}, "empty": {}})
     with case.other:
         for whole in (tree, tree | twin) if row.leads else (tree | twin,):
@@ -213,7 +213,8 @@ def test_it_stays_inside(root: VeryTmpRoot, planted: Canary, words: dict[str, ob
 
 
 def reset(case: Case, tree: ground.Tree) -> None:
-    for root, content in ((case.root, tree), (case.other, {"file": INSIDE})):
+    innocent: ground.Tree = {"file": INSIDE}
+    for root, content in ((case.root, tree), (case.other, innocent)):
         oracle.wipe(root.fileno())
         ground.make(root.fileno(), content)
 
@@ -262,7 +263,7 @@ def test_words_that_change(root: VeryTmpRoot, planted: Canary) -> None:
         def startswith(self, *_: Any) -> bool:
             return False
 
-        def split(self, *_: Any) -> list[str]:  # type: ignore[override]
+        def split(self, *_: Any) -> list[str]:
             return [f"/{planted.secret}", "..", ""]
 
         def rpartition(self, _: str) -> tuple[str, str, str]:
@@ -288,10 +289,11 @@ def test_a_path_that_is_forged(root: VeryTmpRoot, planted: Canary) -> None:
             return "file"
 
     for relative in (str(planted.secret), f"/{planted.secret}", f"{UP}{planted.secret}", f"d/{UP}{planted.secret}"):
-        for whole in ({"file": INSIDE, "d": {}}, {"file": INSIDE, "d": {}} | at(str(planted.secret), {})):
+        tree: ground.Tree = {"file": INSIDE, "d": {}}
+        for whole in (tree, tree | at(str(planted.secret), {})):
             with VeryTmpRoot() as other:
                 case = Case(root, other, planted, "")
-                forged = root / Forged(relative)  # type: ignore[operator]
+                forged = root / Forged(relative)
                 for operation in (*READING.values(), *CHANGING.values()):
                     reset(case, whole)
                     hostile = Hostile(root, other, planted, "d/secret", forged)
@@ -314,4 +316,4 @@ def test_every_row_says_where_it_leads() -> None:
     """A table of which nothing leads anywhere would prove nothing."""
     assert sum(row.leads for row in ROWS.values()) > 25
     assert len(ROWS) > 100
-    assert canary.SEARCHED > len(INSIDE)
+    assert len(INSIDE) < canary.SEARCHED

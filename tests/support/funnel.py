@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
 from support.canary import Canary
-
 from verytmp import VeryTmpPath, VeryTmpRoot
 
 # What an operation may answer instead of a result. RuntimeError is pathlib's for a loop of symlinks, before 3.13.
@@ -44,14 +44,15 @@ class Case:
         return self.root / f"{self.planted.mark}-new"
 
 
-def opened(case: Case, mode: str) -> Any:
+def opened(mode: str, case: Case) -> Any:
     with case.path.open(mode) as file:
         if file.writable():
             file.write("written" if "b" not in mode else b"written")
             file.flush()
-        if file.readable():
-            file.seek(0)
-            return file.read()
+        if not file.readable():
+            return None
+        file.seek(0)
+        return file.read()
 
 
 def below(paths: Iterable[VeryTmpPath]) -> list[Any]:
@@ -70,6 +71,11 @@ def walked(path: VeryTmpPath, **keywords: Any) -> list[Any]:
         (names, files, *below(place / name for name in names + files))
         for place, names, files in islice(path.walk(**keywords), MANY)
     ]
+
+
+def linked(case: Case, make: Callable[[Any], None], target: object) -> Any:
+    make(target)
+    return below([case.new])
 
 
 def through(case: Case, words: str) -> Any:
@@ -104,8 +110,8 @@ def by_the_kernel(case: Case, call: Callable[[str], object]) -> object:
 READING: dict[str, Callable[[Case], object]] = {
     "read_bytes": lambda c: c.path.read_bytes(),
     "read_text": lambda c: c.path.read_text(encoding="latin-1"),
-    "open r": lambda c: opened(c, "r"),
-    "open rb": lambda c: opened(c, "rb"),
+    "open r": partial(opened, "r"),
+    "open rb": partial(opened, "rb"),
     "stat": lambda c: c.path.stat(),
     "lstat": lambda c: c.path.lstat(),
     "is": lambda c: [
@@ -143,7 +149,7 @@ READING: dict[str, Callable[[Case], object]] = {
 CHANGING: dict[str, Callable[[Case], object]] = {
     "write_bytes": lambda c: c.path.write_bytes(b"written"),
     "write_text": lambda c: c.path.write_text("written"),
-    **{f"open {mode}": (lambda c, mode=mode: opened(c, mode)) for mode in ("w", "wb", "a", "x", "r+", "w+b", "a+")},
+    **{f"open {mode}": partial(opened, mode) for mode in ("w", "wb", "a", "x", "r+", "w+b", "a+")},
     "touch": lambda c: c.path.touch(),
     "touch new": lambda c: c.path.touch(exist_ok=False),
     "chmod": lambda c: c.path.chmod(0o755),
@@ -159,11 +165,11 @@ CHANGING: dict[str, Callable[[Case], object]] = {
     "rename to it": lambda c: c.file.rename(c.text),
     "replace it": lambda c: below([c.path.replace(str(c.new))]),
     "replace by path": lambda c: c.file.replace(c.path),
-    "hardlink to it": lambda c: (c.new.hardlink_to(c.text), below([c.new])),
+    "hardlink to it": lambda c: linked(c, c.new.hardlink_to, c.text),
     "hardlink at it": lambda c: c.path.hardlink_to(c.file),
     "symlink at it": lambda c: c.path.symlink_to("file"),
     "symlink to it": lambda c: through(c, c.text),
-    "symlink to its path": lambda c: (c.new.symlink_to(c.path), below([c.new])),
+    "symlink to its path": lambda c: linked(c, c.new.symlink_to, c.path),
     "copy it": lambda c: below([c.path.copy(c.new), *c.new.rglob("*")]),
     "copy its link": lambda c: below([c.path.copy(c.new, follow_symlinks=False, preserve_metadata=True)]),
     "copy to it": lambda c: c.file.copy(c.text),
