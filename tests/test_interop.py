@@ -20,8 +20,6 @@ import gzip
 import hashlib
 import importlib.resources
 import importlib.util
-import inspect
-import io
 import json
 import linecache
 import logging
@@ -49,6 +47,7 @@ from typing import Any
 
 import pytest
 from support import ground
+from support.archives import CANONICALISES, CANONICALISES_LINKS, data_filter, member, tar, tar_filter
 from support.children import in_child
 
 from verytmp import VeryTmpPath, VeryTmpRoot
@@ -299,20 +298,7 @@ def preserved(base: Path) -> object:
     return [os.stat(base / name).st_mtime_ns for name in ("d/new", "g")]
 
 
-def data_filter(member: tarfile.TarInfo, _: str) -> tarfile.TarInfo:
-    """As README says it: no Python's `tarfile` looks at the destination itself so."""
-    return tarfile.data_filter(member, "/nonexistent")
-
-
-def tar_filter(member: tarfile.TarInfo, _: str) -> tarfile.TarInfo:
-    return tarfile.tar_filter(member, "/nonexistent")
-
-
 FILTERS = [data_filter, tar_filter, "fully_trusted"]
-CANONICALISES = hasattr(os.path, "ALLOW_MISSING")
-CANONICALISES_LINKS = "realpath" in inspect.getsource(
-    getattr(tarfile.TarFile, "makelink_with_filter", tarfile.TarFile.makelink)
-)
 
 
 def archived(form: str) -> Callable[[Path], object]:
@@ -486,21 +472,6 @@ def test_tarfile_with_a_filter_of_its_own(root: VeryTmpRoot, how: Any) -> None:
         else:
             archive.extractall(root.path, filter=how)
             assert ground.look(root.fileno()) == {"f": b"evil"}
-
-
-def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
-    found = tarfile.TarInfo(name)
-    found.type, found.linkname = kind, link
-    return found
-
-
-def tar(*members: tarfile.TarInfo) -> tarfile.TarFile:
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as archive:
-        for info in members:
-            info.size = 4 if info.isreg() else 0
-            archive.addfile(info, io.BytesIO(b"evil"))
-    return tarfile.open(fileobj=io.BytesIO(file.getvalue()))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,39 @@
+"""Archives, honest and evil, and the filters that tarfile unpacks them with."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import os
+import tarfile
+
+# Whether this Python's filters ask for the destination's canonical path so that a root's is an error.
+CANONICALISES = hasattr(os.path, "ALLOW_MISSING")
+CANONICALISES_LINKS = "realpath" in inspect.getsource(
+    getattr(tarfile.TarFile, "makelink_with_filter", tarfile.TarFile.makelink)
+)
+
+
+def data_filter(member: tarfile.TarInfo, _: str) -> tarfile.TarInfo:
+    """As README says it: no Python's `tarfile` looks at the destination itself so."""
+    return tarfile.data_filter(member, "/nonexistent")
+
+
+def tar_filter(member: tarfile.TarInfo, _: str) -> tarfile.TarInfo:
+    return tarfile.tar_filter(member, "/nonexistent")
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    found = tarfile.TarInfo(name)
+    found.type, found.linkname = kind, link
+    return found
+
+
+def tar(*members: tarfile.TarInfo, form: int = tarfile.DEFAULT_FORMAT) -> tarfile.TarFile:
+    """An archive in memory, whose files hold the word evil."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=form) as archive:
+        for info in members:
+            info.size = 4 if info.isreg() else 0
+            archive.addfile(info, io.BytesIO(b"evil"))
+    return tarfile.open(fileobj=io.BytesIO(file.getvalue()))
