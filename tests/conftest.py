@@ -9,6 +9,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Generator, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--allowed-skips",
         metavar="FILE",
         action="append",
-        help="fail on a skip whose reason is not a line of these files",
+        help="fail on a skip whose reason is not a line of these files, in which * stands for anything",
     )
 
 
@@ -111,7 +112,7 @@ def unexpected_skips(reporter: pytest.TerminalReporter, config: pytest.Config) -
     lines = [line for file in listed for line in Path(file).read_text().splitlines()]
     allowed = {line for line in lines if line and not line.startswith("#")}
     reasons = {report.longrepr[2].removeprefix("Skipped: ") for report in reporter.stats.get("skipped", [])}
-    return sorted(reasons - allowed)
+    return sorted(reason for reason in reasons if not any(fnmatchcase(reason, line) for line in allowed))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 
-from support import ground
+from support import ground, oracle
 
 READ, WRITTEN = 1, 2  # seconds since 1970
 SEARCHED = 1 << 20  # bytes of each file in a root, for the secret
@@ -167,4 +166,7 @@ def planted() -> Iterator[Canary]:
     try:
         yield Canary(folder)
     finally:
-        shutil.rmtree(folder)
+        own = os.open(folder, os.O_PATH)
+        oracle.wipe(own)  # whatever has become of the permissions in it
+        os.close(own)
+        os.rmdir(folder)

@@ -1,0 +1,51 @@
+"""Strings in the hands of libraries and programs: each works inside or refuses, and docs/compatibility.md says so."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from support.canary import Canary
+from support.compatibility import REFUSES, WORKS, Refused, page, run
+from support.programs import ROWS
+
+from verytmp import VeryTmpRoot
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "compatibility.md"
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_it_works_inside_or_refuses(planted: Canary, name: str) -> None:
+    row = ROWS[name]
+    if missing := row.missing():
+        pytest.skip(f"{missing} is not installed")
+    with VeryTmpRoot() as root:
+        assert row.measured(root) == row.expected()
+        planted.check()
+        planted.look(root.fileno())
+
+
+def test_where_links_are_followed(planted: Canary) -> None:
+    """What needs no link does the same: the canonical path is nobody's there too."""
+    for name, row in ROWS.items():
+        if not row.needs and not row.modules and "link" not in row.why:
+            with VeryTmpRoot(nosymfollow=False) as root:
+                assert row.measured(root) == row.expected(), name
+                planted.look(root.fileno())
+
+
+def test_the_page_is_the_table() -> None:
+    """Made by ``python tests/adversary/report.py``."""
+    assert PAGE.read_text() == page(ROWS)
+
+
+def test_each_outcome_is_there() -> None:
+    assert {row.outcome for row in ROWS.values()} == {WORKS, REFUSES}
+
+
+def test_a_program_that_fails_is_a_refusal() -> None:
+    with pytest.raises(Refused):
+        run("false")
+    with pytest.raises(subprocess.TimeoutExpired):
+        run("sleep", "5", timeout=0.01)
