@@ -14,8 +14,11 @@ from pathlib import Path
 
 import pytest
 from support import ground, refusals, tripwire
+from support.runs import Run
 
 from verytmp import VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable
+
+pytest_plugins = ["pytester"]
 
 OURS = f"verytmp-tests-{os.getpid()}-"
 TOOLS = {
@@ -176,6 +179,31 @@ def machine() -> Iterator[None]:
     with open(__file__) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+class HostFactory:
+    """Makes the directories that pytester works in."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def mktemp(self, basename: str, numbered: bool = True) -> Path:
+        return Path(tempfile.mkdtemp(prefix=basename, dir=self.folder))
+
+
+@pytest.fixture(scope="session")
+def tmp_path_factory() -> Iterator[HostFactory]:
+    """In place of pytest's own, which leaves its directories to later runs."""
+    folder = tempfile.mkdtemp(prefix=OURS, dir="/dev/shm")
+    yield HostFactory(Path(folder))
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs pytest with the plugin, in a directory of its own."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    return Run(pytester)
 
 
 @pytest.fixture(params=["nosymfollow", "symfollow", "pathlib"])

@@ -16,6 +16,10 @@ ROOMS = sorted(file.stem for file in SOURCE.glob("*.py"))
 KNOWS = {
     "__main__": {"__init__", "_doctor"},
     "_doctor": {"__init__", "_available", "_facts", "_helper", "_mount", "_options", "_shm", "_signals"},
+    "pytest_plugin": {"__init__", "_pytest_roots", "_pytest_tmp_path"},
+    "_pytest_tmp_path": {"_pytest_roots"},
+    "_pytest_roots": {"__init__", "_pytest_keep"},
+    "_pytest_keep": set(),
     "__init__": {"_root", "_path", "errors"},
     "_factory": {"_options", "_resident", "_root"},
     "_available": {"_causes", "_root", "errors"},
@@ -90,6 +94,11 @@ def imports(room: str) -> set[str]:
     return found
 
 
+def test_rooms_of_the_plugin_are_for_pytest_alone() -> None:
+    for room, known in KNOWS.items():
+        assert "pytest" in room or not [name for name in known if "pytest" in name], room
+
+
 def own(module: str) -> str:
     """A room as ``.room``; what the face hands on as ``.__init__``; other modules as they are."""
     package, _, room = module.partition(".")
@@ -143,7 +152,7 @@ def test_the_core_needs_the_standard_library_alone() -> None:
         outside = {
             name.partition(".")[0] for name in imports(room) if not name.startswith(".")
         } - sys.stdlib_module_names
-        assert outside <= {"_typeshed"}, room  # which exists for type checkers alone
+        assert outside <= {"_typeshed", *({"pytest"} if "pytest" in room else ())}, room  # the first is for type checkers
 
 
 def test_the_face_is_a_sign_on_the_door() -> None:

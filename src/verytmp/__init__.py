@@ -6,10 +6,6 @@
 8
 """
 
-from ._path import VeryTmpPath
-from ._root import VeryTmpRoot, VeryTmpUsage
-from .errors import UnsupportedOperation, VeryTmpError, VeryTmpFallbackWarning, VeryTmpUnavailable
-
 __all__ = [
     "UnsupportedOperation",
     "VeryTmpAvailability",
@@ -32,19 +28,25 @@ if TYPE_CHECKING:
     from ._available import VeryTmpAvailability, available
     from ._causes import VeryTmpCause
     from ._factory import VeryTmpFactory
+    from ._path import VeryTmpPath
+    from ._root import VeryTmpRoot, VeryTmpUsage
+    from .errors import UnsupportedOperation, VeryTmpError, VeryTmpFallbackWarning, VeryTmpUnavailable
 
-# What not every program needs is loaded when it is asked for.
-LATER = {
+# Where the names are, but for the errors.
+ROOMS = {
     "VeryTmpAvailability": "_available",
     "VeryTmpCause": "_causes",
     "VeryTmpFactory": "_factory",
+    "VeryTmpPath": "_path",
+    "VeryTmpRoot": "_root",
+    "VeryTmpUsage": "_root",
     "available": "_available",
 }
 
 
 def __getattr__(name: str) -> object:
-    if name not in LATER:
+    """A name, when it is first asked for: pytest loads this room in each run, and the others would take it 2 ms."""
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f".{LATER[name]}", __name__), name)
+    room = __import__(f"{__name__}.{ROOMS.get(name, 'errors')}", fromlist=[name])
+    return globals().setdefault(name, getattr(room, name))

@@ -1,0 +1,133 @@
+"""What a failed test has in its roots: shown in the report, and copied out."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import closing
+from stat import S_IMODE, S_IRWXU, S_ISDIR, S_ISLNK, S_ISREG
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    import pytest
+
+    from . import VeryTmpPath
+    from ._pytest_roots import Held
+
+MOST = 40  # lines: more than a screen helps nobody, and a test may make millions of files
+WIDEST = 160  # characters: a path may have any number
+LONGEST = 200  # bytes of a test id in a file name, which has 255
+
+NO_CANONICAL_PATH = (
+    "In a private tmpfs, a canonical path (realpath) leads nowhere, and there is no os.getcwd(). If this test needs "
+    "them, give it a directory on the host: @pytest.mark.real_tmp_path"
+)
+
+
+def tell(report: pytest.TestReport, roots: list[Held], keep: Path | None) -> None:
+    """Add a section to the report of a failed test."""
+    lines: list[str] = []
+    for held in roots:
+        lines.append(f"{held.name}: {held.root.usage().used:,} bytes")
+        lines += listing(held.root.path)
+    if keep and roots:
+        try:
+            folder = claimed(keep, report.nodeid)
+            lines.append(f"kept in {folder}")
+            for held in roots:
+                lines += kept(held.root.path, folder / held.name)
+        except OSError as error:
+            lines.append(f"not kept: {error}")
+    if "/dev/null/verytmp" in report.longreprtext or any(held.entered() for held in roots):
+        lines.append(NO_CANONICAL_PATH)
+    if lines:
+        report.sections.append(("verytmp", "\n".join(lines)))
+
+
+def listing(top: VeryTmpPath) -> list[str]:
+    """A line for each entry, but not for more than a reader wants."""
+    lines: list[str] = []
+    with closing(entries(top)) as found:
+        for path, status in found:
+            if len(lines) == MOST:
+                lines.append("  ... and more")
+                break
+            lines.append(f"  {printable(str(path.relative_to(top)))}{about(path, status)}")
+    return lines
+
+
+def about(path: VeryTmpPath, status: os.stat_result) -> str:
+    if S_ISDIR(status.st_mode):
+        return "/"
+    if S_ISLNK(status.st_mode):
+        return f" -> {printable(os.readlink(path))}"
+    return f"  {status.st_size:,}" if S_ISREG(status.st_mode) else "  (neither file nor directory)"
+
+
+def printable(text: str) -> str:
+    text = text if text.isprintable() else ascii(text)[1:-1]
+    return text if len(text) <= WIDEST else f"{text[:WIDEST]}..."
+
+
+def entries(top: VeryTmpPath) -> Generator[tuple[VeryTmpPath, os.stat_result]]:
+    """All that is below, in order. Directories that their owner has locked are open while it lasts."""
+    locked: list[tuple[VeryTmpPath, int]] = []
+    left = [top]
+    try:
+        while left:
+            path = left.pop()
+            try:
+                status = path.lstat()
+                if path is not top:
+                    yield path, status
+                if S_ISDIR(status.st_mode):
+                    if status.st_mode & S_IRWXU != S_IRWXU:
+                        path.chmod(S_IRWXU)
+                        locked.append((path, S_IMODE(status.st_mode)))
+                    left += sorted(path.iterdir(), reverse=True)
+            except FileNotFoundError:  # the test has a child that is still running
+                continue
+    finally:
+        for path, mode in reversed(locked):
+            path.chmod(mode)
+
+
+def claimed(keep: Path, nodeid: str) -> Path:
+    """A new directory for a test. Nothing is removed for it: an earlier run's is beside it."""
+    name = re.sub(r"[^\w.\[\]-]+", "-", nodeid).encode()[:LONGEST].decode(errors="ignore").strip(".-")
+    number = 0
+    while True:
+        folder = keep / (f"{name}.{number}" if number else name)
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if not folder.is_dir():
+                raise
+            number += 1
+        else:
+            return folder
+
+
+def kept(top: VeryTmpPath, target: Path) -> list[str]:
+    """Copy it all, and say what could not be."""
+    target.mkdir()
+    failed: list[str] = []
+    for path, status in entries(top):
+        relative = path.relative_to(top)
+        try:
+            if S_ISDIR(status.st_mode):
+                (target / relative).mkdir()
+            elif S_ISREG(status.st_mode):
+                if not status.st_mode & 0o400:
+                    path.chmod(0o600)
+                path.copy(target / relative)
+            elif S_ISLNK(status.st_mode):
+                path.copy(target / relative, follow_symlinks=False)
+            else:
+                failed.append(f"  not kept: {printable(str(relative))}: neither file nor directory")
+        except OSError as error:
+            failed.append(f"  not kept: {printable(str(relative))}: {error.strerror}")
+    return failed[:MOST]

@@ -1,0 +1,157 @@
+"""The roots of a pytest run: how they are made, which test has them, and when they end."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from errno import errorcode
+from weakref import WeakSet
+
+import pytest
+
+from . import VeryTmpRoot, VeryTmpUnavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+    from typing import Any
+
+
+class Held:
+    """A test's root."""
+
+    def __init__(self, name: str, root: VeryTmpRoot, home: Path) -> None:
+        self.name = name
+        self.root = root
+        self.home = home
+        self.device = os.fstat(root.fileno()).st_dev
+
+    def entered(self) -> bool:
+        """Whether the working directory is in it."""
+        try:
+            return os.stat(".").st_dev == self.device
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        if self.entered():  # it would live on, and the next test begin in it
+            os.chdir(self.home)
+        self.root.close()
+
+
+HELD: pytest.StashKey[list[Held]] = pytest.StashKey()
+
+
+class Roots:
+    """What a run wants of its roots, and what it has been told about them."""
+
+    def __init__(self, config: pytest.Config, active: bool) -> None:
+        self.fallback = str(config.getoption("--verytmp-fallback") or config.getini("verytmp_fallback"))
+        self.home = config.invocation_params.dir
+        self.keep: Path | None = None
+        if folder := config.getoption("--verytmp-keep"):
+            self.keep = self.home / str(folder)
+        elif folder := config.getini("verytmp_keep"):
+            self.keep = (config.inipath or config.rootpath / "ini").parent / str(folder)
+        # Who has a header reads there why no root can be made; a worker of pytest-xdist has the options of who has one.
+        verbosity: Any = config.getoption("verbose", -1)
+        self.told = active and verbosity >= 0 and not config.getoption("no_header", True)
+        self._possible: bool | None = None
+
+    def make(self, options: dict[str, Any]) -> VeryTmpRoot:
+        """A root; all of them are made here."""
+        if self.fallback == "shm":
+            options = {"fallback": "shm", **options}
+        return VeryTmpRoot(**options)
+
+    def made(self, options: dict[str, Any]) -> VeryTmpRoot:
+        """A root, or the end of the test that wants one, with the whole diagnosis the first time."""
+        try:
+            return self.make(options)
+        except VeryTmpUnavailable as error:
+            text = f"{error.step} ({errorcode.get(error.errno or 0, error.errno)}), as was said" if self.told else error
+            self.told = True
+        pytest.fail(f"verytmp: {text}", pytrace=False)
+
+    def possible(self) -> bool:
+        """Whether pytest's own directories are not needed instead."""
+        if self.fallback != "tmp_path":
+            return True
+        if self._possible is None:
+            try:
+                self.make({}).close()
+                self._possible = True
+            except VeryTmpUnavailable:
+                self._possible = False
+        return self._possible
+
+    def header(self) -> list[str]:
+        """Which tmp_path this run has."""
+        try:
+            with self.make({}) as root:
+                return [f"verytmp: tmp_path is in memory, made {root._made}"]
+        except VeryTmpUnavailable as error:
+            instead = ["verytmp: tmp_path is pytest's own"] if self.fallback == "tmp_path" else []
+            return [f"verytmp: {error}", *instead]
+
+    @contextmanager
+    def held(self, request: pytest.FixtureRequest, name: str) -> Generator[VeryTmpRoot]:
+        """The root of a test's fixture."""
+        item = item_of(request)
+        held = Held(name, self.made(marked(item)), self.home)
+        nothing: list[Held] = []
+        item.stash.setdefault(HELD, nothing).append(held)
+        yield held.root
+        if not self.keep:
+            held.close()
+
+    def reported(self, item: pytest.Item, report: pytest.TestReport) -> None:
+        """Show what a failed test has in its roots. Its end is the last moment for that."""
+        roots = item.stash.get(HELD, None)
+        if roots is None:
+            return
+        if report.failed:
+            from ._pytest_keep import tell
+
+            tell(report, [held for held in roots if not held.root.closed], self.keep)
+        if report.when == "teardown":
+            for held in roots:
+                held.close()
+            roots.clear()
+
+    def factory(self) -> Factory:
+        return Factory(self)
+
+
+class Factory:
+    """Makes roots for tests, as many as asked."""
+
+    def __init__(self, roots: Roots) -> None:
+        self._roots = roots
+        self._made: WeakSet[VeryTmpRoot] = WeakSet()  # who lets go of a root has closed it
+
+    def root(self, **options: Any) -> VeryTmpRoot:
+        """A new root, with the options of `VeryTmpRoot`."""
+        root = self._roots.made(options)
+        self._made.add(root)
+        return root
+
+    def close(self) -> None:
+        for root in self._made:
+            root.close()
+
+
+def item_of(request: pytest.FixtureRequest) -> pytest.Item:
+    """The test that a fixture of its own is for."""
+    return request.node  # type: ignore[no-any-return]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+
+def marked(item: pytest.Item) -> dict[str, Any]:
+    """The options in a test's markers; in its own before its class's and its module's."""
+    options: dict[str, Any] = {}
+    for mark in item.iter_markers("verytmp"):
+        if mark.args:
+            pytest.fail("verytmp: @pytest.mark.verytmp takes VeryTmpRoot's options, which are keywords", pytrace=False)
+        options = {**mark.kwargs, **options}
+    return options

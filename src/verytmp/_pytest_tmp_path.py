@@ -1,0 +1,128 @@
+"""What takes the place of pytest's tmp_path and tmp_path_factory in a run with --verytmp."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+
+import pytest
+
+from ._pytest_roots import item_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from . import VeryTmpRoot
+    from ._pytest_roots import Roots
+
+LONGEST = 30  # of a test's name, in its directory's: as in pytest
+
+# These run pytest in a directory of theirs, which pytest canonicalises.
+RUN_PYTEST = {"pytester", "testdir"}
+
+
+RUNNING: pytest.StashKey[pytest.Item] = pytest.StashKey()
+OF_RUN: pytest.StashKey[Roots] = pytest.StashKey()
+
+
+def override(config: pytest.Config, roots: Roots) -> None:
+    """Have this run use the fixtures of this module, which is a plugin of its own.
+
+    Among the fixtures of plugins those that were registered last win; those of conftest files and of modules go before.
+    """
+    config.stash[OF_RUN] = roots
+    config.pluginmanager.register(sys.modules[__name__], "verytmp-tmp_path")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    item.config.stash[RUNNING] = item
+    try:
+        return (yield)
+    finally:
+        del item.config.stash[RUNNING]
+
+
+@pytest.fixture(scope="session")
+def tmp_path_factory(request: pytest.FixtureRequest) -> Generator[pytest.TempPathFactory]:
+    """pytest's own tmp_path_factory, but that mktemp makes VeryTmpPaths: in one root, for the session."""
+    try:
+        real = request.getfixturevalue("tmp_path_factory")
+    except pytest.FixtureLookupError:  # -p no:tmpdir
+        real = None
+    factory = Factory(request.config, real)
+    yield factory
+    factory.close()
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
+    """A directory of the test's own, as pytest's tmp_path, but a VeryTmpPath: in a root that ends with the test."""
+    ours = isinstance(tmp_path_factory, Factory)  # else a conftest file has another one, which pytest's tmp_path uses
+    if not ours or real_directories(request.config):
+        yield request.getfixturevalue("tmp_path")
+        return
+    with request.config.stash[OF_RUN].held(request, "tmp_path") as root:
+        name = re.sub(r"\W", "_", item_of(request).name)[:LONGEST]
+        path = root / f"{name}0"
+        path.mkdir(0o700)
+        yield path
+
+
+def real_directories(config: pytest.Config) -> bool:
+    """Whether the running test is to have directories on the host."""
+    item = config.stash.get(RUNNING, None)
+    if item and (item.get_closest_marker("real_tmp_path") or RUN_PYTEST & {*getattr(item, "fixturenames", ())}):
+        return True
+    return not config.stash[OF_RUN].possible()
+
+
+class Factory(pytest.TempPathFactory):  # type: ignore[misc]  # final; but users may ask whether theirs is one
+    """pytest's own, but for `mktemp`."""
+
+    def __init__(self, config: pytest.Config, real: pytest.TempPathFactory | None) -> None:
+        self._config = config
+        self._real = real
+        self._root: VeryTmpRoot | None = None
+        self._numbers: dict[str, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of VeryTmpPaths>"
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__") or self._real is None:
+            raise AttributeError(name)
+        return getattr(self._real, name)
+
+    def getbasetemp(self) -> Path:
+        """pytest's own directory, on the host: what the processes of a run have in common."""
+        if self._real is None:
+            raise RuntimeError("there is no base directory with -p no:tmpdir")
+        return self._real.getbasetemp()
+
+    def mktemp(self, basename: str, numbered: bool = True) -> Path:
+        """Make a directory that lasts as long as the session: with a number after its name, unless told otherwise."""
+        if self._real and real_directories(self._config):
+            return self._real.mktemp(basename, numbered)
+        name = os.path.normpath(basename)
+        if "/" in name or name in (".", ".."):
+            raise ValueError(f"{name} is not a normalized and relative path")
+        if self._root is None:
+            self._root = self._config.stash[OF_RUN].made({})
+        while True:
+            number = self._numbers[name] = self._numbers.get(name, -1) + 1
+            path = self._root / (f"{name}{number}" if numbered else name)
+            try:
+                path.mkdir(0o700)
+            except FileExistsError:
+                if not numbered:
+                    raise
+            else:
+                return path
+
+    def close(self) -> None:
+        if self._root:
+            self._root.close()

@@ -1,0 +1,92 @@
+"""The pytest plugin: options, fixtures and hooks. What is behind them waits in other rooms until somebody uses it."""
+
+from __future__ import annotations
+
+import pytest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from . import VeryTmpPath, VeryTmpRoot
+    from ._pytest_roots import Factory, Roots
+
+FALLBACKS = ("error", "shm", "tmp_path")
+
+ROOTS: pytest.StashKey[Roots] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("verytmp", "temporary directories that leave nothing")
+    group.addoption(
+        "--verytmp", action="store_true", help="make tmp_path and tmp_path_factory.mktemp give VeryTmpPaths"
+    )
+    group.addoption("--verytmp-keep", metavar="DIR", help="copy what a failed test has in its roots to DIR/<test id>")
+    group.addoption(
+        "--verytmp-fallback",
+        choices=FALLBACKS,
+        help="where no private tmpfs can be made: 'error' (default) fails the tests that want one, 'shm' makes "
+        "directories in /dev/shm, 'tmp_path' leaves tmp_path and tmp_path_factory as pytest has them",
+    )
+    parser.addini("verytmp", "as --verytmp", type="bool", default=False)
+    parser.addini("verytmp_keep", "as --verytmp-keep, but seen from the ini file's directory", default="")
+    parser.addini("verytmp_fallback", "as --verytmp-fallback", default="error")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "verytmp(size='8m', ...): the options of the test's roots, as VeryTmpRoot's.")
+    config.addinivalue_line("markers", "real_tmp_path: with --verytmp, leave tmp_path as it is for this test.")
+    fallback = config.getini("verytmp_fallback")
+    if fallback not in FALLBACKS:
+        raise pytest.UsageError(f"verytmp_fallback is one of {', '.join(FALLBACKS)}, and not {fallback}")
+    if active(config):
+        from ._pytest_tmp_path import override
+
+        override(config, roots_of(config))
+
+
+def active(config: pytest.Config) -> bool:
+    """Whether tmp_path is to be ours."""
+    return bool(config.getoption("--verytmp") or config.getini("verytmp"))
+
+
+def roots_of(config: pytest.Config) -> Roots:
+    """What makes this run's roots, from when it is first needed."""
+    if ROOTS not in config.stash:
+        from ._pytest_roots import Roots
+
+        config.stash[ROOTS] = Roots(config, active(config))
+    return config.stash[ROOTS]
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    return roots_of(config).header() if active(config) else []
+
+
+@pytest.fixture(scope="session")
+def verytmp_factory(pytestconfig: pytest.Config) -> Generator[Factory]:
+    """Makes roots, with options as keywords: verytmp_factory.root(size="8m"). They are closed when the session ends."""
+    factory = roots_of(pytestconfig).factory()
+    yield factory
+    factory.close()
+
+
+@pytest.fixture
+def verytmp_root(request: pytest.FixtureRequest) -> Generator[VeryTmpRoot]:
+    """A VeryTmpRoot of the test's own: a private tmpfs, empty, and closed when the test ends."""
+    with roots_of(request.config).held(request, "verytmp_root") as root:
+        yield root
+
+
+@pytest.fixture
+def verytmp_path(verytmp_root: VeryTmpRoot) -> VeryTmpPath:
+    """The directory of verytmp_root: a pathlib.Path that cannot leave it."""
+    return verytmp_root.path
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if ROOTS in item.config.stash:
+        item.config.stash[ROOTS].reported(item, report)
+    return report

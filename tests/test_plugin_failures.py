@@ -1,0 +1,298 @@
+"""What the plugin says of a failed test, what it keeps, and what it does where no root can be made."""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support import kernel
+from support.kernel import Rule
+from support.runs import ARGUMENTS, Run
+
+from verytmp import VeryTmpRoot
+
+FAILS = r"""
+    import os
+    import pytest
+
+    def test_fails(tmp_path, verytmp_root):
+        (tmp_path / "d").mkdir()
+        (tmp_path / "d" / "f.txt").write_text("potatoes")
+        (tmp_path / "d" / "locked").mkdir()
+        (tmp_path / "d" / "locked" / "g").write_bytes(bytes(5000))
+        (tmp_path / "d" / "locked" / "g").chmod(0)
+        (tmp_path / "d" / "locked").chmod(0)
+        (tmp_path / "link").symlink_to("/etc/passwd")
+        (tmp_path / "a\nb").touch()
+        os.mkfifo(tmp_path / "pipe")
+        (verytmp_root / "more").touch()
+        assert False
+
+    def test_passes(tmp_path):
+        (tmp_path / "nothing to see").touch()
+
+    @pytest.mark.xfail
+    def test_xfails(tmp_path):
+        (tmp_path / "nothing to see").touch()
+        assert False
+"""
+
+LISTED = [
+    "*- verytmp -*",
+    "tmp_path: * bytes",
+    "  test_fails0/",
+    "  test_fails0/a\\nb  0",
+    "  test_fails0/d/",
+    "  test_fails0/d/f.txt  8",
+    "  test_fails0/d/locked/",
+    "  test_fails0/d/locked/g  5,000",
+    "  test_fails0/link -> /etc/passwd",
+    "  test_fails0/pipe  (neither file nor directory)",
+    "verytmp_root: 0 bytes",
+    "  more  0",
+]
+
+
+def test_a_failure_is_listed(run: Run) -> None:
+    result = run(FAILS, "--verytmp")
+    result.assert_outcomes(passed=1, failed=1, xfailed=1)
+    first = result.outlines.index(next(line for line in result.outlines if "- verytmp -" in line))
+    result.stdout.fnmatch_lines(LISTED, consecutive=True)
+    assert "nothing to see" not in result.stdout.str()
+    assert not [line for line in result.outlines[first:] if "kept" in line]
+    assert "- verytmp -" not in run(FAILS, "--verytmp", "--show-capture=no").stdout.str()
+
+
+@pytest.mark.parametrize("way", ["option", "ini"])
+def test_a_failure_is_kept(run: Run, way: str) -> None:
+    path = run.pytester.path / "here" / "failures"
+    if way == "ini":
+        run.pytester.makeini("[pytest]\nverytmp_keep = here/failures\n")
+    options = ["--verytmp-keep=here/failures"] if way == "option" else []
+    result = run(FAILS, "--verytmp", *options)
+    result.assert_outcomes(passed=1, failed=1, xfailed=1)
+    folder = path / "test_it.py-test_fails"
+    result.stdout.fnmatch_lines(
+        [*LISTED, f"kept in {folder}", "  not kept: test_fails0/pipe: neither file nor directory"], consecutive=True
+    )
+    assert sorted(str(found.relative_to(path)) for found in path.rglob("*")) == [
+        "test_it.py-test_fails",
+        *(
+            f"test_it.py-test_fails/{name}"
+            for name in (
+                "tmp_path",
+                "tmp_path/test_fails0",
+                "tmp_path/test_fails0/a\nb",
+                "tmp_path/test_fails0/d",
+                "tmp_path/test_fails0/d/f.txt",
+                "tmp_path/test_fails0/d/locked",
+                "tmp_path/test_fails0/d/locked/g",
+                "tmp_path/test_fails0/link",
+                "verytmp_root",
+                "verytmp_root/more",
+            )
+        ),
+    ]
+    kept = folder / "tmp_path" / "test_fails0"
+    assert (kept / "d" / "f.txt").read_text() == "potatoes"
+    assert (kept / "d" / "locked" / "g").read_bytes() == bytes(5000)
+    assert os.readlink(kept / "link") == "/etc/passwd"
+    again = run(FAILS, "--verytmp", *options)
+    again.stdout.fnmatch_lines([f"kept in {folder}.1"])
+    assert (kept / "d" / "f.txt").exists()
+
+
+def test_failures_around_the_test(run: Run) -> None:
+    """In a fixture that is set up, and, where it is kept, in one that is torn down: the root is there until then."""
+    result = run(
+        """
+        import pytest
+
+        @pytest.fixture
+        def breaks(tmp_path):
+            (tmp_path / "before").touch()
+            raise ValueError
+
+        @pytest.fixture
+        def breaks_later(verytmp_path):
+            yield
+            (verytmp_path / "after").touch()
+            raise ValueError
+
+        roots = []
+
+        def test_one(breaks): ...
+
+        @pytest.mark.parametrize("name", ["/etc/../x" * 10])
+        def test_two(verytmp_root, breaks_later, name):
+            roots.append(verytmp_root)
+
+        def test_three():
+            assert roots.pop().closed
+        """,
+        "--verytmp",
+        "--verytmp-keep=kept",
+    )
+    result.assert_outcomes(passed=2, errors=2)
+    kept = sorted(str(path.relative_to(run.pytester.path)) for path in run.pytester.path.glob("kept/*/*/**/*"))
+    assert kept[0] == "kept/test_it.py-test_one/tmp_path/test_one0"
+    assert kept[1] == "kept/test_it.py-test_one/tmp_path/test_one0/before"
+    assert kept[2].startswith("kept/test_it.py-test_two[-etc-..-x-etc-..-x")
+    assert kept[2].endswith("/verytmp_root/after")
+    assert len(kept) == 3
+
+
+def test_where_nothing_can_be_kept(run: Run) -> None:
+    (run.pytester.path / "kept").touch()
+    result = run(FAILS, "--verytmp", "--verytmp-keep=kept")
+    result.assert_outcomes(passed=1, failed=1, xfailed=1)
+    result.stdout.fnmatch_lines([*LISTED, "not kept: [[]Errno 20[]] Not a directory: *kept/test_it.py-test_fails'"])
+
+
+def test_a_large_tree_is_listed_in_part(run: Run) -> None:
+    result = run(
+        """
+        def test_it(verytmp_path):
+            for number in range(5000):
+                (verytmp_path / f"{number:05}").touch()
+            directory = verytmp_path / "deep"
+            for _ in range(100):
+                directory /= "n" * 100
+            directory.mkdir(parents=True)
+            assert False
+        """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["verytmp_root: * bytes", *(f"  {number:05}  0" for number in range(40)), "  ... and more"])
+
+
+def test_deep_trees_and_long_names(run: Run) -> None:
+    result = run(
+        """
+        def test_it(verytmp_path):
+            directory = verytmp_path
+            for _ in range(60):
+                directory /= "n" * 100
+            directory.mkdir(parents=True)
+            (directory / "f").touch()
+            assert False
+        """,
+        "--verytmp-keep=kept",
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["  " + "n" * 100 + "/" + "n" * 59 + "...*", "  not kept: *: File name too long"])
+
+
+def test_what_a_private_tmpfs_has_not_is_said(run: Run) -> None:
+    result = run(
+        """
+        import os
+
+        def test_directory(tmp_path):
+            os.chdir(tmp_path)
+            os.getcwd()
+
+        def test_canonical_path(tmp_path):
+            os.mkdir(os.path.realpath(tmp_path) + "/d")
+
+        def test_other(tmp_path):
+            assert False
+        """,
+        "--verytmp",
+    )
+    result.assert_outcomes(failed=3)
+    assert result.stdout.str().count("give it a directory on the host: @pytest.mark.real_tmp_path") == 2
+
+
+# -- where no root can be made -----------------------------------------------------------------------------------------
+
+USES = """
+    import pytest
+
+    def test_path(tmp_path):
+        print("of", type(tmp_path).__name__)
+
+    def test_made(tmp_path_factory):
+        print("of", type(tmp_path_factory.mktemp("folder")).__name__)
+
+    def test_root(verytmp_root): ...
+
+    def test_factory(verytmp_factory):
+        verytmp_factory.root()
+
+    def test_none(): ...
+"""
+
+
+def refuse() -> None:
+    """What a container's seccomp profile does to an ordinary user."""
+    kernel.drop_capabilities(kernel.CAP_SYS_ADMIN)
+    kernel.seccomp(Rule("unshare", errno.EPERM))
+
+
+def refused(run: Run, *options: str) -> list[str]:
+    """The lines of a run in which no root can be made, its last line first."""
+    run.pytester.makepyfile(test_it=USES)
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", *ARGUMENTS, *options], capture_output=True, text=True, preexec_fn=refuse
+    )
+    return result.stdout.splitlines()[::-1]
+
+
+DIAGNOSIS = "no private tmpfs could be made: unshare(CLONE_NEWUSER|CLONE_NEWNS): Operation not permitted"
+SHORT = "verytmp: unshare(CLONE_NEWUSER|CLONE_NEWNS) (EPERM), as was said"
+
+
+def test_a_refusal_is_told_once_in_the_header(run: Run) -> None:
+    lines = refused(run, "--verytmp", "--tb=short")
+    assert "1 failed, 1 passed, 3 errors" in lines[0] or "2 failed, 1 passed, 2 errors" in lines[0]
+    assert len([line for line in lines if line.startswith(f"verytmp: {DIAGNOSIS}")]) == 1
+    assert sum(DIAGNOSIS in line for line in lines) == 1
+    assert lines.index(next(line for line in lines if DIAGNOSIS in line)) > lines.index("collected 5 items")
+    assert sum(line.removeprefix("E   ") == SHORT for line in lines) == 4
+
+
+def test_a_refusal_is_told_once_without_a_header(run: Run) -> None:
+    for options in (["-q", "--verytmp"], []):
+        lines = refused(run, *options, "--tb=short", "-rN")
+        assert sum(DIAGNOSIS in line for line in lines) == 1
+        assert sum(SHORT in line for line in lines) == (3 if options else 1)
+
+
+def test_pytest_s_own_instead(run: Run) -> None:
+    lines = refused(run, "--verytmp", "--verytmp-fallback=tmp_path", "-rP", "--tb=short")
+    assert "verytmp: tmp_path is pytest's own" in lines
+    assert lines.count("of PosixPath") == 2
+    assert "3 passed" in lines[0]  # who names a root gets none that is none
+    assert sum(line.removeprefix("E   ") == SHORT for line in lines) == 2
+
+
+@pytest.mark.skipif(
+    "fallback" not in inspect.signature(VeryTmpRoot).parameters, reason="VeryTmpRoot has no fallback in this version"
+)
+def test_shared_memory_instead(run: Run) -> None:
+    before = set(os.listdir("/dev/shm"))
+    lines = refused(run, "--verytmp", "--verytmp-fallback=shm", "-rP")
+    assert "5 passed" in lines[0]
+    assert lines.count("of VeryTmpPath") == 2
+    assert not {name for name in set(os.listdir("/dev/shm")) - before if not name.startswith("verytmp-tests-")}
+
+
+def test_where_it_is_not_refused_a_fallback_changes_nothing(run: Run) -> None:
+    run.pytester.makeini("[pytest]\nverytmp_fallback = tmp_path\n")
+    result = run(USES, "--verytmp", "-rP")
+    result.assert_outcomes(passed=5)
+    assert result.outlines.count("of VeryTmpPath") == 2
+    result.stdout.fnmatch_lines(["verytmp: tmp_path is in memory, made *"])
+
+
+def test_a_fallback_that_is_none(run: Run) -> None:
+    result = run(USES, "--verytmp-fallback=disk")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--verytmp-fallback*disk*"])
+    assert not Path("kept").exists()
