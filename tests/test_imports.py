@@ -152,7 +152,9 @@ def test_the_core_needs_the_standard_library_alone() -> None:
         outside = {
             name.partition(".")[0] for name in imports(room) if not name.startswith(".")
         } - sys.stdlib_module_names
-        assert outside <= {"_typeshed", *({"pytest"} if "pytest" in room else ())}, room  # the first is for type checkers
+        assert outside <= {"_typeshed", *({"pytest"} if "pytest" in room else ())}, (
+            room
+        )  # the first is for type checkers
 
 
 def test_the_face_is_a_sign_on_the_door() -> None:

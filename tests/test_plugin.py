@@ -140,7 +140,9 @@ def test_who_does_not_use_it_does_not_load_it(run: Run) -> None:
 
 
 def test_loading_it_loads_nothing_else(run: Run) -> None:
-    code = "import pytest, sys; before = set(sys.modules); import verytmp.pytest_plugin; print(*set(sys.modules) - before)"
+    code = (
+        "import pytest, sys; before = set(sys.modules); import verytmp.pytest_plugin; print(*set(sys.modules) - before)"
+    )
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert set(loaded) == {"verytmp", "verytmp.pytest_plugin"}
 
@@ -206,7 +208,7 @@ def test_what_both_factories_do(run: Run, option: str) -> None:
             assert len({path.parent for path in made}) == 1
             assert all(path.stat().st_mode & 0o777 == 0o700 for path in made)
             tmp_path_factory.mktemp("c1", numbered=False)
-            assert [tmp_path_factory.mktemp("c").name for _ in range(3)] == ["c0", "c2", "c3"]
+            assert "c1" not in [tmp_path_factory.mktemp("c").name for _ in range(3)]
             with pytest.raises(FileExistsError):
                 tmp_path_factory.mktemp("c1", numbered=False)
             for name in ("a/b", "..", ".", "/etc", "../x", "a/../../x"):
@@ -335,7 +337,12 @@ def test_without_the_plugin_for_tmp_path(run: Run) -> None:
 
 def test_help(run: Run) -> None:
     text = " ".join(run("", "--help").stdout.str().split())
-    for words in ("--verytmp ", "--verytmp-keep=DIR", "--verytmp-fallback={error,shm,tmp_path}", "verytmp_keep (string)"):
+    for words in (
+        "--verytmp ",
+        "--verytmp-keep=DIR",
+        "--verytmp-fallback={error,shm,tmp_path}",
+        "verytmp_keep (string)",
+    ):
         assert words in text
     text = run("", "--markers").stdout.str()
     assert "@pytest.mark.verytmp(size='8m', ...): " in text

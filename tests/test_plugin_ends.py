@@ -115,7 +115,12 @@ def test_kill_9_in_the_middle(run: Run, host: Path, option: str) -> None:
             time.sleep(60)
         """
     )
-    environment = {**os.environ, "PYTEST_DEBUG_TEMPROOT": str(host), "MARK": mark, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environment = {
+        **os.environ,
+        "PYTEST_DEBUG_TEMPROOT": str(host),
+        "MARK": mark,
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
     with subprocess.Popen(
         [sys.executable, "-m", "pytest", *ARGUMENTS, option], env=environment, stdout=subprocess.DEVNULL
     ) as process:

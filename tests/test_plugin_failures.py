@@ -168,7 +168,9 @@ def test_a_large_tree_is_listed_in_part(run: Run) -> None:
         """
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["verytmp_root: * bytes", *(f"  {number:05}  0" for number in range(40)), "  ... and more"])
+    result.stdout.fnmatch_lines(
+        ["verytmp_root: * bytes", *(f"  {number:05}  0" for number in range(40)), "  ... and more"]
+    )
 
 
 def test_deep_trees_and_long_names(run: Run) -> None:
@@ -250,7 +252,7 @@ SHORT = "verytmp: unshare(CLONE_NEWUSER|CLONE_NEWNS) (EPERM), as was said"
 
 def test_a_refusal_is_told_once_in_the_header(run: Run) -> None:
     lines = refused(run, "--verytmp", "--tb=short")
-    assert "1 failed, 1 passed, 3 errors" in lines[0] or "2 failed, 1 passed, 2 errors" in lines[0]
+    assert "2 failed, 1 passed, 2 errors" in lines[0]
     assert len([line for line in lines if line.startswith(f"verytmp: {DIAGNOSIS}")]) == 1
     assert sum(DIAGNOSIS in line for line in lines) == 1
     assert lines.index(next(line for line in lines if DIAGNOSIS in line)) > lines.index("collected 5 items")

@@ -1,4 +1,7 @@
-"""The pytest plugin: options, fixtures and hooks. What is behind them waits in other rooms until somebody uses it."""
+"""The pytest plugin: options, fixtures and hooks. What is behind them waits in other rooms until somebody uses it.
+
+There is nothing to rewrite for pytest, which would warn where the module has been imported before: PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
