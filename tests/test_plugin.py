@@ -139,7 +139,7 @@ def test_who_does_not_use_it_does_not_load_it(run: Run) -> None:
     result.stdout.fnmatch_lines(["*loaded: verytmp verytmp.pytest_plugin"])
 
 
-def test_loading_it_loads_nothing_else(run: Run) -> None:
+def test_loading_it_loads_nothing_else() -> None:
     code = (
         "import pytest, sys; before = set(sys.modules); import verytmp.pytest_plugin; print(*set(sys.modules) - before)"
     )

@@ -156,6 +156,24 @@ def test_memory_does_not_grow(run: Run) -> None:
     ).assert_outcomes(passed=40)
 
 
+def test_a_root_ends_before_the_fixtures_that_it_came_after(run: Run) -> None:
+    run(
+        """
+        import pytest
+
+        @pytest.fixture(autouse=True)
+        def last():
+            roots = []
+            yield roots
+            assert all(root.closed for root in roots)
+
+        def test_it(last, verytmp_root, tmp_path):
+            last.append(verytmp_root)
+        """,
+        "--verytmp",
+    ).assert_outcomes(passed=1)
+
+
 def test_a_root_that_a_test_closes(run: Run) -> None:
     run(
         """
