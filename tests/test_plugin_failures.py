@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import inspect
 import os
 import subprocess
 import sys
@@ -13,8 +12,6 @@ import pytest
 from support import kernel
 from support.kernel import Rule
 from support.runs import ARGUMENTS, Run
-
-from verytmp import VeryTmpRoot
 
 FAILS = r"""
     import os
@@ -261,9 +258,9 @@ def refuse() -> None:
     kernel.seccomp(Rule("unshare", errno.EPERM))
 
 
-def refused(run: Run, *options: str) -> list[str]:
+def refused(run: Run, *options: str, code: str = USES) -> list[str]:
     """The lines of a run in which no root can be made, its last line first."""
-    run.pytester.makepyfile(test_it=USES)
+    run.pytester.makepyfile(test_it=code)
     result = subprocess.run(
         [sys.executable, "-m", "pytest", *ARGUMENTS, *options], capture_output=True, text=True, preexec_fn=refuse
     )
@@ -298,15 +295,42 @@ def test_pytest_s_own_instead(run: Run) -> None:
     assert sum(line.removeprefix("E   ") == SHORT for line in lines) == 2
 
 
-@pytest.mark.skipif(
-    "fallback" not in inspect.signature(VeryTmpRoot).parameters, reason="VeryTmpRoot has no fallback in this version"
-)
+LIMITED = """
+    import os
+    import pytest
+
+    @pytest.mark.verytmp(size="1m")
+    def test_limited(verytmp_root): ...
+
+    def test_working_directory(tmp_path):
+        assert os.getcwd() == START
+        os.chdir(tmp_path)
+
+    def test_next(tmp_path):
+        assert os.getcwd() == START
+"""
+
+
 def test_shared_memory_instead(run: Run) -> None:
+    """Not for who asks for limits, which it has not; elsewhere they are kept whatever the fallback."""
     before = set(os.listdir("/dev/shm"))
     lines = refused(run, "--verytmp", "--verytmp-fallback=shm", "-rP")
     assert "5 passed" in lines[0]
     assert lines.count("of VeryTmpPath") == 2
+    assert "verytmp: tmp_path is in memory, made in /dev/shm" in lines
+    code = LIMITED.replace("START", repr(str(run.pytester.path)))
+    lines = refused(run, "--verytmp", "--verytmp-fallback=shm", code=code)
+    assert "2 passed, 1 error" in lines[0]
+    assert sum(DIAGNOSIS in line for line in lines) == 0  # the header has another one
     assert not {name for name in set(os.listdir("/dev/shm")) - before if not name.startswith("verytmp-tests-")}
+    run(code, "--verytmp", "--verytmp-fallback=shm").assert_outcomes(passed=3)
+
+
+def test_the_environment_s_fallback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VERYTMP_FALLBACK", "shm")
+    ignored = "-Wignore::verytmp.VeryTmpFallbackWarning"
+    assert "5 passed" in refused(run, "--verytmp", ignored)[0]
+    assert "2 failed, 1 passed, 2 errors" in refused(run, "--verytmp", "--verytmp-fallback=error", ignored)[0]
 
 
 def test_where_it_is_not_refused_a_fallback_changes_nothing(run: Run) -> None:

@@ -9,7 +9,8 @@ from weakref import WeakSet
 
 import pytest
 
-from . import VeryTmpRoot, VeryTmpUnavailable
+from . import VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable
+from ._options import KEPT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,11 +27,14 @@ class Held:
         self.root = root
         self.home = home
         self.device = os.fstat(root.fileno()).st_dev
+        self.place = os.readlink(root)  # all of a process's roots have the same, but for those in /dev/shm
 
     def entered(self) -> bool:
         """Whether the working directory is in it."""
         try:
-            return os.stat(".").st_dev == self.device
+            return os.stat(".").st_dev == self.device and f"{os.readlink('/proc/self/cwd')}/".startswith(
+                f"{self.place}/"
+            )
         except OSError:
             return False
 
@@ -61,8 +65,14 @@ class Roots:
 
     def make(self, options: dict[str, Any]) -> VeryTmpRoot:
         """A root; all of them are made here."""
-        if self.fallback == "shm":
-            options = {"fallback": "shm", **options}
+        if self.fallback == "shm" and not options.keys() - KEPT:
+            import warnings
+
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", VeryTmpFallbackWarning)  # who asks for it reads of it in the header
+                return VeryTmpRoot(fallback="shm", **options)
+        if self.fallback:
+            options = {"fallback": "none", **options}
         return VeryTmpRoot(**options)
 
     def made(self, options: dict[str, Any]) -> VeryTmpRoot:

@@ -28,19 +28,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--verytmp-fallback",
         choices=FALLBACKS,
-        help="where no private tmpfs can be made: 'error' (default) fails the tests that want one, 'shm' makes "
-        "directories in /dev/shm, 'tmp_path' leaves tmp_path and tmp_path_factory as pytest has them",
+        help="where no private tmpfs can be made: 'error' fails the tests that want one (the default, unless the "
+        "environment has VERYTMP_FALLBACK), 'shm' makes directories in /dev/shm, 'tmp_path' leaves tmp_path and "
+        "tmp_path_factory as pytest has them",
     )
     parser.addini("verytmp", "as --verytmp", type="bool", default=False)
     parser.addini("verytmp_keep", "as --verytmp-keep, but seen from the ini file's directory", default="")
-    parser.addini("verytmp_fallback", "as --verytmp-fallback", default="error")
+    parser.addini("verytmp_fallback", "as --verytmp-fallback", default="")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "verytmp(size='8m', ...): the options of the test's roots, as VeryTmpRoot's.")
     config.addinivalue_line("markers", "real_tmp_path: with --verytmp, leave tmp_path as it is for this test.")
     fallback = config.getini("verytmp_fallback")
-    if fallback not in FALLBACKS:
+    if fallback and fallback not in FALLBACKS:
         raise pytest.UsageError(f"verytmp_fallback is one of {', '.join(FALLBACKS)}, and not {fallback}")
     if active(config):
         from ._pytest_tmp_path import override
