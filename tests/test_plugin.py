@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import pytest
 from support.runs import Run
@@ -352,9 +352,17 @@ def test_help(run: Run) -> None:
         result.stdout.fnmatch_lines([f"{name} -- *pytest_*.py:*", "    [A-Z]*"])
 
 
-def test_the_entry_point() -> None:
-    project = Path(__file__).parent.parent / "pyproject.toml"
-    assert '[project.entry-points.pytest11]\nverytmp = "verytmp.pytest_plugin"\n' in project.read_text()
+ENTRY_POINTS = importlib.metadata.entry_points(group="pytest11", name="verytmp")
+
+
+@pytest.mark.skipif(not ENTRY_POINTS, reason="verytmp is on the path, and not installed")
+def test_the_entry_point(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pytest finds it by itself, and once, whatever the order in which it is named besides."""
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+    run.pytester.makepyfile(test_it="def test_it(verytmp_path): ...")
+    for options in ([], ["-p", "verytmp"]):
+        result = run.pytester.run(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options)
+        result.assert_outcomes(passed=1)
 
 
 def test_wrong_ini(run: Run) -> None:

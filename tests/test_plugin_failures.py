@@ -342,7 +342,7 @@ def test_where_it_is_not_refused_a_fallback_changes_nothing(run: Run) -> None:
 
 
 def test_a_fallback_that_is_none(run: Run) -> None:
-    result = run(USES, "--verytmp-fallback=disk")
+    result = run(USES, "--verytmp-fallback=disk", apart=True)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--verytmp-fallback*disk*"])
     assert not Path("kept").exists()

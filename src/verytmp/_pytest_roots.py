@@ -100,7 +100,8 @@ class Roots:
         """Which tmp_path this run has."""
         try:
             with self.make({}) as root:
-                return [f"verytmp: tmp_path is in memory, made {root._made}"]
+                made = repr(root).partition(", ")[2].removesuffix(">")
+                return [f"verytmp: tmp_path is in memory, {made}"]
         except VeryTmpUnavailable as error:
             instead = ["verytmp: tmp_path is pytest's own"] if self.fallback == "tmp_path" else []
             return [f"verytmp: {error}", *instead]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from typing import final
 
 import pytest
 
@@ -80,6 +81,7 @@ def real_directories(config: pytest.Config) -> bool:
     return not config.stash[OF_RUN].possible()
 
 
+@final
 class Factory(pytest.TempPathFactory):  # type: ignore[misc]  # final; but users may ask whether theirs is one
     """pytest's own, but for `mktemp`."""
 
