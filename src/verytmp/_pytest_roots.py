@@ -51,8 +51,8 @@ class Roots:
     """What a run wants of its roots, and what it has been told about them."""
 
     def __init__(self, config: pytest.Config, active: bool) -> None:
-        self.fallback = str(config.getoption("--verytmp-fallback") or config.getini("verytmp_fallback"))
-        self.home = config.invocation_params.dir
+        self.fallback: str = str(config.getoption("--verytmp-fallback") or config.getini("verytmp_fallback"))
+        self.home: Path = config.invocation_params.dir
         self.keep: Path | None = None
         if folder := config.getoption("--verytmp-keep"):
             self.keep = self.home / str(folder)
