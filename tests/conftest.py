@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import tempfile
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Generator, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -36,6 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--operations", type=int, help="how many random operations to compare with pathlib in a chroot")
     parser.addoption("--endurance", type=float, default=0, metavar="SECONDS", help="how long to attack, each time")
     parser.addoption("--kills", type=int, default=0, help="how many processes to kill at random moments")
+    parser.addoption("--tally", metavar="FILE", help="write there how many tests passed, and what they have counted")
     parser.addoption(
         "--alone", action="store_true", help="nobody else makes temporary files: fail on any that are left"
     )
@@ -106,6 +109,21 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter and session.exitstatus == 0 and unexpected_skips(reporter, session.config):
         session.exitstatus = 4
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" and report.passed:
+        TALLY.setdefault(Path(report.location[0]).stem, Counter())["tests"] += 1
+        TALLY[Path(report.location[0]).stem].update(dict(report.user_properties))
+
+
+TALLY: dict[str, Counter[str]] = {}  # by file
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if file := config.getoption("--tally"):
+        Path(file).write_text(json.dumps(TALLY))
 
 
 def unexpected_skips(reporter: pytest.TerminalReporter, config: pytest.Config) -> list[str]:

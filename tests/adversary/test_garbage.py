@@ -6,6 +6,7 @@ import array
 import errno
 import os
 import socket
+from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
@@ -67,7 +68,7 @@ def hear(said: list[Said]) -> tuple[list[int], str]:
             return _helper.hear(ours, Child(0), signals)
 
 
-def test_a_parent_that_hears_garbage(count: int) -> None:
+def test_a_parent_that_hears_garbage(count: int, record_property: Callable[[str, object], None]) -> None:
     """It has one descriptor and one word, or refusals of which an error can be made; and no descriptor besides."""
     answers = refused = 0
     before = ground.descriptors()
@@ -93,6 +94,7 @@ def test_a_parent_that_hears_garbage(count: int) -> None:
         assert ground.new_descriptors(before) == {}
 
     example()
+    record_property("conversations of garbage", answers + refused)
     assert answers > 0
     assert refused > count / 3
 

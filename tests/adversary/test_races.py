@@ -78,7 +78,11 @@ class Swapper:
 
 @pytest.mark.parametrize(("nosymfollow", "spelling"), [(True, "absolute"), (False, "up")])
 def test_a_process_exchanges_directory_and_link(
-    nosymfollow: bool, spelling: str, host: Path, pytestconfig: pytest.Config
+    nosymfollow: bool,
+    spelling: str,
+    host: Path,
+    pytestconfig: pytest.Config,
+    record_property: Callable[[str, object], None],
 ) -> None:
     brief = pytestconfig.getoption("--endurance") / len(OPERATIONS) or BRIEF
     hits: Counter[str] = Counter()
@@ -110,13 +114,17 @@ def test_a_process_exchanges_directory_and_link(
             swaps = swapper.count
         finally:
             swapper.end()
-    print(f"{outcomes.total()} operations, {swaps} exchanges, {hits.total()} operations hit: {dict(outcomes)}")
+    record_property("operations", outcomes.total())
+    record_property("exchanges", swaps)
+    record_property("operations hit by one", hits.total())
     assert sum(count > 0 for count in hits.values()) > len(OPERATIONS) / 4
     assert outcomes["done"] > outcomes.total() / 2
 
 
 @pytest.mark.parametrize("nosymfollow", [True, False], ids=["nosymfollow", "symfollow"])
-def test_close_races_against_operations(nosymfollow: bool, host: Path, pytestconfig: pytest.Config) -> None:
+def test_close_races_against_operations(
+    nosymfollow: bool, host: Path, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
+) -> None:
     """While threads work in a root, it is closed, and others open a directory of the host as fast as they can.
 
     Whatever an operation answers, it is about the root's files. On the host there are files of the same names.
@@ -176,6 +184,7 @@ def test_close_races_against_operations(nosymfollow: bool, host: Path, pytestcon
         done.set()
         for thread in openers:
             thread.join()
-    print(f"{rounds} roots closed under {THREADS} threads: {dict(outcomes)}")
+    record_property(f"roots closed under {THREADS} threads", rounds)
+    record_property("operations that it met", outcomes.total())
     assert trouble == []
     assert outcomes["closed"] == rounds * THREADS

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -84,14 +85,16 @@ def storm(kills: int, threads: int) -> tuple[Counter[str], list[str], dict[int, 
 
 @pytest.mark.usefixtures("machine")
 @pytest.mark.parametrize("threads", [1, 2])
-def test_killed_at_any_moment(threads: int, pytestconfig: pytest.Config) -> None:
+def test_killed_at_any_moment(
+    threads: int, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
+) -> None:
     """No file, mount, helper, namespace or memory is left of any of them."""
     kills = pytestconfig.getoption("--kills") or KILLS // (
         1 if threads == 1 else 6
     )  # an interpreter takes long to start
     memory = ground.shared_memory()
-    ends, mounts, left, after = in_child(storm, kills, threads)
-    print(f"{kills} processes with {threads} threads: {dict(ends)}; shared memory {(after - memory) / MIB:+.1f} MiB")
+    ends, mounts, left, _ = in_child(storm, kills, threads)
+    record_property("processes killed", kills)
     assert (mounts, left) == ([], {})
     assert ends["killed"] == kills
     assert falls(memory + MUCH)
@@ -170,12 +173,12 @@ def endure(seconds: float, host: Path) -> tuple[int, Counter[str], list[tuple[in
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_long_life(host: Path, pytestconfig: pytest.Config) -> None:
+def test_a_long_life(host: Path, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]) -> None:
     """Descriptors, memory, children: as many after the last as after the first."""
     memory = ground.shared_memory()
     rounds, outcomes, marks, left = in_child(endure, pytestconfig.getoption("--endurance") or 2, host)
     growth = marks[-1][1] - marks[0][1]
-    print(f"{rounds} rounds: {dict(outcomes)}; memory {growth / MIB:+.1f} MiB; {marks[0]} to {marks[-1]}")
+    record_property("roots made, filled, raced and closed", rounds)
     assert left == []
     assert outcomes["escaped"] == 0
     assert outcomes["full"] == rounds
