@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+from support import canary
 from support.canary import Canary
 from support.compatibility import REFUSES, WORKS, Refused, page, run
 from support.programs import ROWS
@@ -24,6 +26,30 @@ def test_it_works_inside_or_refuses(planted: Canary, name: str) -> None:
         assert row.measured(root) == row.expected()
         planted.check()
         planted.look(root.fileno())
+
+
+class Ordinary:
+    """A directory of the host, where a root is expected."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.outcome == REFUSES])
+def test_what_is_refused_works_elsewhere(host: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Or a mistake of ours would be taken for a refusal."""
+    if missing := ROWS[name].missing():
+        pytest.skip(f"{missing} is not installed")
+    with canary.planted() as victim:  # which is read, by the absolute link
+        monkeypatch.setenv("HOME", str(victim.home))
+        directory: Any = Ordinary(host)
+        assert ROWS[name].measured(directory) == WORKS
 
 
 def test_where_links_are_followed(planted: Canary) -> None:

@@ -25,7 +25,7 @@ class Refused(Exception):
 
 # What libraries raise for it. Of those that may not be here, by the beginning of the name.
 REFUSALS = (Refused, OSError, sqlite3.Error)
-MODULES = ("_duckdb", "duckdb", "dbm", "_dbm")
+MODULES = ("dbm", "_dbm")
 
 
 @dataclass(frozen=True)
