@@ -2,8 +2,8 @@
 
 Suites of tests that each write one file are run with pytest's tmp_path, as it is and with the settings that make it
 faster, with pyfakefs (if it is installed), and with --verytmp: in turns, so that a busy machine is as busy for each.
-The medians are printed: the wall time, the process's peak of memory, and the peak of the machine's shared memory, which
-is what the files in memory took.
+The medians are printed: the wall time, the processor's, the process's peak of memory, and how much the machine's shared
+memory grew, which is what the files in memory took.
 """
 
 from __future__ import annotations
@@ -76,10 +76,11 @@ def shared_memory() -> int:
     raise RuntimeError("no Shmem in /proc/meminfo")
 
 
-def measure(folder: Path, code: str, options: list[str]) -> tuple[float, float, float]:
-    """Seconds, and MiB of the process and of shared memory."""
+def measure(folder: Path, code: str, options: list[str]) -> tuple[float, ...]:
+    """Seconds, seconds of the processor, and MiB of the process and of shared memory."""
     (folder / "test_it.py").write_text(code)
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_DEBUG_TEMPROOT": f"{folder}/disk"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # who installs packages has them compiled
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), *options]
     sampler = Sampler()
     sampler.start()
@@ -92,7 +93,8 @@ def measure(folder: Path, code: str, options: list[str]) -> tuple[float, float, 
     sampler.join()
     if status:
         raise SystemExit(f"{command}: {status}")
-    return seconds, usage.ru_maxrss / 1024, (sampler.peak - sampler.start_value) / (1 << 20)
+    shared = (sampler.peak - sampler.start_value) / (1 << 20)
+    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, shared
 
 
 def main(rounds: int) -> None:
@@ -103,15 +105,18 @@ def main(rounds: int) -> None:
     try:
         for title, (tests, size) in SUITES.items():
             compared = ways(memory)
-            taken: dict[str, list[tuple[float, float, float]]] = {name: [] for name in compared}
+            taken: dict[str, list[tuple[float, ...]]] = {name: [] for name in compared}
             for _ in range(rounds):
                 for name, (code, options) in compared.items():
                     taken[name].append(measure(folder, code.format(tests=tests, size=size), options))
+                    shutil.rmtree(memory / "base", ignore_errors=True)
             print(f"\n{title}, Python {sys.version.split()[0]}, {rounds} rounds\n")
-            print("| | seconds | process, MiB | shared memory, MiB |\n|---|---|---|---|")
+            print("| | seconds | of the processor | process, MiB | shared memory, MiB |\n|---|---|---|---|---|")
             for name, figures in taken.items():
-                seconds, process, shared = (statistics.median(column) for column in zip(*figures, strict=True))
-                print(f"| {name} | {seconds:.2f} | {process:.0f} | {shared:.0f} |")
+                seconds, processor, process, shared = (
+                    statistics.median(column) for column in zip(*figures, strict=True)
+                )
+                print(f"| {name} | {seconds:.2f} | {processor:.2f} | {process:.0f} | {shared:.0f} |")
     finally:
         shutil.rmtree(folder)
         shutil.rmtree(memory)
