@@ -9,7 +9,7 @@ from weakref import WeakSet
 
 import pytest
 
-from . import VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable
+from . import VeryTmpFactory, VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable
 from ._options import KEPT
 
 TYPE_CHECKING = False
@@ -62,6 +62,7 @@ class Roots:
         verbosity: Any = config.getoption("verbose", -1)
         self.told = active and verbosity >= 0 and not config.getoption("no_header", True)
         self._possible: bool | None = None
+        self._source: VeryTmpFactory | None = None
 
     def make(self, options: dict[str, Any]) -> VeryTmpRoot:
         """A root; all of them are made here."""
@@ -70,10 +71,21 @@ class Roots:
 
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", VeryTmpFallbackWarning)  # who asks for it reads of it in the header
-                return VeryTmpRoot(fallback="shm", **options)
+                return self.source().root(fallback="shm", **options)
         if self.fallback:
             options = {"fallback": "none", **options}
-        return VeryTmpRoot(**options)
+        return self.source().root(**options)
+
+    def source(self) -> VeryTmpFactory:
+        """What makes the roots, with one helper for the whole run where one is needed."""
+        if self._source is None:
+            self._source = VeryTmpFactory()
+        return self._source
+
+    def close(self) -> None:
+        if self._source is not None:
+            self._source.close()
+            self._source = None
 
     def made(self, options: dict[str, Any]) -> VeryTmpRoot:
         """A root, or the end of the test that wants one, with the whole diagnosis the first time."""

@@ -49,6 +49,11 @@ def pytest_configure(config: pytest.Config) -> None:
         override(config, roots_of(config))
 
 
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if ROOTS in config.stash:
+        config.stash[ROOTS].close()
+
+
 def active(config: pytest.Config) -> bool:
     """Whether tmp_path is to be ours."""
     return bool(config.getoption("--verytmp") or config.getini("verytmp"))
