@@ -18,9 +18,9 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent.parent / "docs" / "adversaries.md"
 HEAD = """# What was attacked
 
-Each row is a file of `tests/adversary`, run by CI in a short form; this is what one run came to. A test that saw anything
-of the host, lost a byte that was written, or left a descriptor, process, mount or file behind, would have failed, and there
-would be no page. `python tests/adversary/tally.py` makes it.
+Each row is a file of `tests/adversary`, run by CI in a short form; this is what one run came to. A test that saw
+anything of the host, lost a byte that was written, or left a descriptor, process, mount or file behind, would have
+failed, and there would be no page. `python tests/adversary/tally.py` makes it.
 
 On {system}, Python {python}, as {user}{options}.
 
