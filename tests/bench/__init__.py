@@ -1,0 +1,1 @@
+"""What everything costs, beside what it would cost otherwise: ``python tests/bench``."""

@@ -1,0 +1,29 @@
+"""What was measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from pathlib import Path
+
+
+def python() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def described() -> dict[str, str]:
+    return {
+        "processor": f"{field('/proc/cpuinfo', 'model name')}, {os.cpu_count()} cores",
+        "memory": f"{int(field('/proc/meminfo', 'MemTotal').split()[0]) >> 20} GiB",
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+    }
+
+
+def field(file: str, name: str) -> str:
+    for line in Path(file).read_text().splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == name:
+            return value.strip()
+    return "unknown"

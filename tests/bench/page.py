@@ -1,0 +1,122 @@
+"""docs/performance.md, its charts, and performance.json, which holds what was measured on each Python."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bench import charts
+from bench.report import columns, goals, ratios, rows
+from bench.sweeps import SWEEPS
+
+HEAD = """\
+# Performance
+
+This page is written by `python tests/bench`, which measures everything in turn, in one process, with the garbage
+collector off, and takes the median of {rounds} rounds, of the best of three times each. Times are the processor's; for
+roots, threads and whole processes, the wall clock's. What follows ± is half the distance between the quartiles. In
+brackets is a ratio, of each round's pair: how long verytmp takes for each second of that other one. Below 1, verytmp is
+faster. [The numbers](performance.json).
+
+{machine}
+
+## Goals
+
+"""
+SINGLE = """
+## Single operations
+
+`pathlib` is `pathlib.Path` on `/dev/shm`, and `os` the functions of os with strings, there too. The others keep files
+in this process's memory: they ask no kernel, and no other program can see what is in them. pyfakefs takes the place of
+os itself, and so is measured apart.
+
+"""
+TREES = "\n## Whole trees\n\n"
+ROOTS = """
+## Making a root
+
+Of 64 MiB, and letting it go, beside `tempfile.TemporaryDirectory`. The helper, and the child, are for a process that
+may not mount.
+
+"""
+PUBLISHED = """
+## The cases that D-MemFS publishes
+
+By their names and settings, rewritten here; the file system is made and goes within each measurement. `io.BytesIO` in
+a dict is no file system: it shows what there is to be had without one. The large stream is of 128 MiB instead of 512.
+
+"""
+SWEPT = "\n## How costs grow\n\n"
+
+
+def write(docs: Path, python: str, results: dict[str, Any]) -> None:
+    file = docs / "performance.json"
+    known = json.loads(file.read_text()) if file.exists() else {}
+    known[python] = results
+    known = dict(sorted(known.items(), key=lambda item: [int(part) for part in item[0].split(".")]))
+    file.write_text(json.dumps(rounded(known), indent=1) + "\n")
+    shown = "3.13" if "3.13" in known else python  # one Python is enough for the tables
+    folder = docs / "performance"
+    folder.mkdir(exist_ok=True)
+    (docs / "performance.md").write_text(text(known, shown, folder))
+
+
+def text(known: dict[str, Any], shown: str, folder: Path) -> str:
+    results = known[shown]
+    machine = results["machine"]
+    pythons = ", ".join(found["machine"]["python"] for found in known.values())
+    about = f"Machine: {machine['processor']}, {machine['memory']}; {machine['kernel']}. {pythons}; tables and charts "
+    page = HEAD.format(rounds=results["rounds"], machine=f"{about}{machine['python']}.")
+    page += (
+        reached(known)
+        + SINGLE
+        + picture(
+            folder, "single", charts.bars("Single operations, against pathlib.Path on /dev/shm", ratios(results), 0.65)
+        )
+    )
+    page += grid(results["single"]) + TREES + grid(results["trees"]) + ROOTS + grid(results["roots"])
+    page += PUBLISHED + grid(results["published"]) + SWEPT
+    for sweep in SWEEPS:
+        steps = results["sweeps"][sweep.name]
+        chart = charts.lines(sweep.name, sweep.unit, steps, sweep.straight)
+        page += picture(folder, sweep.name.replace(",", "").replace("'", "").replace(" ", "-"), chart)
+    missing = "; ".join(results["missing"])
+    return page + (f"Not measured: {missing}.\n" if missing else "")
+
+
+def reached(known: dict[str, Any]) -> str:
+    """The goals, with a column for each Python."""
+    body: dict[str, list[str]] = {}
+    for results in known.values():
+        for at, goal in enumerate(goals(results)):
+            _, limit, measured, kept = goal.text()
+            body.setdefault(str(at), [goal.name.partition(" (")[0], limit]).append(
+                f"**{measured}**" if kept == "**no**" else measured
+            )
+    table = markdown(["", "goal", *known], list(body.values()))
+    return f"{table}\nWhat is in bold is not reached.\n"
+
+
+def grid(table: dict[str, Any]) -> str:
+    grounds = columns(table)
+    return markdown(["", "verytmp", *grounds], rows(table, grounds)) if table else "Not measured.\n"
+
+
+def markdown(head: list[str], body: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *body]
+    return "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
+
+
+def picture(folder: Path, name: str, svg: str) -> str:
+    (folder / f"{name}.svg").write_text(svg)
+    return f"![{name.replace('-', ' ')}](performance/{name}.svg)\n\n"
+
+
+def rounded(value: Any) -> Any:
+    """Three digits and a bit: more is noise, and changes with every run."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, dict):
+        return {key: rounded(below) for key, below in value.items()}
+    return [rounded(below) for below in value] if isinstance(value, list) else value
