@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from ._info import Info
 
 
+new = object.__new__
+
+
 class Pure(PosixPath):
     """A path's words, and its place in the order of paths."""
 
@@ -42,7 +45,7 @@ class Pure(PosixPath):
         raise TypeError(f"a {cls.__name__} comes from a root: VeryTmpRoot() / 'name', or VeryTmpRoot().path")
 
     def _derive(self, relative: str) -> Self:
-        path = object.__new__(type(self))
+        path = new(type(self))
         path._tree = self._tree
         path._rel = relative
         return path
@@ -137,7 +140,10 @@ class Pure(PosixPath):
     @property
     def parent(self) -> Self:
         """The path without its last name; the root's is the root."""
-        return self._derive(self._rel.rpartition("/")[0])
+        path = new(type(self))  # not by `_derive`: a call takes a fifth of this
+        path._tree = self._tree
+        path._rel = self._rel.rpartition("/")[0]
+        return path
 
     @property
     def parents(self) -> tuple[Self, ...]:
@@ -188,6 +194,12 @@ class Pure(PosixPath):
         return path
 
     def __truediv__(self, key: StrPath) -> Self:
+        if type(key) is str and "/" not in key and key and key != ".":
+            # A name, and nothing to split: 0.25 us instead of 0.6.
+            path = new(type(self))
+            path._tree = self._tree
+            path._rel = f"{self._rel}/{key}" if self._rel else key
+            return path
         try:
             return self._join(key)
         except TypeError:
