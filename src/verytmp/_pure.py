@@ -37,7 +37,8 @@ class Pure(PosixPath):
     _rel: str
     _tree: Tree
 
-    # `suffix`, `suffixes` and `stem` are pathlib's own: they ask for `name`. So is `parser`, since Python 3.13.
+    # `suffixes` and `stem` are pathlib's own: they ask for `name`. So are `suffix`, since Python 3.14, and `parser`,
+    # since 3.13.
     if sys.version_info < (3, 13):
         parser: ModuleType = posixpath
 
@@ -137,6 +138,15 @@ class Pure(PosixPath):
         """The last name; empty for the root."""
         return self._rel.rpartition("/")[2]
 
+    if sys.version_info < (3, 14):  # whose pathlib has another rule, and is as fast
+
+        @property
+        def suffix(self) -> str:
+            """The last name's end, from its last dot on, if that is neither its first nor its last character."""
+            name = self._rel.rpartition("/")[2]
+            dot = name.rfind(".")
+            return name[dot:] if 0 < dot < len(name) - 1 else ""
+
     @property
     def parent(self) -> Self:
         """The path without its last name; the root's is the root."""
@@ -172,14 +182,21 @@ class Pure(PosixPath):
 
     def with_name(self, name: str) -> Self:
         """The path with another last name. `ValueError` if it has none, or the new one is no name."""
+        if self._rel and is_plain_name(name):  # 0.4 us; the way below takes 3, and knows what is wrong
+            head, slash, _ = self._rel.rpartition("/")
+            return self._derive(f"{head}{slash}{name}")
         return self._derive(str(self._within.with_name(exact(name)))[1:])
 
     def with_stem(self, stem: str) -> Self:
         """The path with another last name but for its `suffix`. `ValueError` as for `with_name`."""
+        if is_plain_name(stem):
+            return self.with_name(stem + self.suffix)
         return self._derive(str(self._within.with_stem(exact(stem)))[1:])
 
     def with_suffix(self, suffix: str) -> Self:
         """The path with another `suffix`; none, if it is empty. `ValueError` as for `with_name`."""
+        if type(suffix) is str and (not suffix or (suffix[0] == "." and is_plain_name(suffix))) and (stem := self.stem):
+            return self.with_name(stem + suffix)
         return self._derive(str(self._within.with_suffix(exact(suffix)))[1:])
 
     def with_segments(self, *pathsegments: StrPath) -> Self:
@@ -249,6 +266,11 @@ class Pure(PosixPath):
 
         `ValueError` if there is none: from another root or file system, or, without *walk_up*, from no path above it.
         """
+        if isinstance(other, Pure) and other._tree is self._tree and not others and self._rel:
+            # Below the other one, letter by letter: 1.5 us instead of 10.
+            above = f"{other._rel}/" if other._rel else ""
+            if self._rel.startswith(above):
+                return PurePosixPath(self._rel[len(above) :])
         start = self._beside(other)
         if start is None:
             raise ValueError(f"{str(self)!r} and {str(other)!r} have different anchors")
@@ -312,6 +334,11 @@ def text_of(segment: StrPath) -> str:
         )
     plain: str = exact(text)
     return plain
+
+
+def is_plain_name(name: object) -> bool:
+    """Whether it is a name that every Python's pathlib takes as it is."""
+    return type(name) is str and "/" not in name and name not in ("", ".")
 
 
 def exact(text: Any) -> Any:
