@@ -226,9 +226,8 @@ class VeryTmpPath(Pure):
 
     def iterdir(self) -> Generator[Self]:
         """The directory's entries, in no order."""
-        prefix = f"{self._rel}/" if self._rel else ""
         names = self._tree.listdir(self._rel)
-        return (self._derive(prefix + name) for name in names)
+        return self._derive_each([f"{self._rel}/{name}" for name in names] if self._rel else names)
 
     def glob(
         self, pattern: StrPath, *, case_sensitive: bool | None = None, recurse_symlinks: bool = False
@@ -246,8 +245,7 @@ class VeryTmpPath(Pure):
 
     def _glob(self, pattern: StrPath, deep: bool, case_sensitive: bool | None, follow: bool) -> Generator[Self]:
         parts = _glob.pattern_parts(text_of(pattern), deep)
-        found = _glob.Selector(self._tree, case_sensitive, follow).select(self._rel, parts)
-        return (self._derive(relative) for relative in found)
+        return self._derive_each(_glob.Selector(self._tree, case_sensitive, follow).select(self._rel, parts))
 
     def walk(
         self,

@@ -17,6 +17,7 @@ from ._tree import Tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
     from types import ModuleType
     from typing import Any, Never, Self
 
@@ -50,6 +51,15 @@ class Pure(PosixPath):
         path._tree = self._tree
         path._rel = relative
         return path
+
+    def _derive_each(self, relatives: Iterable[str]) -> Generator[Self]:
+        """As `_derive` for each, without a call for each: a third of the time."""
+        kind, tree = type(self), self._tree
+        for relative in relatives:
+            path = new(kind)
+            path._tree = tree
+            path._rel = relative
+            yield path
 
     if not TYPE_CHECKING:  # or no checker would miss an attribute again
 

@@ -260,14 +260,23 @@ class Tree:
         except OSError as error:
             self._refuse(error, relative)
 
-    def scandir(self, relative: str) -> list[tuple[str, int]]:
-        """A directory's names, each with its type: S_IFDIR, S_IFLNK, or 0 for anything else."""
+    def scandir(self, relative: str, links: bool) -> list[tuple[str, int]]:
+        """A directory's names, each with its type: S_IFDIR, S_IFLNK if *links* are asked for, or 0 for anything else.
+
+        The kernel gives the types along with the names. Asking each entry in a function of ours took as long again.
+        """
         try:
             with (
                 self.open(relative, os.O_RDONLY | os.O_DIRECTORY) as directory,
                 os.scandir(directory.fileno()) as entries,
             ):
-                return [(entry.name, kind(entry)) for entry in entries]
+                if links:
+                    return [
+                        (entry.name, S_IFDIR if is_dir else S_IFLNK if entry.is_symlink() else 0)
+                        for entry in entries
+                        for is_dir in (entry.is_dir(follow_symlinks=False),)
+                    ]
+                return [(entry.name, S_IFDIR if entry.is_dir(follow_symlinks=False) else 0) for entry in entries]
         except OSError as error:
             self._refuse(error, relative)
 
@@ -407,7 +416,3 @@ def open_here(directory: int, name: str, flags: int, mode: int) -> epoll:
 def ends_above(relative: str) -> bool:
     """Whether the last component is ``..``, which is no link, and which the walk has to take: it stops at the root."""
     return relative.rpartition("/")[2] == ".."
-
-
-def kind(entry: os.DirEntry[str]) -> int:
-    return S_IFDIR if entry.is_dir(follow_symlinks=False) else S_IFLNK if entry.is_symlink() else 0
