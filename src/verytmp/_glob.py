@@ -168,23 +168,26 @@ def walk(
             yield path
             continue
         try:
-            entries = tree.scandir(path, follow)
+            directories, files = split_following(tree, path) if follow else tree.split(path)
         except OSError as error:
             if on_error is not None:
                 on_error(error)
             continue
-        directories: list[str] = []
-        files: list[str] = []
-        for name, kind in entries:
-            if kind == S_IFDIR or (follow and kind == S_IFLNK and leads_to_directory(tree, joined(path, name))):
-                directories.append(name)
-            else:
-                files.append(name)
         if top_down:
             yield path, directories, files
         else:
             left.append((path, directories, files))
         left += [below(path, name) for name in reversed(directories)]  # which the caller may have exchanged
+
+
+def split_following(tree: Tree, path: str) -> tuple[list[str], list[str]]:
+    """As `Tree.split`, with the symlinks that lead to directories among those."""
+    directories: list[str] = []
+    others: list[str] = []
+    for name, kind in tree.scandir(path, True):
+        is_dir = kind == S_IFDIR or (kind == S_IFLNK and leads_to_directory(tree, joined(path, name)))
+        (directories if is_dir else others).append(name)
+    return directories, others
 
 
 def leads_to_directory(tree: Tree, path: str) -> bool:

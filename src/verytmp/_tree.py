@@ -280,6 +280,21 @@ class Tree:
         except OSError as error:
             self._refuse(error, relative)
 
+    def split(self, relative: str) -> tuple[list[str], list[str]]:
+        """The names of a directory's directories, and those of all else in it."""
+        try:
+            with (
+                self.open(relative, os.O_RDONLY | os.O_DIRECTORY) as directory,
+                os.scandir(directory.fileno()) as scanned,
+            ):
+                entries = list(scanned)
+                directories = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+                if not directories:  # going through them twice takes less than appending each
+                    return directories, [entry.name for entry in entries]
+                return directories, [entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)]
+        except OSError as error:
+            self._refuse(error, relative)
+
     def chmod(self, relative: str, mode: int, follow: bool = True) -> None:
         self._change(os.chmod, relative, mode, follow=follow)
 
