@@ -199,10 +199,18 @@ class VeryTmpPath(Pure):
     def read_text(self, encoding: str | None = None, errors: str | None = None, newline: str | None = None) -> str:
         """The file's text. *newline* is as for the built-in `open` (pathlib has it since 3.13)."""
         encoding = io.text_encoding(encoding)
-        return io.TextIOWrapper(io.BytesIO(self.read_bytes()), encoding, errors, newline).read()
+        data = self.read_bytes()
+        if errors is None and newline is None and is_utf_8(encoding):
+            # What a TextIOWrapper does, without making one and its buffer: 0.3 us instead of 2.
+            text = data.decode()
+            return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+        return io.TextIOWrapper(io.BytesIO(data), encoding, errors, newline).read()
 
     def write_bytes(self, data: ReadableBuffer) -> int:
         """Make the file hold these bytes. Their number."""
+        if type(data) is bytes:
+            self._tree.write(self._rel, data)
+            return len(data)
         view = memoryview(data)
         if not view.c_contiguous:
             raise BufferError("memoryview: underlying buffer is not C-contiguous")
@@ -217,6 +225,9 @@ class VeryTmpPath(Pure):
         encoding = io.text_encoding(encoding)
         if not isinstance(data, str):
             raise TypeError(f"data must be str, not {type(data).__name__}")
+        if errors is None and newline is None and type(data) is str and is_utf_8(encoding):
+            self._tree.write(self._rel, data.encode())
+            return len(data)
         file = io.BytesIO()
         text = io.TextIOWrapper(file, encoding, errors, newline)
         text.write(data)
@@ -277,13 +288,8 @@ class VeryTmpPath(Pure):
 
     def touch(self, mode: int = 0o666, exist_ok: bool = True) -> None:
         """Make the file if it is not there; else set its times to now."""
-        if exist_ok:
-            try:
-                self._tree.utime(self._rel)
-            except OSError:
-                pass
-            else:
-                return
+        if exist_ok and self._tree.renew(self._rel):
+            return
         flags = os.O_CREAT | os.O_WRONLY | (0 if exist_ok else os.O_EXCL)
         self._tree.open(self._rel, flags, mode).close()
 
@@ -374,6 +380,9 @@ class VeryTmpPath(Pure):
 
     def _here(self, target: StrPath) -> Self:
         """The path in this root that an operation within one file system is to use as its other end."""
+        if isinstance(target, Pure) and target._tree is self._tree:  # the usual one, with nothing to be read
+            self._tree.check_open()
+            return self._derive(target._rel)
         return self.with_segments(self._words(target))
 
     def _words(self, target: StrPath) -> str:
@@ -446,9 +455,20 @@ class VeryTmpPath(Pure):
 # exists(), is_dir() and the like: before 3.14 they raise what is not plainly "there is nothing", as EACCES.
 EVERY_ERROR_IS_NOTHING = sys.version_info >= (3, 14)
 
+UTF_8 = ("utf-8", "UTF-8", "utf8")  # the names that are known without looking them up
+
 LINKS_ARE_FOLLOWED = sys.version_info >= (3, 14)  # by os.link
 
 LOOPS_ARE_RUNTIME_ERRORS = sys.version_info < (3, 13)
+
+
+def is_utf_8(encoding: str) -> bool:
+    """Whether a text file with this encoding, which `io.text_encoding` gave, is plainly UTF-8."""
+    if encoding == "locale":
+        from _locale import getencoding  # locale's own; that takes 1 ms to import
+
+        encoding = getencoding()
+    return encoding in UTF_8
 
 
 def derived(tree: Tree, relative: str) -> VeryTmpPath:

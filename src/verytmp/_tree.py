@@ -16,7 +16,7 @@ import sys
 from functools import partial
 from stat import S_IFDIR, S_IFLNK, S_ISLNK, S_ISREG
 
-from ._owner import opened
+from ._owner import opened, owner
 from ._proc import proc_fd, self_fd
 from ._resolve import changing, collapse, fall_out_of_step, resolve
 
@@ -49,12 +49,13 @@ FILE_BYTES = 1 << 16  # read at once from what does not know its size
 class Tree:
     """A root's directory descriptor, for as long as anything refers to it."""
 
-    __slots__ = ("__weakref__", "_number", "_owner", "_spare", "fd", "one_call")
+    __slots__ = ("__weakref__", "_number", "_open", "_opener", "_owner", "_spare", "fd", "one_call")
 
     def __init__(self, owner: epoll, spare: Spare) -> None:
         self._owner = owner  # gives the number back when this tree goes
         self._spare = spare
         self._number = self.fd = owner.fileno()  # fd is -1 once it is closed
+        self._aim()
         self.one_call = bool(os.statvfs(self.fd).f_flag & ST_NOSYMFOLLOW)
         spare.trees.add(self)
 
@@ -66,6 +67,11 @@ class Tree:
 
         return send(self)
 
+    def _aim(self) -> None:
+        """Prepare openat(2) in this directory, once: preparing it takes as long as a small call does."""
+        self._open = partial(os.open, dir_fd=self.fd)
+        self._opener = partial(os.open, mode=0o666, dir_fd=self.fd)
+
     def close(self) -> None:
         """Let go of the directory. Operations under way fail, later ones are refused; the number stays taken.
 
@@ -73,6 +79,7 @@ class Tree:
         is exchanged, in one step, for something that is no directory. Doing so again, or in two threads, does no harm.
         """
         self.fd = -1
+        self._aim()
         try:
             self._spare.cover(self._number)
         except OSError:  # RLIMIT_NOFILE was lowered below the number, so nobody else will be given it
@@ -195,7 +202,7 @@ class Tree:
         """open(2): the owner of a descriptor, close-on-exec. ``with`` closes it."""
         try:
             if self.one_call and relative[:1] not in NEVER_ALONE and ".." not in relative:
-                return opened(relative, flags, self.fd, mode)
+                return next(map(owner, map(self._open, (relative,), (flags,), (mode,))))  # as `opened`
         except OSError as error:
             if error.errno not in WALKABLE:
                 self._refuse(error, relative)
@@ -210,11 +217,10 @@ class Tree:
         """The built-in `open`, which takes the descriptor over as soon as there is one."""
         try:
             if self.one_call and relative[:1] not in NEVER_ALONE and ".." not in relative:
-                opener: Callable[[str, int], int] = partial(os.open, mode=0o666, dir_fd=self.fd)
-                file = open(relative, mode, buffering, encoding, errors, newline, opener=opener)  # noqa: SIM115  # the user closes it
-                raw: Any = getattr(file, "buffer", file)
-                getattr(raw, "raw", raw).name = self.string(relative)
-                return file
+                file: Any = open(relative, mode, buffering, encoding, errors, newline, opener=self._opener)  # noqa: SIM115  # the user closes it
+                raw = file if "b" in mode else file.buffer
+                (raw if buffering == 0 else raw.raw).name = self.string(relative)
+                return file  # type: ignore[no-any-return]
         except OSError as error:
             if error.errno not in WALKABLE:
                 self._refuse(error, relative)
@@ -310,6 +316,22 @@ class Tree:
             self._change(utime, relative, ns)
         else:
             self._entry(utime, relative, ns, False)
+
+    def renew(self, relative: str) -> bool:
+        """Set the times to now, as `utime`; whether that could be done. No error is made up for nobody to read."""
+        try:
+            if self.one_call and relative[:1] not in NEVER_ALONE and ".." not in relative:
+                os.utime(relative, dir_fd=self.fd)
+                return True
+        except OSError as error:
+            if error.errno not in WALKABLE:
+                self.check_open()
+                return False
+        try:
+            self.utime(relative)
+        except OSError:
+            return False
+        return True
 
     def _change(self, call: Callable[..., None], relative: str, *args: object, follow: bool = True) -> None:
         try:

@@ -40,6 +40,7 @@ ROOMS = {
 OPENERS = {
     ("_owner.py", "opened"),
     ("_tree.py", "file"),
+    ("_tree.py", "open"),
 }  # who gives os.open a directory: its audit event does not say so
 
 # The ways out: `copy` and `move` to or from a plain path, and a plain path to compare a file with. The directory of the
