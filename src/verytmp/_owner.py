@@ -13,6 +13,8 @@ if TYPE_CHECKING or sys.platform == "linux":
     # An owner for any descriptor, which closes it when it goes. epoll's is in C. In a `__del__` of ours, a signal
     # handler's exception may come before anything is closed: a storm of signals lost one root in 300 so.
     owner = epoll.fromfd
+else:
+    owner = None  # there is no root elsewhere
 
 
 def opened(name: str, flags: int, directory: int | None, mode: int = 0o777) -> epoll:

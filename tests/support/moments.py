@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from itertools import combinations
 from typing import Any
 
+from verytmp._spare import Spare
+
 Act = Callable[[], object]
 
 # All that the path rooms call in os and that enters the kernel.
@@ -49,11 +51,19 @@ def interposed(acts: Mapping[int, Act]) -> Iterator[Calls]:
     originals = {name: getattr(os, name) for name in CALLS}
     for name, original in originals.items():
         setattr(os, name, _preceded(original, calls, name))
+    aim()
     try:
         yield calls
     finally:
         for name, original in originals.items():
             setattr(os, name, original)
+        aim()
+
+
+def aim() -> None:
+    """Trees keep an open(2) that is prepared once: let them prepare it anew."""
+    for tree in list(Spare.trees):
+        tree._aim()
 
 
 def _preceded(original: Callable[..., Any], calls: Calls, name: str) -> Callable[..., Any]:
