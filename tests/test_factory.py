@@ -113,6 +113,30 @@ def test_one_helper_makes_them_all() -> None:
     assert "made by a resident helper, by fsopen(2)" in how
 
 
+def test_a_root_that_was_made_beforehand_is_as_new() -> None:
+    """From the second request of one kind on, the helper makes the next one before it is asked to."""
+
+    def make() -> None:
+        with VeryTmpFactory(size="1m") as factory:
+            roots = []
+            for size in (1, 1, 1, 2, 2, 1, 1, 1, 2, 2, 2, 2):
+                time.sleep(0.02)
+                now = time.time() - 0.01  # the kernel's clock for files goes by ticks
+                root = factory(size=f"{size}m")
+                assert root.usage().total >> 20 == size
+                status = root.path.stat()
+                assert min(status.st_mtime, status.st_atime, status.st_ctime) > now
+                assert list(root.path.iterdir()) == []
+                (root / "f").touch()
+                roots.append(root)
+            assert len({root.path.stat().st_dev for root in roots}) == len(roots)
+            [helper] = helpers()
+            paths = [os.readlink(f"/proc/{helper}/fd/{number}") for number in os.listdir(f"/proc/{helper}/fd")]
+            assert paths.count("/dev/null/verytmp") == 1  # the next one, and none of these
+
+    by_helper(make)
+
+
 def test_roots_outlive_their_factory() -> None:
     def make() -> str:
         with VeryTmpFactory() as factory:

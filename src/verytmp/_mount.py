@@ -87,6 +87,7 @@ def tmpfs(options: Sequence[str], steps: Steps, *, private: bool) -> tuple[list[
 
 
 OPERATIONS = {"tmpfs": tmpfs}
+AHEAD = {"tmpfs"}  # those that may be performed before they are asked for: they depend on nothing but their options
 
 
 def mount_tmpfs(settings: list[str], attributes: set[str], steps: Steps, private: bool) -> tuple[int, str]:

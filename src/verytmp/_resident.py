@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from ._signals import SignalsHeld
 
+LOOK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)  # members of an enum take 3 us to be put together
 HELPERS = 2  # for one request: a helper that dies is replaced once
 END_PATIENCE = 5.0  # seconds for a helper to end; it does within a millisecond, where the machine has time for it
 
@@ -140,7 +141,7 @@ class Connection(socket.SocketType):
             while True:
                 if not self._poll.poll(_helper.ANSWER_PATIENCE * 1000):
                     raise silent(step, errno.ETIMEDOUT, f"did not answer in {_helper.ANSWER_PATIENCE:g} s")
-                message = self.recv(_wire.MESSAGE_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+                message = self.recv(_wire.MESSAGE_BYTES, LOOK)
                 kind, fields = _wire.decode(message)
                 if kind == _wire.DONE and len(fields) == 1:
                     return self._adopted(), fields[0]

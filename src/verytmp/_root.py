@@ -201,7 +201,8 @@ def made(asked: Mapping[str, object], resident: Resident | None = None) -> _Made
 
 def tmpfs(options: list[str], resident: Resident | None = None) -> tuple[Tree, str]:
     """A private tmpfs's tree, and how it was made."""
-    check_available()
+    if resident is None:
+        check_available()  # the factory has seen to it
     from ._make import tmpfs
 
     return tmpfs(options, resident)
