@@ -743,6 +743,8 @@ def test_nor_beyond_the_limit_of_a_files_size(root: VeryTmpRoot, elsewhere: Path
 
 
 def test_nor_when_it_is_interrupted(root: VeryTmpRoot, elsewhere: Path) -> None:
+    (root / "f").write_bytes(b"potatoes" * 10_000)  # less is copied by two calls, between which no event is
+
     def interrupt(event: str, _: object) -> None:
         if event == "os.truncate":
             raise KeyboardInterrupt
