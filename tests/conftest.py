@@ -62,7 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 # What is about making the mount, or about nothing that a root's kind changes.
 MAKING = {"mount", "helper", "wire", "options", "unavailable", "diagnose", "shm", "life", "main", "interruptions"}
-MAKING |= {"imports", "docs", "typing", "travel", "plugin", "plugin_company", "plugin_ends", "plugin_failures"}
+MAKING |= {"doctor", "imports", "docs", "typing", "travel", "plugin", "plugin_company", "plugin_ends", "plugin_failures"}
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

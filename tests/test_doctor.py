@@ -1,0 +1,88 @@
+"""``python -m verytmp doctor``: where roots can be made and where not, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import ground, refusals
+from support.children import in_child
+
+from verytmp import _doctor
+
+
+def doctor(*options: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "verytmp", "doctor", *options]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | variables)
+
+
+def test_for_people() -> None:
+    found = doctor()
+    assert found.returncode == 0, found.stderr
+    assert found.stderr == ""
+    for heading in ("Where this is", "Ways to make the mount", "What the kernel has for it", "Fallback"):
+        assert f"\n{heading}\n" in found.stdout
+    assert "yes by a forked child" in found.stdout
+    assert "VERYTMP_FALLBACK is not set" in found.stdout
+    assert found.stdout.splitlines()[-1].startswith("yes a private tmpfs can be made ")
+    assert "\033" not in found.stdout  # colour is for terminals
+
+
+def test_for_programs() -> None:
+    found = doctor("--json", VERYTMP_FALLBACK="shm")
+    assert found.returncode == 0
+    report = json.loads(found.stdout)
+    assert report["works"] is True
+    assert report["cause"] == report["remedy"] == report["step"] == ""
+    assert {way["way"] for way in report["ways"]} == {"directly", "by a forked child", "by a fresh child"}
+    assert all(way["made"] and way["milliseconds"] > 0 for way in report["ways"] if way["way"] != "directly")
+    assert [feature["feature"] for feature in report["features"]] == list(_doctor.FEATURES)
+    assert report["fallback"]["asked for"] == "shm"
+    assert report["environment"]["euid"] == str(os.geteuid())
+
+
+def reported(capsys: pytest.CaptureFixture[str], as_json: bool) -> tuple[int, str]:
+    """What it says in a child that Docker's filter is on."""
+
+    def run() -> Any:
+        refusals.docker()
+        capsys.readouterr()
+        status = _doctor.main(as_json)
+        return status, capsys.readouterr().out
+
+    status, text = in_child(run)
+    return status, text
+
+
+def test_where_it_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    status, text = reported(capsys, False)
+    assert status == 1
+    assert "no  by a forked child" in text
+    assert "not tried: under a seccomp filter" in text
+    assert "\nno  no private tmpfs could be made: unshare" in text
+    assert "cause: seccomp-call (unshare(0): EPERM; Seccomp: 2" in text
+    assert "remedy: " in text
+
+
+def test_where_it_is_refused_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    status, text = reported(capsys, True)
+    report = json.loads(text)
+    assert status == 1
+    assert (report["works"], report["cause"]) == (False, "seccomp-call")
+    assert "unshare(0): EPERM" in report["evidence"]
+    assert not any(way["made"] for way in report["ways"])
+    assert not any(feature["found"] for feature in report["features"])
+
+
+def test_it_changes_nothing(host: Path) -> None:
+    before, mounts = ground.look(str(host)), ground.mounts()
+    names = set(os.listdir("/dev/shm"))
+    assert subprocess.run([sys.executable, "-m", "verytmp", "doctor"], cwd=host, capture_output=True).returncode == 0
+    assert (ground.look(str(host)), ground.mounts()) == (before, mounts)
+    new = set(os.listdir("/dev/shm")) - names
+    assert not [name for name in new if not name.startswith("verytmp-tests-")]
