@@ -61,12 +61,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 # What is about making the mount, or about nothing that a root's kind changes.
-MAKING = {"mount", "helper", "wire", "options", "unavailable", "diagnose", "shm", "life", "main", "interruptions"}
-MAKING |= {"doctor", "imports", "docs", "typing", "travel", "plugin", "plugin_company", "plugin_ends", "plugin_failures"}
+MAKING = {"mount", "helper", "wire", "options", "unavailable", "diagnose", "doctor", "shm", "life", "main"}
+MAKING |= {"imports", "interruptions", "docs", "typing", "travel", "factory"}
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    making = collection_path.stem.removeprefix("test_") in MAKING
+    name = collection_path.stem.removeprefix("test_")
+    making = name in MAKING or name.startswith("plugin")
     return True if making and config.getoption("--way") == "shm" else None
 
 
