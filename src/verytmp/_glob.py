@@ -217,9 +217,13 @@ def joined(path: str, name: str) -> str:
     return f"{path}/{name}" if path else name
 
 
-@lru_cache(maxsize=256)  # fnmatch.translate takes 10 us, and a pattern is asked for once in each directory
 def compiled(part: str, case_sensitive: bool) -> Callable[[str], object]:
     """Whether a name matches one component of a pattern."""
+    return _compiled(part, case_sensitive)
+
+
+@lru_cache(maxsize=256)  # fnmatch.translate takes 10 us, and a pattern is asked for once in each directory
+def _compiled(part: str, case_sensitive: bool) -> Callable[[str], object]:
     if part == "*":
         return bool
     import fnmatch  # nobody needs them at first

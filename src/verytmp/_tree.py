@@ -220,7 +220,7 @@ class Tree:
                 file: Any = open(relative, mode, buffering, encoding, errors, newline, opener=self._opener)  # noqa: SIM115  # the user closes it
                 raw = file if "b" in mode else file.buffer
                 (raw if buffering == 0 else raw.raw).name = self.string(relative)
-                return file  # type: ignore[no-any-return]
+                return file  # type: ignore[no-any-return]  # what it is, the mode says
         except OSError as error:
             if error.errno not in WALKABLE:
                 self._refuse(error, relative)
