@@ -91,13 +91,13 @@ class Selector:
             elif leads_to_directory(self._tree, below) if rest else is_there(self._tree, below, True):
                 yield from self._select(below, rest, True)
         elif not rest:
-            match = compiled(part, self._case_sensitive)
+            match = matcher(part, self._case_sensitive)
             prefix = f"{path}/" if path else ""
             for name in self._listdir(path):
                 if match(name):
                     yield prefix + name
         else:
-            match = compiled(part, self._case_sensitive)
+            match = matcher(part, self._case_sensitive)
             for name, kind in self._scandir(path, True):
                 if match(name):
                     below = joined(path, name)
@@ -108,7 +108,7 @@ class Selector:
         if not exists and not leads_to_directory(self._tree, start):
             return
         if len(rest) == 1 and rest[0] not in ("", "..") and (self._pedantic or WILD & set(rest[0])):
-            yield from self._match_recursively(start, compiled(rest[0], self._case_sensitive))
+            yield from self._match_recursively(start, matcher(rest[0], self._case_sensitive))
             return
         yield from self._select(start, rest, exists)
         directories = [start]
@@ -133,7 +133,7 @@ class Selector:
             for directory in names:
                 path = above + directory
                 prefix = f"{path}/" if path else ""
-                below = []
+                below: list[str] = []
                 for name, kind in self._scandir(path, self._follow):
                     if match(name):
                         yield prefix + name
@@ -219,17 +219,15 @@ def joined(path: str, name: str) -> str:
 
 def compiled(part: str, case_sensitive: bool) -> Callable[[str], object]:
     """Whether a name matches one component of a pattern."""
-    return _compiled(part, case_sensitive)
-
-
-@lru_cache(maxsize=256)  # fnmatch.translate takes 10 us, and a pattern is asked for once in each directory
-def _compiled(part: str, case_sensitive: bool) -> Callable[[str], object]:
     if part == "*":
         return bool
     import fnmatch  # nobody needs them at first
     import re
 
     return re.compile(fnmatch.translate(part), re.NOFLAG if case_sensitive else re.IGNORECASE).match
+
+
+matcher = lru_cache(maxsize=256)(compiled)  # which takes 10 us, and is asked for once in each directory
 
 
 def full_match(text: str, pattern: str, case_sensitive: bool) -> bool:
