@@ -108,19 +108,18 @@ def test_no_sample_silences_a_checker(sample: Path) -> None:
             assert token.type != tokenize.COMMENT or "ignore" not in token.string
 
 
-SUPPRESSION = re.compile(r"#\s*(?:type: ignore|pyright: ignore|noqa)(?P<code>\S*)(?P<rest>.*)")
+SUPPRESSION = re.compile(r"#\s*(?:type: ignore|pyright: ignore|noqa)(?P<code>[\[:][^#]*)?")
 
 
 @pytest.mark.parametrize("folder", ["src", "stubs"])
 def test_every_suppression_is_narrow_and_says_why(folder: str) -> None:
-    for path in (REPOSITORY / folder).rglob("*.py*"):
+    """In words of its own: what silences another checker is no reason."""
+    for path in sorted((REPOSITORY / folder).rglob("*.py*")):
         if path.suffix in (".py", ".pyi"):
             for number, line in enumerate(path.read_text().splitlines(), 1):
                 if found := SUPPRESSION.search(line):
                     assert found["code"], f"{path.name}:{number}: which?"
-                    assert "  # " in line.replace(found[0], "").strip() or "  # " in found["rest"], (
-                        f"{path.name}:{number}: why?"
-                    )
+                    assert re.search(r"# +\w", SUPPRESSION.sub("", line)), f"{path.name}:{number}: why?"
 
 
 STUB = "verytmp/__init__.pyi"

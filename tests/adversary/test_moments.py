@@ -143,6 +143,7 @@ def test_taken_away(hunted: Prey, act: str, most: int) -> None:
     assert hits > 2 * len(OPERATIONS)
 
 
+@pytest.mark.tmpfs  # a directory that is open when its root is closed is still full
 def test_closed(host: Path, most: int) -> None:
     """And the number is wanted at once by somebody who opens directories of the host."""
     hits: Counter[str] = Counter()
