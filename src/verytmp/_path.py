@@ -237,8 +237,7 @@ class VeryTmpPath(Pure):
 
     def iterdir(self) -> Generator[Self]:
         """The directory's entries, in no order."""
-        names = self._tree.listdir(self._rel)
-        return self._derive_each([f"{self._rel}/{name}" for name in names] if self._rel else names)
+        return self._entries(self._tree.listdir(self._rel))
 
     def glob(
         self, pattern: StrPath, *, case_sensitive: bool | None = None, recurse_symlinks: bool = False
@@ -476,4 +475,5 @@ def derived(tree: Tree, relative: str) -> VeryTmpPath:
     path = object.__new__(VeryTmpPath)
     path._tree = tree
     path._rel = relative
+    path._name = None
     return path

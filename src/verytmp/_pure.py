@@ -32,9 +32,10 @@ new = object.__new__
 class Pure(PosixPath):
     """A path's words, and its place in the order of paths."""
 
-    __slots__ = ("_facts", "_rel", "_tree")
+    __slots__ = ("_facts", "_name", "_rel", "_tree")
 
     _facts: Info
+    _name: str | None  # where it is known already
     _rel: str
     _tree: Tree
 
@@ -50,6 +51,7 @@ class Pure(PosixPath):
         path = new(type(self))
         path._tree = self._tree
         path._rel = relative
+        path._name = None
         return path
 
     def _derive_each(self, relatives: Iterable[str]) -> Generator[Self]:
@@ -59,6 +61,18 @@ class Pure(PosixPath):
             path = new(kind)
             path._tree = tree
             path._rel = relative
+            path._name = None
+            yield path
+
+    def _entries(self, names: Iterable[str]) -> Generator[Self]:
+        """The paths of a directory's entries."""
+        kind, tree = type(self), self._tree
+        prefix = f"{self._rel}/" if self._rel else ""
+        for name in names:
+            path = new(kind)
+            path._tree = tree
+            path._rel = prefix + name
+            path._name = name
             yield path
 
     if not TYPE_CHECKING:  # or no checker would miss an attribute again
@@ -146,14 +160,19 @@ class Pure(PosixPath):
     @property
     def name(self) -> str:
         """The last name; empty for the root."""
-        return self._rel.rpartition("/")[2]
+        name = self._name
+        if name is None:
+            name = self._name = self._rel.rpartition("/")[2]
+        return name
 
     if sys.version_info < (3, 14):  # whose pathlib has another rule, and is as fast
 
         @property
         def suffix(self) -> str:
             """The last name's end, from its last dot on, if that is neither its first nor its last character."""
-            name = self._rel.rpartition("/")[2]
+            name = self._name
+            if name is None:  # not by `name`: a call takes a third of this
+                name = self._name = self._rel.rpartition("/")[2]
             dot = name.rfind(".")
             return name[dot:] if 0 < dot < len(name) - 1 else ""
 
@@ -163,6 +182,7 @@ class Pure(PosixPath):
         path = new(type(self))  # not by `_derive`: a call takes a fifth of this
         path._tree = self._tree
         path._rel = self._rel.rpartition("/")[0]
+        path._name = None
         return path
 
     @property
@@ -226,6 +246,7 @@ class Pure(PosixPath):
             path = new(type(self))
             path._tree = self._tree
             path._rel = f"{self._rel}/{key}" if self._rel else key
+            path._name = key
             return path
         try:
             return self._join(key)
