@@ -10,7 +10,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 import pytest
-from support import ground
+from support import ground, moments
 
 from verytmp import VeryTmpPath, VeryTmpRoot
 
@@ -695,3 +695,27 @@ def test_a_walk_goes_where_its_caller_says_within_the_root(nosymfollow: bool, na
         assert files == []
         (path / "passwd").touch()
         assert os.path.exists(f"{os.fspath(root)}{leads_to}/passwd")
+
+
+@pytest.mark.parametrize("moment", range(8))
+def test_a_directory_made_meanwhile_is_never_taken_for_a_file(root: VeryTmpRoot, moment: int) -> None:
+    """Where there is none at first, types are not asked for."""
+    (root / "leaf").mkdir()
+    (root / "leaf" / "f").touch()
+    with moments.interposed({moment: lambda: os.mkdir(f"{os.fspath(root)}/leaf/new")}):
+        _, directories, files = next(iter((root / "leaf").walk()))
+    assert files == ["f"]
+    assert directories in ([], ["new"])
+
+
+@pytest.mark.parametrize("moment", range(8))
+def test_a_directory_made_meanwhile_is_entered_if_it_is_seen(root: VeryTmpRoot, moment: int) -> None:
+    (root / "f").touch()
+
+    def make() -> None:
+        os.mkdir(f"{os.fspath(root)}/new")
+        os.mkdir(f"{os.fspath(root)}/new/below")
+
+    with moments.interposed({moment: make}):
+        found = {path.name for path in root.path.rglob("*")}
+    assert found in ({"f"}, {"f", "new", "below"})

@@ -11,7 +11,7 @@ import pytest
 from support import ground
 
 from verytmp import VeryTmpRoot
-from verytmp._resolve import LINKS_MAX, resolve
+from verytmp._resolve import LINKS_MAX, STRAIGHT_LINKS, resolve, straightened
 
 TREE: ground.Tree = {
     "a": {
@@ -221,3 +221,72 @@ def test_no_descriptor_is_left(root: VeryTmpRoot, path: str, follow: bool) -> No
     else:
         directory.close()
     assert ground.new_descriptors(before) == {}
+
+
+STRAIGHT = {
+    "a/b/f": [],
+    "a/rel/f": ["a/b/f"],
+    "a/abs/f": ["a/b/f"],  # and not a/a/b/f
+    "a/abs": ["a/b"],
+    "odd": ["a/b/f"],
+    "dangling dir": ["missing/x"],
+    "dangling abs": ["a/missing"],
+    "passwd": ["etc/passwd"],
+    "deep": ["a/rel/up/a/abs/f", "a/b/up/a/abs/f"],  # then there is a "..", which takes a walk
+    "loop": ["loop"] * STRAIGHT_LINKS,
+    "a/up/f": [],
+    "a/self/f": [],
+    "root": [],
+    "slash": [],
+    "dot": [],
+    "file slash": [],
+    "missing/rel": [],
+    "f/rel": [],
+}
+
+
+@pytest.mark.parametrize("path", STRAIGHT)
+def test_straight_ways(path: str) -> None:
+    with VeryTmpRoot() as root:
+        ground.make(os.fspath(root), TREE)
+        assert list(straightened(root.fileno(), path, True)) == STRAIGHT[path]
+
+
+def test_the_last_link_is_only_followed_when_it_is_to_be() -> None:
+    with VeryTmpRoot() as root:
+        ground.make(os.fspath(root), TREE)
+        for path in ("a/rel", "a/abs", "odd", "loop"):
+            assert list(straightened(root.fileno(), path, False)) == []
+        assert list(straightened(root.fileno(), "a/rel/up", False)) == ["a/b/up"]
+
+
+@pytest.mark.parametrize("depth", range(1, 10))
+def test_links_are_found_wherever_they_are(depth: int) -> None:
+    with VeryTmpRoot() as root:
+        folder = root.path
+        for _ in range(depth):
+            (folder / "d").mkdir()
+            (folder / "l").symlink_to("d")
+            folder = folder / "d"
+        for first in range(depth):
+            for second in range(first, depth):
+                names = ["l" if level in (first, second) else "d" for level in range(depth)]
+                once = ["d" if level == first else name for level, name in enumerate(names)]
+                expected = ["/".join(once)] if first == second else ["/".join(once), "/".join(["d"] * depth)]
+                assert list(straightened(root.fileno(), "/".join(names), True)) == expected
+
+
+def test_a_straight_way_opens_no_link() -> None:
+    """With O_PATH, O_NOFOLLOW does: so what that opened is looked at."""
+    with VeryTmpRoot() as root:
+        (root / "f").touch()
+        (root / "one").symlink_to("two")
+        (root / "two").symlink_to("f")
+        (root / "one").chmod(0o640)
+        assert (root / "f").stat().st_mode & 0o777 == 0o640
+
+
+def test_an_absolute_link_below_leads_to_a_link_above() -> None:
+    with VeryTmpRoot() as root:
+        ground.make(os.fspath(root), {"d": {"d": {"abs": "-> /l"}}, "l": "-> d"})
+        assert list(straightened(root.fileno(), "d/d/abs", True)) == ["l", "d"]

@@ -15,9 +15,11 @@ from ._owner import opened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from select import epoll
 
 LINKS_MAX = 40  # as the kernel's MAXSYMLINKS: path_resolution(7)
+STRAIGHT_LINKS = 8  # for more, a walk is the shorter way
 ATTEMPTS = 16  # at a name that is a link and a directory in turn
 STRIDE_BYTES = 4000  # fewer than PATH_MAX, 4096: what fits is entered in one call
 DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW if hasattr(os, "O_PATH") else 0
@@ -107,6 +109,41 @@ def resolve(root: int, relative: str, follow: bool, strides: bool, create: bool 
     except BaseException:
         here.close()  # the traceback would keep it
         raise
+
+
+def straightened(root: int, relative: str, follow: bool) -> Iterator[str]:
+    """Paths to the same place, each with one link less in it, found by reading the links: until that takes a walk.
+
+    Only for a mount that follows none: one call is made with each until one works, and the kernel refuses what still
+    has a link in it. No directory is opened, which takes a third of a walk's time where there is one link.
+    """
+    names = relative.split("/")
+    first = links = 0  # no name before this one is a link
+    while links < STRAIGHT_LINKS:
+        low, high = first, len(names) - 1 - (not follow)
+        words = None
+        while words is None:  # halving what is left, for the one that has no link before it
+            if low > high:
+                return
+            first = (low + high) // 2
+            try:
+                words = os.readlink("/".join(names[: first + 1]), dir_fd=root)
+            except OSError as error:
+                if error.errno == errno.EINVAL:  # it is something else, and there is no link before it
+                    low = first + 1
+                elif error.errno == errno.ELOOP:
+                    high = first - 1
+                else:
+                    return
+        links += 1
+        steps = [name for name in words.split("/") if name not in ("", ".")]
+        if not steps or ".." in steps or words.endswith(("/", "/.")):
+            return
+        names[first : first + 1] = steps
+        if words.startswith("/"):
+            del names[:first]
+            first = 0
+        yield "/".join(names)
 
 
 def ahead(names: list[str]) -> list[str]:
