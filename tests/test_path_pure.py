@@ -260,7 +260,7 @@ def test_a_subclass_stays_itself(root: VeryTmpRoot) -> None:
         __slots__ = ()
 
     marked = object.__new__(Marked)
-    marked._tree, marked._rel = root.path._tree, "a"
+    marked._tree, marked._rel, marked._name = root.path._tree, "a", None
     assert type(marked / "b") is type(marked.parent) is type(marked.with_segments("x")) is Marked
     assert repr(marked / "b") == "Marked('/a/b')"
     assert marked == root / "a"

@@ -160,7 +160,7 @@ def test_state_survives(root: VeryTmpRoot, name: str) -> None:
         __slots__ = ()
 
     path = object.__new__(Marked)
-    path._tree, path._rel = root.path._tree, "d/f.txt"
+    path._tree, path._rel, path._name = root.path._tree, "d/f.txt", None
     os.mkdir("d", dir_fd=root.fileno())
     (root / "d" / "f.txt").touch()
     derive: dict[str, Callable[[], object]] = {

@@ -75,17 +75,6 @@ class Pure(PosixPath):
             path._name = name
             yield path
 
-    if not TYPE_CHECKING:  # or no checker would miss an attribute again
-
-        def __getattr__(self, name: str) -> object:
-            # pathlib's own code (`Path(p)`, comparisons) reads private slots of its class, which are never filled here.
-            # The equivalent plain path has them. It must fill all that it caches, or that code would cache it in us.
-            if name not in PLAIN_SLOTS:
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            plain = PosixPath(os.fspath(self))
-            _ = str(plain), plain.parts, hash(plain), plain < plain  # noqa: PLR0124  # fills the caches
-            return getattr(plain, name)
-
     def __copy__(self) -> Self:
         return self
 
@@ -342,7 +331,25 @@ class Pure(PosixPath):
             return full_match(str(self._within), text, case_sensitive is not False)
 
 
-PLAIN_SLOTS = frozenset(slot for base in PosixPath.__mro__ for slot in base.__dict__.get("__slots__", ()))
+def plain(path: str) -> PosixPath:
+    """A plain path, with all that it caches."""
+    made = PosixPath(path)
+    _ = str(made), made.parts, hash(made), made < made  # noqa: PLR0124
+    return made
+
+
+def plain_slot(slot: str) -> property:
+    """A private slot of pathlib's, which its own code reads (``Path(p)``, comparisons): as the equivalent path has it.
+
+    Ours is never filled. A ``__getattr__`` for all of them would make every attribute of a path slower by a fifth.
+    """
+    return property(lambda self: getattr(plain(os.fspath(self)), slot))
+
+
+for base in PosixPath.__mro__:
+    for slot in base.__dict__.get("__slots__", ()):
+        if hasattr(plain("/"), slot):
+            setattr(Pure, slot, plain_slot(slot))
 
 
 def walked_up(path: PurePosixPath, other: PurePosixPath) -> PurePosixPath:

@@ -32,11 +32,11 @@ class StandIn(VeryTmpPath):
     def __new__(cls, *segments: Any) -> Self:
         path = object.__new__(cls)
         path._tree = root.path._tree
-        path._rel = ""
+        path._rel, path._name = "", None
         return path.joinpath(*segments)
 
     def __init__(self, *segments: Any) -> None:
-        super().__init__()
+        pass
 
 
 class Outcomes(unittest.TestResult):
