@@ -28,11 +28,15 @@ if TYPE_CHECKING:
 
 new = object.__new__
 
+# What each part of ours is kept in: a slot of pathlib's, which would stay empty. With others besides, a path takes more
+# room than a plain one.
+SLOTS = {"_tree": "_drv", "_rel": "_root", "_name": "_str", "_facts": "_hash"}
+
 
 class Pure(PosixPath):
     """A path's words, and its place in the order of paths."""
 
-    __slots__ = ("_facts", "_name", "_rel", "_tree")
+    __slots__ = tuple(ours for ours, theirs in SLOTS.items() if not hasattr(PosixPath, theirs))
 
     _facts: Info
     _name: str | None  # where it is known already
@@ -343,8 +347,16 @@ def plain_slot(slot: str) -> property:
 
     Ours is never filled. A ``__getattr__`` for all of them would make every attribute of a path slower by a fifth.
     """
-    return property(lambda self: getattr(plain(os.fspath(self)), slot))
 
+    def get(path: Pure) -> object:
+        return getattr(plain(os.fspath(path)), slot)
+
+    return property(get)
+
+
+for ours, theirs in SLOTS.items():
+    if hasattr(PosixPath, theirs):
+        setattr(Pure, ours, getattr(PosixPath, theirs))
 
 for base in PosixPath.__mro__:
     for slot in base.__dict__.get("__slots__", ()):
