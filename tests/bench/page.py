@@ -40,11 +40,31 @@ Of 64 MiB, and letting it go, beside `tempfile.TemporaryDirectory`. The helper, 
 may not mount.
 
 """
+IMPORTS = """
+## Import
+
+Whole processes. `import verytmp` loads next to nothing; what roots and paths need comes with the first name that is
+asked for, and pathlib is in that.
+
+"""
 PUBLISHED = """
 ## The cases that D-MemFS publishes
 
 By their names and settings, rewritten here; the file system is made and goes within each measurement. `io.BytesIO` in
 a dict is no file system: it shows what there is to be had without one. The large stream is of 128 MiB instead of 512.
+
+"""
+LIMITS = """
+## What stands in the way
+
+Beside the system calls alone, by os and with nothing around them: in Python, nothing is faster.
+
+- `open`: the built-in one is given an opener, which opens the file in the root. It calls that, and then asks the kernel
+  to close the descriptor in other programs, which was done already.
+- `walk`: most of its time is spent reading names, and pathlib spends as much on that.
+- Removal: close(2) of the last descriptor gives everything back, file by file. No name is looked up any more.
+- A root: the kernel makes a file system, and when its mount goes, waits until no processor can be using it.
+  `TemporaryDirectory` makes one directory.
 
 """
 SWEPT = "\n## How costs grow\n\n"
@@ -76,7 +96,8 @@ def text(known: dict[str, Any], shown: str, folder: Path) -> str:
         )
     )
     page += grid(results["single"]) + TREES + grid(results["trees"]) + ROOTS + grid(results["roots"])
-    page += PUBLISHED + grid(results["published"]) + SWEPT
+    page += IMPORTS + grid(results["import"])
+    page += PUBLISHED + grid(results["published"]) + LIMITS + grid(results["limits"]) + SWEPT
     for sweep in SWEEPS:
         steps = results["sweeps"][sweep.name]
         chart = charts.lines(sweep.name, sweep.unit, steps, sweep.straight)

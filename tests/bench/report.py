@@ -102,7 +102,7 @@ def aligned(head: list[str], body: list[list[str]]) -> str:
 
 
 def tell(results: dict[str, Any]) -> None:
-    for group in ("single", "trees", "roots", "import", "published"):
+    for group in ("single", "trees", "roots", "import", "published", "limits"):
         table = results[group]
         if table:
             grounds = columns(table)

@@ -9,7 +9,7 @@ from typing import Any
 
 from support.children import in_child
 
-from bench import creation, trees
+from bench import creation, limits, trees
 from bench.cases import CASES, Case
 from bench.grounds import OURS, grounds, pyfakefs
 from bench.measure import Result, compared
@@ -27,6 +27,7 @@ def everything(only: str, rounds: int) -> Results:
         "roots": table(chosen(only, "roots", creation.roots, rounds)),
         "import": table(chosen(only, "import", creation.imports, rounds)),
         "published": table(chosen(only, "published", trees.published, rounds)),
+        "limits": table(chosen(only, "limits", limits.limits, rounds)),
         "sweeps": {},
         "missing": missing,
     }
