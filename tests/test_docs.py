@@ -2,41 +2,156 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 
+import pages
 import pytest
+from support import refusals, shown
+from support.children import in_child
+from support.shown import PAGES, REPOSITORY, Block
 
-REPOSITORY = Path(__file__).parent.parent
-PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
-BLOCKS = [
-    pytest.param(match[1], id=f"{page.name}-{number}")
-    for page in PAGES
-    for number, match in enumerate(re.finditer(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE))
-]
+from verytmp import VeryTmpCause, VeryTmpRoot, VeryTmpUnavailable, errors
+
+TESTED = re.compile(r"^(async )?def test_", re.MULTILINE)
+OURS = [sys.executable, "-m", "pytest", "-p", "verytmp.pytest_plugin", "-p", "no:cacheprovider", "-W", "error"]
 
 
-@pytest.mark.parametrize("code", BLOCKS)
-def test_python_blocks(code: str) -> None:
-    result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+def run(command: list[str] | str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """In a folder, with the plugin but nobody else's, and with pytest's own directories there too."""
+    environment = os.environ | {
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTEST_ADDOPTS": f"--basetemp={folder}/base",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=folder, env=environment, shell=isinstance(command, str)
+    )
+
+
+@pytest.mark.parametrize("block", shown.blocks("python"), ids=str)
+def test_python_blocks(block: Block, host: Path) -> None:
+    """Those that define tests are given to pytest. What others print is shown below them."""
+    if TESTED.search(block.code):
+        (host / "test_it.py").write_text(block.code)
+        result = run(OURS, host)
+        assert " passed" in result.stdout, result.stdout
+    else:
+        result = run([sys.executable, "-W", "error", "-c", block.code], host)
+        assert shown.agrees(f"\0{block.output or ''}\0", f"\0{result.stdout}\0"), result.stdout
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
 
 
+@pytest.mark.parametrize("command", sorted({line for _, line in shown.commands() if not shown.reason(line)}))
+def test_commands(command: str, host: Path) -> None:
+    """As in a shell in which python3 is this Python, in a folder with a test in it."""
+    (host / "test_it.py").write_text("def test_it(tmp_path):\n    (tmp_path / 'f.txt').write_text('potatoes')\n")
+    python = f'"{sys.executable}"'
+    plugin = "-p verytmp.pytest_plugin -p no:cacheprovider -W error"
+    functions = f'python3() {{ {python} "$@"; }}; pytest() {{ {python} -m pytest {plugin} "$@"; }}'
+    result = run(f"{functions}; {command}", host)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stderr == ""
+
+
+def test_commands_that_are_not_run_are_shown() -> None:
+    commands = [line for _, line in shown.commands()]
+    assert commands
+    for pattern in shown.NOT_RUN:
+        assert any(shown.reason(line) == shown.NOT_RUN[pattern] for line in commands), f"nobody shows {pattern}"
+
+
+def test_every_block_says_what_it_is() -> None:
+    known = {"python", "console", "text", "json", "yaml", "toml", "ini"}
+    for page in PAGES:
+        for language in re.findall(r"^```(\S*)\n(?:.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE):
+            assert language in known or language.startswith("{"), page
+
+
 def test_there_are_blocks() -> None:
-    assert len(BLOCKS) >= 5
+    assert len(shown.blocks("python")) >= 20
+
+
+def test_the_parts_that_are_made() -> None:
+    """``python tests/pages.py`` makes them."""
+    for path, text in pages.written():
+        assert path.read_text() == text
+
+
+def test_what_is_measured_is_linked() -> None:
+    """Whoever measures writes docs/performance.md. The index takes it by its pattern, README with the figures."""
+    if pages.MEASURED.exists():
+        assert "](docs/performance.md)" in (REPOSITORY / "README.md").read_text()
 
 
 def test_links_lead_somewhere() -> None:
-    for page in [*PAGES, REPOSITORY / "CHANGELOG.md", REPOSITORY / "CONTRIBUTING.md"]:
-        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+            file, _, anchor = target.partition("#")
             if not target.startswith("https://"):
-                assert (page.parent / target).exists(), f"{page.name}: {target}"
+                found = page.parent / file if file else page
+                assert found.exists(), f"{page.name}: {target}"
+                assert not anchor or anchor in anchors(found), f"{page.name}: {target}"
+
+
+def anchors(page: Path) -> set[str]:
+    """As GitHub and MyST make them of headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+def test_every_page_can_be_reached() -> None:
+    listed = (REPOSITORY / "docs" / "index.md").read_text().splitlines()
+    for page in (REPOSITORY / "docs").rglob("*.md"):
+        name = str(page.relative_to(REPOSITORY / "docs").with_suffix(""))
+        assert name == "index" or any(fnmatchcase(name, line) for line in listed), name
 
 
 def test_every_room_is_in_the_layout() -> None:
     layout = (REPOSITORY / "CONTRIBUTING.md").read_text()
     for file in (REPOSITORY / "src" / "verytmp").glob("*.py"):
         assert f"    {file.name} " in layout
+
+
+def test_every_cause_is_in_the_guide() -> None:
+    guide = (REPOSITORY / "docs" / "how-to" / "containers.md").read_text()
+    for cause in VeryTmpCause:
+        assert f"`{cause}`" in guide
+
+
+def test_an_error_is_as_shown_and_leads_to_the_guide() -> None:
+    def refused() -> str:
+        refusals.docker()
+        try:
+            VeryTmpRoot()
+        except VeryTmpUnavailable as error:
+            return str(error)
+        return ""
+
+    error = in_child(refused)
+    guide = error.rpartition(" and ")[2]
+    assert Path(guide).read_text().startswith("# Where a root is refused")
+    [block] = [block for block in shown.blocks("text") if block.code.startswith("no private tmpfs")]
+    assert shown.agrees(block.code, error), error
+
+
+def test_an_error_without_a_guide_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a zip file, say."""
+    monkeypatch.setattr(errors, "__file__", "/nonexistent/verytmp/errors.py")
+    assert errors.guide() == "the page on containers of the documentation"
+
+
+def test_a_failure_is_as_shown(host: Path) -> None:
+    (host / "test_a.py").write_text(
+        "def test_it(tmp_path):\n    (tmp_path / 'f.txt').write_text('potatoes')\n    assert False\n"
+    )
+    said = run([*OURS, "--verytmp", "--verytmp-keep=failures"], host).stdout
+    [block] = [block for block in shown.blocks("text") if "kept in " in block.code]
+    assert shown.agrees(block.code, said), said
+    shutil.rmtree(host / "failures")

@@ -28,6 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m verytmp",
         description="Make a private tmpfs, use it, unpack a wheel into another one, and check that nothing is left.",
+        epilog="In a program: from verytmp import VeryTmpRoot; help(VeryTmpRoot) says the rest. "
+        "In a test suite: pytest --verytmp; pytest --fixtures lists what it adds.",
     )
     parser.add_argument("--version", action="version", version=f"verytmp {__version__}")
     about = "Say whether a root can be made here, in which ways, and what to do if not. Status 0 if one can, else 1."
@@ -51,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         real_input(bundled_wheel())
         show("left behind", lambda: left_behind(before))
     except (Failure, OSError) as error:
-        print(f"\nverytmp: {error}\n`python -m verytmp doctor` says more.", file=sys.stderr)
+        print(f"\nverytmp: {error}", file=sys.stderr)
         return 1
     return 0
 

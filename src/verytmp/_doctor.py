@@ -18,20 +18,31 @@ from ._facts import facts
 from ._options import VARIABLE
 from ._shm import PLACE
 from ._signals import SignalsHeld
+from .errors import guide
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-# What a root is made with: what it is for, and what stands in for it.
+# What verytmp asks of the kernel: since which Linux it is there, what it is for, and what stands in for it. The page
+# docs/kernel-features.md is made of it, and `_mount.try_features` asks for each.
 FEATURES = {
-    "fsopen": ("fsopen(2), Linux 5.2: a mount that is detached from the start", "mount(2) in the child"),
-    "MOUNT_ATTR_NOSYMFOLLOW": ("Linux 5.14: the kernel follows no symlinks, for anybody", "MS_NOSYMFOLLOW"),
-    "mount": ("mount(2) in namespaces of one's own, where fsopen(2) is refused", ""),
-    "MS_NOSYMFOLLOW": ("Linux 5.10: as above, by mount(2)", "walks alone, which confine paths and not strings"),
-    "huge": ("the option huge=", "refused when asked for"),
-    "noswap": ("the option noswap, Linux 6.4, with privileges", "refused when asked for"),
+    "user namespaces": ("3.9", "the child in which an ordinary user may mount", "CAP_SYS_ADMIN"),
+    "fsopen": ("5.2", "fsopen(2), fsmount(2): a mount that is detached from the start", "mount(2) in the child"),
+    "MOUNT_ATTR_NOSYMFOLLOW": ("5.14", "the kernel follows no symlinks, for anybody", "MS_NOSYMFOLLOW"),
+    "mount": ("3.9", "mount(2), umount2(2) in namespaces of one's own, where fsopen(2) is refused", ""),
+    "MS_NOSYMFOLLOW": ("5.10", "as above, by mount(2)", "walks alone, which confine paths and not strings"),
+    "pidfd_open": (
+        "5.3",
+        "a resident helper sees its owner die",
+        "the end of their socket, which a fork may hold open",
+    ),
+    "copy_file_range": ("5.3", "copies of large files within the kernel", "sendfile(2), or read(2) and write(2)"),
+    "user.* attributes": ("6.6", "copy(preserve_metadata=True)", "they are left out"),
+    "huge": ("4.7", "the option huge=", "refused when asked for"),
+    "inode64": ("5.9", "the option inode64=", "refused when asked for"),
+    "noswap": ("6.4", "the option noswap=, with privileges", "refused when asked for"),
 }
 GREEN, RED, PLAIN = "\033[32m", "\033[31m", "\033[0m"
 
@@ -58,8 +69,8 @@ def report() -> dict[str, Any]:
         "environment": facts(),
         "ways": [{"way": way, **tried(call)} for way, call in ways()],
         "features": [
-            {"feature": name, "found": not number, "said": said(number, text), "for": why, "instead": instead}
-            for name, number, text, (why, instead) in features()
+            {"feature": name, "found": not number, "said": said(number, text)} | about
+            for name, number, text, about in features()
         ],
         "fallback": {"asked for": os.environ.get(VARIABLE, ""), "place": PLACE, "writable": os.access(PLACE, os.W_OK)},
         "works": bool(found),
@@ -68,6 +79,7 @@ def report() -> dict[str, Any]:
         "cause": str(found.cause or ""),
         "evidence": list(found.error.evidence) if found.error else [],
         "remedy": found.remedy,
+        "guide": guide(),
     }
 
 
@@ -105,7 +117,7 @@ def tried(call: Callable[[], str]) -> dict[str, Any]:
     return {"made": made, "how": how, "milliseconds": round(1000 * (time.perf_counter() - start), 2)}
 
 
-def features() -> Iterator[tuple[str, int, str, tuple[str, str]]]:
+def features() -> Iterator[tuple[str, int, str, dict[str, str]]]:
     """What the kernel answers, asked by a child in namespaces of its own; it cannot be asked where there are none."""
     try:
         with SignalsHeld() as signals:
@@ -113,9 +125,9 @@ def features() -> Iterator[tuple[str, int, str, tuple[str, str]]]:
     except OSError as error:
         outcomes = {"": (error.errno or 0, error.strerror or "")}
     refused = next((outcome for name, outcome in outcomes.items() if name not in FEATURES), (0, "not asked"))
-    for name, about in FEATURES.items():
+    for name, (linux, why, instead) in FEATURES.items():
         number, text = outcomes.get(name, (refused[0] or -1, refused[1]))
-        yield name, number, text, about
+        yield name, number, text, {"linux": linux, "for": why, "instead": instead}
 
 
 def said(number: int, text: str) -> str:
@@ -139,7 +151,7 @@ def lines(found: dict[str, Any], colour: bool) -> Iterator[str]:
         yield f"  {mark(way['made'])} {way['way']:<20} {way['milliseconds']:8.2f} ms  {way['how']}"
     yield "\nWhat the kernel has for it"
     for feature in found["features"]:
-        yield f"  {mark(feature['found'])} {feature['feature']:<24} {feature['for']}"
+        yield f"  {mark(feature['found'])} {feature['feature']:<24} Linux {feature['linux']}: {feature['for']}"
         if not feature["found"]:
             yield f"      {feature['said']}; instead: {feature['instead'] or 'nothing'}"
     fallback = found["fallback"]
@@ -151,3 +163,5 @@ def lines(found: dict[str, Any], colour: bool) -> Iterator[str]:
         yield f"    cause: {found['cause']} ({'; '.join(found['evidence'])})"
     if found["remedy"]:
         yield f"    remedy: {found['remedy']}"
+    if not found["works"]:
+        yield f"    guide: {found['guide']}"

@@ -163,7 +163,7 @@ def by_mount(settings: list[str], attributes: set[str], steps: Steps) -> int:
 
 
 def try_features(steps: Steps) -> list[Refusal]:
-    """Each of the ways above, alone, and some options, on mounts that go at once."""
+    """Each of the ways above, alone, and what else verytmp asks of the kernel, on mounts that go at once."""
     quiet = Steps()  # the name of what is tried says more than that of the call in it
 
     def options(*settings: str) -> Callable[[], None]:
@@ -176,13 +176,36 @@ def try_features(steps: Steps) -> list[Refusal]:
         if not flags & _linux.ST_NOSYMFOLLOW:
             raise OSError(errno.ENOSYS, "the flag is ignored")
 
+    def with_a_file(call: Callable[[int], object]) -> Callable[[], None]:
+        def try_it() -> None:
+            mounted, _ = mount_tmpfs([], set(), quiet, private=True)
+            file = os.open("f", os.O_CREAT | os.O_RDWR, dir_fd=mounted)
+            os.close(mounted)
+            try:
+                os.write(file, b"f")
+                call(file)
+            finally:
+                os.close(file)
+
+        return try_it
+
+    def pidfd() -> None:
+        if not hasattr(os, "pidfd_open"):
+            raise OSError(errno.ENOSYS, "this Python was built without it")
+        os.close(os.pidfd_open(os.getpid()))
+
     tried: dict[str, Callable[[], object]] = {
         "fsopen": options(),
         "MOUNT_ATTR_NOSYMFOLLOW": lambda: os.close(by_fsopen([], {"nosymfollow"}, quiet)),
         "mount": lambda: os.close(by_mount([], set(), quiet)),
         "MS_NOSYMFOLLOW": by_the_old_call,
+        "pidfd_open": pidfd,
+        "copy_file_range": with_a_file(lambda file: os.copy_file_range(file, file, 1, 0, 1)),
+        "user.* attributes": with_a_file(lambda file: os.setxattr(file, "user.f", b"")),
         "huge": options("huge=within_size"),
+        "inode64": options("inode64"),
         "noswap": options("noswap"),
+        "user namespaces": lambda: _linux.unshare(_linux.CLONE_NEWUSER),  # last: nothing can be mounted from there
     }
     return [steps.outcome(name, call) for name, call in tried.items()]
 

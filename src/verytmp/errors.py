@@ -20,6 +20,13 @@ else:
         """A path method that has no meaning in a root; `pathlib.UnsupportedOperation` (3.13) for older Pythons."""
 
 
+def guide() -> str:
+    """The page on refusals: the wheel brings it, and a checkout has it among the others."""
+    here = os.path.dirname(__file__)
+    found = (os.path.normpath(f"{here}/{docs}/how-to/containers.md") for docs in ("docs", "../../docs"))
+    return next(filter(os.path.exists, found), "the page on containers of the documentation")
+
+
 class VeryTmpError(OSError):
     """The base of the errors that only verytmp raises."""
 
@@ -68,7 +75,9 @@ class VeryTmpUnavailable(VeryTmpError):
             text += f" ({'; '.join(self.evidence)})." if self.evidence else "."
         elif self.evidence:
             text += f" What was read: {'; '.join(self.evidence)}."
-        return f"{text} {self.remedy}" if self.remedy else text
+        if self.remedy:
+            text += f" {self.remedy}"
+        return f"{text} More: python -m verytmp doctor, and {guide()}"
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.errno, self.step, self.reason, self.remedy, str(self.cause), self.evidence)

@@ -94,13 +94,13 @@ nothing is read or changed on the host. The tests run each row, and look at the 
 {rows}
 
 - *Canonicalises*: it asks for the path without links, as realpath(3) gives it. A root's is `/dev/null/verytmp`, where
-  nobody can make or find anything ([why](how-it-works.md#why-nothing-escapes)).
+  nobody can make or find anything ([why](decisions.md#the-root-is-two-directories-down)).
 - *Working directory*: it asks for the name of its own, as getcwd(3) gives it. In a root it has none: `ENOENT`.
 - *Absolute link*: the kernel follows no link in a root, unless it was made with `nosymfollow=False`; and then an
   absolute one leads to the host.
 
-tarfile is a story of its own: "fully_trusted" joins an absolute name to the destination, and that is the host's. README
-shows filters for a root.
+tarfile needs a filter, and "fully_trusted" is none: it joins an absolute name to the destination, and that is the
+host's. [How to unpack](how-to/unpack.md) has one.
 """
 
 

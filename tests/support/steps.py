@@ -1,0 +1,76 @@
+"""The system calls of one read through a symlink, as they were made: what docs/why-nothing-escapes.md draws."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from typing import Any
+
+from support.moments import aim
+from verytmp import VeryTmpRoot
+from verytmp._resolve import DIRECTORY
+
+LINK = "/../../etc/passwd"
+FLAGS = {os.O_RDONLY: "O_RDONLY", os.O_RDONLY | os.O_NOFOLLOW: "O_RDONLY|O_NOFOLLOW", DIRECTORY: "DIRECTORY"}
+
+
+class Recorder:
+    """Calls on descriptors, which it knows by the directory that was opened."""
+
+    def __init__(self, root: int) -> None:
+        self.lines: list[tuple[str, str]] = []
+        self._places = {root: "root"}
+        self._open, self._readlink = os.open, os.readlink
+
+    def open(self, name: str, flags: int, mode: int = 0o777, *, dir_fd: int) -> int:
+        where = self._places[dir_fd]
+        call = f'openat({where}, "{name}", {FLAGS[flags]})'
+        found: int = self._noted(call, self._open, name, flags, mode, dir_fd=dir_fd)
+        self._places[found] = self.lines[-1][1]
+        return found
+
+    def readlink(self, name: str, *, dir_fd: int) -> str:
+        found: str = self._noted(f'readlinkat({self._places[dir_fd]}, "{name}")', self._readlink, name, dir_fd=dir_fd)
+        return found
+
+    def _noted(self, call: str, make: Callable[..., Any], name: str, *arguments: Any, dir_fd: int) -> Any:
+        try:
+            found = make(name, *arguments, dir_fd=dir_fd)
+        except OSError as error:
+            self.lines.append((call, errno.errorcode[error.errno or 0]))
+            raise
+        said = found if isinstance(found, str) else place(self._places[dir_fd], name)
+        self.lines.append((call, said))
+        return found
+
+
+def place(where: str, name: str) -> str:
+    return where if name == "." else f"{where}/{name}"
+
+
+def recorded() -> list[tuple[str, str]]:
+    """Each call, and what the kernel answered."""
+    with VeryTmpRoot() as root:
+        (root / "inbox").mkdir()
+        (root / "inbox" / "latest").symlink_to(LINK)
+        (root / "etc").mkdir()
+        (root / "etc" / "passwd").write_text("nobody's")
+        path = root / "inbox" / "latest"
+        recorder = Recorder(root.fileno())
+        originals = os.open, os.readlink
+        os.open, os.readlink = recorder.open, recorder.readlink  # type: ignore[assignment]
+        aim()
+        try:
+            assert path.read_text() == "nobody's"
+        finally:
+            os.open, os.readlink = originals
+            aim()
+    return recorder.lines
+
+
+def drawn() -> str:
+    lines = recorded()
+    width = max(len(call) for call, _ in lines)
+    text = "".join(f"{number:2}  {call:<{width}}  {said}\n" for number, (call, said) in enumerate(lines, 1))
+    return f"```text\n{text}```\n"
