@@ -17,6 +17,7 @@ version = release = verytmp.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
+html_use_index = False  # the reference has all names, and the search finds them
 html_title = f"verytmp {release}"
 default_role = "code"
 nitpicky = False
@@ -24,6 +25,7 @@ nitpicky = False
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 2
 autodoc_typehints = "signature"
+autodoc_preserve_defaults = True  # 0o700, and not 448
 autodoc_class_signature = "mixed"
 autodoc_member_order = "bysource"
 

@@ -31,12 +31,12 @@ class VeryTmpAvailability:
 
     @property
     def cause(self) -> VeryTmpCause | None:
-        """Why none can be made: `VeryTmpUnavailable.cause`."""
+        """Why none can be made, as `VeryTmpUnavailable.cause` has it."""
         return self.error.cause if self.error else None
 
     @property
     def remedy(self) -> str:
-        """What to do about it: `VeryTmpUnavailable.remedy`."""
+        """What to do about it, as `VeryTmpUnavailable.remedy` has it."""
         return self.error.remedy if self.error else ""
 
     def __str__(self) -> str:

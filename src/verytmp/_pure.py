@@ -132,7 +132,7 @@ class Pure(PosixPath):
 
     @property
     def drive(self) -> str:
-        """The root's directory: ``os.fspath(root)``."""
+        """The root's directory, as ``os.fspath(root)`` has it."""
         return self._tree.drive()
 
     @property

@@ -26,7 +26,7 @@ NOT_RUN = {
     "docker *": "there is no Docker where the tests run",
     "podman *": "there is no Podman where the tests run",
     "sudo *": "it changes the machine",
-    "echo * | sudo *": "it changes the machine",
+    "echo * | *sudo *": "it changes the machine",
     ".ci/*": "it runs this suite",
 }
 
@@ -56,7 +56,7 @@ def commands() -> list[tuple[Path, str]]:
     return [
         (block.page, line.partition("  #")[0])
         for block in blocks("console", "sh", "bash", "shell")
-        for line in textwrap.dedent(block.code).replace("\\\n", " ").splitlines()
+        for line in textwrap.dedent(block.code).replace("|\n", "|").splitlines()
     ]
 
 
