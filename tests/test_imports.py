@@ -15,7 +15,7 @@ ROOMS = sorted(file.stem for file in SOURCE.glob("*.py"))
 # Each room, and the rooms that it may import when it is loaded or later. Data flows down this table, and only down.
 KNOWS = {
     "__main__": {"__init__", "_doctor"},
-    "_doctor": {"__init__", "_available", "_facts", "_helper", "_mount", "_options", "_shm", "_signals"},
+    "_doctor": {"__init__", "_available", "_facts", "_helper", "_mount", "_options", "_shm", "_signals", "errors"},
     "pytest_plugin": {"__init__", "_pytest_roots", "_pytest_tmp_path"},
     "_pytest_tmp_path": {"_pytest_roots"},
     "_pytest_roots": {"__init__", "_options", "_pytest_keep"},
