@@ -215,6 +215,8 @@ def test_what_a_private_tmpfs_has_not_is_said(run: Run) -> None:
     result = run(
         """
         import os
+        import subprocess
+        import sys
 
         def test_directory(tmp_path):
             os.chdir(tmp_path)
@@ -223,13 +225,22 @@ def test_what_a_private_tmpfs_has_not_is_said(run: Run) -> None:
         def test_canonical_path(tmp_path):
             os.mkdir(os.path.realpath(tmp_path) + "/d")
 
+        def test_program(tmp_path):
+            code = "import sys; sys.exit('unable to get current ' + 'working directory')"  # as git says it
+            subprocess.run([sys.executable, "-c", code], check=True)
+
+        def test_link(tmp_path):
+            (tmp_path / "link").symlink_to(tmp_path / "f")
+            open(tmp_path / "link")
+
         def test_other(tmp_path):
             assert False
         """,
         "--verytmp",
     )
-    result.assert_outcomes(failed=3)
-    assert result.stdout.str().count("give it a directory on the host: @pytest.mark.real_tmp_path") == 2
+    result.assert_outcomes(failed=5)
+    assert result.stdout.str().count("give it a directory on the host: @pytest.mark.real_tmp_path") == 3
+    assert result.stdout.str().count("give this test a directory on the host: @pytest.mark.real_tmp_path") == 1
 
 
 # -- where no root can be made -----------------------------------------------------------------------------------------

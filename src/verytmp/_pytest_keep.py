@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from contextlib import closing
@@ -25,6 +26,17 @@ NO_CANONICAL_PATH = (
     "In a private tmpfs, a canonical path (realpath) leads nowhere, and there is no os.getcwd(). If this test needs "
     "them, give it a directory on the host: @pytest.mark.real_tmp_path"
 )
+NO_LINKS = (
+    "In a private tmpfs, the kernel follows no symlink; the methods of its paths do (path.open, path.read_text). If "
+    "other code has to, give this test a directory on the host: @pytest.mark.real_tmp_path"
+)
+# By the words of who misses it: Python, C, git, Node.
+MISSED = {
+    "/dev/null/verytmp": NO_CANONICAL_PATH,
+    "get current working directory": NO_CANONICAL_PATH,
+    os.strerror(errno.ELOOP): NO_LINKS,
+    "ELOOP": NO_LINKS,
+}
 
 
 def tell(report: pytest.TestReport, roots: list[Held], keep: Path | None) -> None:
@@ -41,8 +53,11 @@ def tell(report: pytest.TestReport, roots: list[Held], keep: Path | None) -> Non
                 lines += kept(held.root.path, folder / held.name)
         except OSError as error:
             lines.append(f"not kept: {error}")
-    if "/dev/null/verytmp" in report.longreprtext or any(held.entered() for held in roots):
-        lines.append(NO_CANONICAL_PATH)
+    said = "\n".join([report.longreprtext, *(text for _, text in report.sections)])
+    missed = [advice for words, advice in MISSED.items() if words in said]
+    if any(held.entered() for held in roots):
+        missed.append(NO_CANONICAL_PATH)
+    lines += dict.fromkeys(missed)
     if lines:
         report.sections.append(("verytmp", "\n".join(lines)))
 
