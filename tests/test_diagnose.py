@@ -94,7 +94,7 @@ def test_made_real(
     assert error.cause is cause
     assert evidence in "; ".join(error.evidence)
     assert remedy in error.remedy
-    assert str(error).endswith(error.remedy)
+    assert f" What to do: {error.remedy} (more: " in str(error)
 
 
 def test_in_a_chroot(host: Path) -> None:

@@ -135,7 +135,7 @@ def test_an_error_is_as_shown_and_leads_to_the_guide() -> None:
         return ""
 
     error = in_child(refused)
-    guide = error.rpartition(" and ")[2]
+    guide = error.rpartition(" and ")[2].removesuffix(")")
     assert Path(guide).read_text().startswith("# Where a root is refused")
     [block] = [block for block in shown.blocks("text") if block.code.startswith("no private tmpfs")]
     assert shown.agrees(block.code, error), error

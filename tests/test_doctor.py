@@ -67,6 +67,8 @@ def test_where_it_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "\nno  no private tmpfs could be made: unshare" in text
     assert "cause: seccomp-call (unshare(0): EPERM; Seccomp: 2" in text
     assert "remedy: " in text
+    assert "no  it could not be asked: Operation not permitted (EPERM)" in text
+    assert text.rstrip().endswith("/docs/how-to/containers.md")
 
 
 def test_where_it_is_refused_for_programs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -150,6 +150,10 @@ def lines(found: dict[str, Any], colour: bool) -> Iterator[str]:
     for way in found["ways"]:
         yield f"  {mark(way['made'])} {way['way']:<20} {way['milliseconds']:8.2f} ms  {way['how']}"
     yield "\nWhat the kernel has for it"
+    answers = {feature["said"] for feature in found["features"]}
+    if len(answers) == 1 and not any(feature["found"] for feature in found["features"]):
+        yield f"  {mark(False)} it could not be asked: {answers.pop()}"
+        found = found | {"features": []}
     for feature in found["features"]:
         yield f"  {mark(feature['found'])} {feature['feature']:<24} Linux {feature['linux']}: {feature['for']}"
         if not feature["found"]:

@@ -115,8 +115,10 @@ class Roots:
                 made = repr(root).partition(", ")[2].removesuffix(">")
                 return [f"verytmp: tmp_path is in memory, {made}"]
         except VeryTmpUnavailable as error:
-            instead = ["verytmp: tmp_path is pytest's own"] if self.fallback == "tmp_path" else []
-            return [f"verytmp: {error}", *instead]
+            instead = "tmp_path is pytest's own"
+            if self.fallback != "tmp_path":
+                instead = "--verytmp-fallback=shm takes directories in /dev/shm, and =tmp_path pytest's own"
+            return [f"verytmp: {error}", f"verytmp: {instead}"]
 
     @contextmanager
     def held(self, request: pytest.FixtureRequest, name: str) -> Generator[VeryTmpRoot]:

@@ -75,9 +75,8 @@ class VeryTmpUnavailable(VeryTmpError):
             text += f" ({'; '.join(self.evidence)})." if self.evidence else "."
         elif self.evidence:
             text += f" What was read: {'; '.join(self.evidence)}."
-        if self.remedy:
-            text += f" {self.remedy}"
-        return f"{text} More: python -m verytmp doctor, and {guide()}"
+        more = f"python -m verytmp doctor, and {guide()}"
+        return f"{text} What to do: {self.remedy} (more: {more})" if self.remedy else f"{text} More: {more}"
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.errno, self.step, self.reason, self.remedy, str(self.cause), self.evidence)
