@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pydoc
+import re
 import subprocess
 import sys
 import zipfile
@@ -121,3 +123,23 @@ def test_the_check_sees_what_is_left(host: Path) -> None:
     assert "left behind: descriptor" in descriptor
     assert "left behind: child process" in child
     assert "litter" in file
+
+
+def test_help_has_every_name() -> None:
+    """help() asks dir(), which knows nothing of names that are loaded when they are needed."""
+    assert set(dir(verytmp)) >= set(verytmp.__all__)
+    text = pydoc.render_doc(verytmp, renderer=pydoc.plaintext)
+    for name in {*verytmp.__all__} - {"__version__"}:
+        assert re.search(rf"^    (class )?{name}\b", text, re.MULTILINE), name
+    text = pydoc.render_doc(verytmp.VeryTmpRoot, renderer=pydoc.plaintext)
+    for option in verytmp.VeryTmpRoot.__init__.__kwdefaults__ or {}:
+        assert f" |      {option}: " in text
+
+
+def test_fixtures_are_listed(host: Path) -> None:
+    (host / "test_it.py").write_text("def test_it(): ...")
+    command = [sys.executable, "-m", "pytest", "--fixtures", "-p", "verytmp.pytest_plugin", "-p", "no:cacheprovider"]
+    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    text = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=host).stdout
+    for name in ("verytmp_path", "verytmp_root", "verytmp_factory"):
+        assert re.search(rf"^{name}\b.*\n    [A-Z]", text, re.MULTILINE), text

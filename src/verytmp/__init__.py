@@ -1,5 +1,6 @@
 """A private in-memory file system with no name, and `pathlib.Path` objects that cannot leave it.
 
+>>> from verytmp import VeryTmpRoot
 >>> root = VeryTmpRoot(size="64m")
 >>> (root / "hello").mkdir()
 >>> (root / "hello" / "f.txt").write_text("potatoes")
@@ -50,3 +51,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     room = __import__(f"{__name__}.{ROOMS.get(name, 'errors')}", fromlist=[name])
     return globals().setdefault(name, getattr(room, name))
+
+
+def __dir__() -> list[str]:
+    """The names above, too: for help(), and for shells that complete them."""
+    return sorted({*globals(), *__all__})

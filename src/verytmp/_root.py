@@ -45,7 +45,7 @@ class VeryTmpRoot:
             whole pages. By default half of the memory; 0 is no limit. Beyond it, writing fails with ENOSPC.
         nr_inodes: the most files, directories and links there may be, the root directory among them; or as ``"10k"``.
             By default half of the memory's pages; 0 is no limit.
-        mode: the root directory's permissions.
+        mode: the root directory's permissions, by default its owner's alone: 0o700.
         noexec: let no program be started from it.
         nosymfollow: have the kernel follow no symlink in it, for no program. `VeryTmpPath` follows them all the same,
             within the root. Without it (or before Linux 5.10, which the property `nosymfollow` tells), a program that
