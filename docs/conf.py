@@ -17,6 +17,7 @@ version = release = verytmp.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_use_index = False  # the reference has all names, and the search finds them
 html_title = f"verytmp {release}"
 default_role = "code"

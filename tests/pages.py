@@ -23,12 +23,9 @@ PYTHON = "3.13"  # one is enough for README
 OPERATIONS = (
     ("single", "stat", "`stat`"),
     ("single", "read_text", "`read_text` of a small file"),
-    ("single", "write_text", "`write_text` of one"),
-    ("single", "iterdir of 100", "`iterdir` of 100 names"),
     ("trees", "rglob('*') of 10,000 files", "`rglob` over 10,000 files"),
-    ("roots", "a root, directly", "a root, by root"),
-    ("roots", "a root, by a factory's helper", "a root, by a factory"),
-    ("roots", "a root, by a child: one thread", "a root, by a child of its own"),
+    ("roots", "a root, by a factory's helper", "a root, made by a factory"),
+    ("roots", "a root, by a child: one thread", "a root, made by a child of its own"),
 )
 
 
