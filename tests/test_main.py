@@ -128,10 +128,10 @@ def test_the_check_sees_what_is_left(host: Path) -> None:
 def test_help_has_every_name() -> None:
     """help() asks dir(), which knows nothing of names that are loaded when they are needed."""
     assert set(dir(verytmp)) >= set(verytmp.__all__)
-    text = pydoc.render_doc(verytmp, renderer=pydoc.plaintext)
+    text = pydoc.plain(pydoc.render_doc(verytmp))
     for name in {*verytmp.__all__} - {"__version__"}:
         assert re.search(rf"^    (class )?{name}\b", text, re.MULTILINE), name
-    text = pydoc.render_doc(verytmp.VeryTmpRoot, renderer=pydoc.plaintext)
+    text = pydoc.plain(pydoc.render_doc(verytmp.VeryTmpRoot))
     for option in verytmp.VeryTmpRoot.__init__.__kwdefaults__ or {}:
         assert f" |      {option}: " in text
 

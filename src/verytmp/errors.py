@@ -75,6 +75,8 @@ class VeryTmpUnavailable(VeryTmpError):
             text += f" ({'; '.join(self.evidence)})." if self.evidence else "."
         elif self.evidence:
             text += f" What was read: {'; '.join(self.evidence)}."
+        if self.cause == "not-linux":
+            return text
         more = f"python -m verytmp doctor, and {guide()}"
         return f"{text} What to do: {self.remedy} (more: {more})" if self.remedy else f"{text} More: {more}"
 
