@@ -16,7 +16,7 @@ from support import refusals, shown
 from support.children import in_child
 from support.shown import PAGES, REPOSITORY, Block
 
-from verytmp import VeryTmpCause, VeryTmpRoot, VeryTmpUnavailable, errors
+from verytmp import VeryTmpCause, VeryTmpRoot, VeryTmpUnavailable, _facts
 
 TESTED = re.compile(r"^(async )?def test_", re.MULTILINE)
 OURS = [sys.executable, "-m", "pytest", "-p", "verytmp.pytest_plugin", "-p", "no:cacheprovider", "-W", "error"]
@@ -143,8 +143,8 @@ def test_an_error_is_as_shown_and_leads_to_the_guide() -> None:
 
 def test_an_error_without_a_guide_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a zip file, say."""
-    monkeypatch.setattr(errors, "__file__", "/nonexistent/verytmp/errors.py")
-    assert errors.guide() == "the page on containers of the documentation"
+    monkeypatch.setattr(_facts, "__file__", "/nonexistent/verytmp/_facts.py")
+    assert _facts.guide() == "the page on containers of the documentation"
 
 
 def test_a_failure_is_as_shown(host: Path) -> None:

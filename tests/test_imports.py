@@ -15,7 +15,7 @@ ROOMS = sorted(file.stem for file in SOURCE.glob("*.py"))
 # Each room, and the rooms that it may import when it is loaded or later. Data flows down this table, and only down.
 KNOWS = {
     "__main__": {"__init__", "_doctor"},
-    "_doctor": {"__init__", "_available", "_facts", "_helper", "_mount", "_options", "_shm", "_signals", "errors"},
+    "_doctor": {"__init__", "_available", "_facts", "_helper", "_mount", "_options", "_shm", "_signals"},
     "pytest_plugin": {"__init__", "_pytest_roots", "_pytest_tmp_path"},
     "_pytest_tmp_path": {"_pytest_roots"},
     "_pytest_roots": {"__init__", "_options", "_pytest_keep"},
@@ -40,7 +40,6 @@ KNOWS = {
     "_resident": {"_helper", "_owner", "_signals", "_wire"},
     "_shm": {"_delete", "_owner", "_spare", "_tree", "errors"},
     "_diagnose": {"_causes", "_facts", "_wire"},
-    "_facts": set(),
     "_path": {"_copy", "_delete", "_glob", "_info", "_pure", "_realpath", "_tree", "errors"},
     "_copy": {"_owner", "_pure", "_resolve"},
     "_delete": {"_glob", "_owner", "_proc", "_pure", "_resolve"},
@@ -61,7 +60,8 @@ KNOWS = {
     "_options": set(),
     "_wire": set(),
     "_linux": set(),
-    "errors": {"_causes"},
+    "errors": {"_causes", "_facts"},
+    "_facts": set(),
     "_causes": set(),
 }
 

@@ -14,11 +14,10 @@ from errno import errorcode
 
 from . import _helper, _mount
 from ._available import available
-from ._facts import facts
+from ._facts import facts, guide
 from ._options import VARIABLE
 from ._shm import PLACE
 from ._signals import SignalsHeld
-from .errors import guide
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

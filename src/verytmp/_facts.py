@@ -59,6 +59,13 @@ def facts() -> dict[str, str]:
     return found
 
 
+def guide() -> str:
+    """The page on refusals: the wheel brings it, and a checkout has it among the others."""
+    here = os.path.dirname(__file__)
+    found = (os.path.normpath(f"{here}/{docs}/how-to/containers.md") for docs in ("docs", "../../docs"))
+    return next(filter(os.path.exists, found), "the page on containers of the documentation")
+
+
 def lines(path: str) -> list[str]:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:

@@ -20,13 +20,6 @@ else:
         """A path method that has no meaning in a root; `pathlib.UnsupportedOperation` (3.13) for older Pythons."""
 
 
-def guide() -> str:
-    """The page on refusals: the wheel brings it, and a checkout has it among the others."""
-    here = os.path.dirname(__file__)
-    found = (os.path.normpath(f"{here}/{docs}/how-to/containers.md") for docs in ("docs", "../../docs"))
-    return next(filter(os.path.exists, found), "the page on containers of the documentation")
-
-
 class VeryTmpError(OSError):
     """The base of the errors that only verytmp raises."""
 
@@ -77,6 +70,8 @@ class VeryTmpUnavailable(VeryTmpError):
             text += f" What was read: {'; '.join(self.evidence)}."
         if self.cause == "not-linux":
             return text
+        from ._facts import guide
+
         more = f"python -m verytmp doctor, and {guide()}"
         return f"{text} What to do: {self.remedy} (more: {more})" if self.remedy else f"{text} More: {more}"
 
