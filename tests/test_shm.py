@@ -114,16 +114,20 @@ def test_it_is_never_the_default() -> None:
 def test_the_environment_sets_the_default() -> None:
     def make() -> Any:
         os.environ["VERYTMP_FALLBACK"] = "shm"
-        kinds = [VeryTmpRoot().kind]
+        found = [VeryTmpRoot().kind]
         for options in ({"fallback": "none"}, {"size": "1m"}):  # a limit cannot be kept
-            with pytest.raises(VeryTmpUnavailable):
+            with pytest.raises(VeryTmpUnavailable) as caught:
                 VeryTmpRoot(**options)  # type: ignore[arg-type]
+            found.append(caught.value.remedy)
         os.environ["VERYTMP_FALLBACK"] = ""
         with pytest.raises(VeryTmpUnavailable):
             VeryTmpRoot()
-        return kinds
+        return found
 
-    assert refused(make) == ["shm"]
+    kind, none, limited = refused(make)
+    assert kind == "shm"
+    assert "VERYTMP_FALLBACK" not in none
+    assert limited.endswith(" VERYTMP_FALLBACK=shm was not taken: size cannot be kept in a directory in /dev/shm.")
 
 
 @pytest.mark.parametrize(

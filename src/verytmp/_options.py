@@ -33,14 +33,24 @@ def fallback(asked: object, given: Mapping[str, object]) -> str:
     if value not in ("shm", "none"):
         name = VARIABLE if asked is None else "fallback"
         raise ValueError(f"{name} must be 'shm' or 'none', not {value!r}")
-    lost = [key for key, word in given.items() if key not in KEPT and word is not None and word is not False]
-    if value == "shm" and lost:
+    if value == "shm" and (lost := unkept(given)):
         if asked is None:
             return "none"
-        raise ValueError(
-            f"{', '.join(lost)} cannot be kept in a directory in /dev/shm: ask for that or for the fallback"
-        )
+        raise ValueError(f"{lost} cannot be kept in a directory in /dev/shm: ask for that or for the fallback")
     return str(value)
+
+
+def unkept(given: Mapping[str, object]) -> str:
+    """The options that a directory in /dev/shm could not keep."""
+    return ", ".join(key for key, word in given.items() if key not in KEPT and word is not None and word is not False)
+
+
+def passed_over(asked: Mapping[str, object]) -> str:
+    """Why the environment's fallback is not taken, though somebody has asked for it."""
+    given = {key: value for key, value in asked.items() if key != "fallback"}
+    if asked.get("fallback") is not None or os.environ.get(VARIABLE) != "shm":
+        return ""
+    return f"{VARIABLE}=shm was not taken: {unkept(given)} cannot be kept in a directory in /dev/shm."
 
 
 def amount(key: str, value: object) -> str:

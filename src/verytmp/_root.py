@@ -190,6 +190,7 @@ def made(asked: Mapping[str, object], resident: Resident | None = None) -> _Made
         tree, how = tmpfs(options, resident)
     except VeryTmpUnavailable as refused:
         if instead == "none" or sys.platform != "linux":
+            refused.remedy = f"{refused.remedy} {_options.passed_over(asked)}".strip()
             raise
         from ._shm import directory
 
