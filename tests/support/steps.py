@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -15,11 +16,16 @@ LINK = "/../../etc/passwd"
 FLAGS = {os.O_RDONLY: "O_RDONLY", os.O_RDONLY | os.O_NOFOLLOW: "O_RDONLY|O_NOFOLLOW", DIRECTORY: "DIRECTORY"}
 
 
+# What a call is made for, by the function that is under way.
+PURPOSES = {"straightened": "the link's words, put in its place", "resolve": "the walk"}
+OPERATION = "the operation itself"
+
+
 class Recorder:
     """Calls on descriptors, which it knows by the directory that was opened."""
 
     def __init__(self, root: int) -> None:
-        self.lines: list[tuple[str, str]] = []
+        self.lines: list[tuple[str, str, str]] = []
         self._places = {root: "root"}
         self._open, self._readlink = os.open, os.readlink
 
@@ -27,7 +33,7 @@ class Recorder:
         where = self._places[dir_fd]
         call = f'openat({where}, "{name}", {FLAGS[flags]})'
         found: int = self._noted(call, self._open, name, flags, mode, dir_fd=dir_fd)
-        self._places[found] = self.lines[-1][1]
+        self._places[found] = self.lines[-1][2]
         return found
 
     def readlink(self, name: str, *, dir_fd: int) -> str:
@@ -38,19 +44,28 @@ class Recorder:
         try:
             found = make(name, *arguments, dir_fd=dir_fd)
         except OSError as error:
-            self.lines.append((call, errno.errorcode[error.errno or 0]))
+            self.lines.append((purpose(), call, errno.errorcode[error.errno or 0]))
             raise
         said = found if isinstance(found, str) else place(self._places[dir_fd], name)
-        self.lines.append((call, said))
+        self.lines.append((purpose(), call, said))
         return found
+
+
+def purpose() -> str:
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_code.co_name in PURPOSES:
+            return PURPOSES[frame.f_code.co_name]
+    return OPERATION
 
 
 def place(where: str, name: str) -> str:
     return where if name == "." else f"{where}/{name}"
 
 
-def recorded() -> list[tuple[str, str]]:
-    """Each call, and what the kernel answered."""
+def recorded() -> list[tuple[str, str, str]]:
+    """What for, each call, and what the kernel answered."""
     with VeryTmpRoot() as root:
         (root / "inbox").mkdir()
         (root / "inbox" / "latest").symlink_to(LINK)
@@ -71,6 +86,10 @@ def recorded() -> list[tuple[str, str]]:
 
 def drawn() -> str:
     lines = recorded()
-    width = max(len(call) for call, _ in lines)
-    text = "".join(f"{number:2}  {call:<{width}}  {said}\n" for number, (call, said) in enumerate(lines, 1))
+    width = max(len(call) for _, call, _ in lines)
+    text, before = "", ""
+    for why, call, said in lines:
+        text += f"{why}:\n" if why != before else ""
+        text += f"  {call:<{width}}  {said}\n"
+        before = why
     return f"```text\n{text}```\n"
