@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 from support import ground, kernel
@@ -18,12 +19,13 @@ from support.children import in_child
 from support.kernel import libc
 from support.prey import OPERATIONS, Prey
 
-from verytmp import VeryTmpRoot
+from verytmp import VeryTmpFactory, VeryTmpRoot
 
 PR_SET_CHILD_SUBREAPER = 36
 KILLS = 60
 ROOMS = 24  # user namespaces that there are for all of a storm: a lost one would soon be missed
 MIB = 1 << 20
+MANY_ROOMS = 500  # far fewer than a long life takes
 MUCH = 64 * MIB  # less than what is left, if anything is; others on this machine have files in memory too
 PATIENCE = 20  # seconds
 
@@ -93,7 +95,7 @@ def test_killed_at_any_moment(
         1 if threads == 1 else 6
     )  # an interpreter takes long to start
     memory = ground.shared_memory()
-    ends, mounts, left, _ = in_child(storm, kills, threads)
+    ends, mounts, left, _ = in_child(storm, kills, threads, patience=PATIENCE + kills)
     record_property("processes killed", kills)
     assert (mounts, left) == ([], {})
     assert ends["killed"] == kills
@@ -110,14 +112,53 @@ def falls(most: int) -> bool:
     return True
 
 
-def endure(seconds: float, host: Path) -> tuple[int, Counter[str], list[tuple[int, int, int]], list[str]]:
+class Mark(NamedTuple):
+    """What there is of this process, and of its resident helper, at one moment."""
+
+    descriptors: int
+    resident: int
+    children: int
+    helpers_descriptors: int
+    helpers_resident: int
+
+    @classmethod
+    def now(cls, factory: VeryTmpFactory) -> Mark:
+        gc.collect()
+        connection = factory._resident._idle
+        helper = connection and ground.of_pidfd(connection._end.fileno())
+        of_helper = (len(ground.descriptors(helper)), ground.resident(helper)) if helper else (0, 0)
+        return cls(len(ground.descriptors()), ground.resident(), len(ground.children()), *of_helper)
+
+
+def endure(seconds: float, host: Path, fallback: bool) -> tuple[int, Counter[str], list[Mark], list[str]]:
     """Make, fill, race, close, for so long: how often, what came of it, and what there was at each tenth of that."""
     outcomes: Counter[str] = Counter()
-    marks: list[tuple[int, int, int]] = []
+    marks: list[Mark] = []
     rounds = 0
+    factory = VeryTmpFactory()
+    if not fallback:
+        kernel.mounting_namespaces()
+        kernel.most_namespaces("user", MANY_ROOMS)
+        kernel.most_namespaces("mnt", MANY_ROOMS)
+
+    def made(number: int, **options: Any) -> VeryTmpRoot:
+        """Directly, by a child that is a copy, by one that is a fresh interpreter, or by the resident helper."""
+        if fallback:
+            return VeryTmpRoot()
+        stop, threads = threading.Event(), []
+        kernel.use_capability(kernel.CAP_SYS_ADMIN, number % 3 == 0)
+        if number % 60 == 1:
+            threads.append(threading.Thread(target=stop.wait))
+            threads[0].start()
+        root = factory(**options) if number % 3 == 2 else VeryTmpRoot(**options)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        outcomes[repr(root).partition("made ")[2].partition(",")[0]] += 1
+        return root
 
     def one(number: int) -> None:
-        with VeryTmpRoot(nosymfollow=number % 2 == 0, size="8m") as root, VeryTmpRoot(size="1m") as other:
+        with made(number, nosymfollow=number % 2 == 0, size="8m") as root, made(number, size="1m") as other:
             prey = Prey(root, host, other)
             prey.reset()
             over = threading.Event()
@@ -155,7 +196,7 @@ def endure(seconds: float, host: Path) -> tuple[int, Counter[str], list[tuple[in
                 os._exit(len(ground.children()))
             os.waitpid(pid, 0)
 
-    while rounds < 30:
+    while rounds < 60:
         one(rounds)
         rounds += 1
     gc.collect()
@@ -163,8 +204,8 @@ def endure(seconds: float, host: Path) -> tuple[int, Counter[str], list[tuple[in
     start = time.monotonic()
     while len(marks) <= 10:
         if time.monotonic() >= start + len(marks) * seconds / 10:
-            gc.collect()
-            marks.append((len(ground.descriptors()), ground.resident(), len(ground.children())))
+            marks.append(Mark.now(factory))
+            print(f"after {rounds} rounds: {marks[-1]}", flush=True)
         one(rounds)
         rounds += 1
     gc.collect()  # errors that hold their own tracebacks
@@ -174,14 +215,24 @@ def endure(seconds: float, host: Path) -> tuple[int, Counter[str], list[tuple[in
 
 @pytest.mark.usefixtures("machine")
 def test_a_long_life(host: Path, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]) -> None:
-    """Descriptors, memory, children: as many after the last as after the first."""
+    """Descriptors, memory, children, namespaces: as many after the last as after the first, made in whichever way."""
     memory = ground.shared_memory()
-    rounds, outcomes, marks, left = in_child(endure, pytestconfig.getoption("--endurance") or 2, host)
-    growth = marks[-1][1] - marks[0][1]
+    seconds = pytestconfig.getoption("--endurance") or 2
+    fallback = pytestconfig.getoption("--way") == "shm"
+    rounds, outcomes, marks, left = in_child(endure, seconds, host, fallback, patience=seconds + PATIENCE)
+    print(dict(outcomes))
     record_property("roots made, filled, raced and closed", rounds)
     assert left == []
     assert outcomes["escaped"] == 0
-    assert outcomes["full"] == rounds
-    assert {(descriptors, children) for descriptors, _, children in marks} == {(marks[0][0], 0)}
-    assert growth < 8 * MIB
+    assert outcomes["full"] == (0 if fallback else rounds)
+    assert fallback or min(outcomes[way] for way in WAYS) > 0
+    first, last = marks[0], marks[-1]
+    assert {mark._replace(resident=0, helpers_resident=0) for mark in marks} == {
+        first._replace(resident=0, helpers_resident=0, children=0)
+    }
+    assert last.resident - first.resident < 8 * MIB
+    assert last.helpers_resident - first.helpers_resident < 8 * MIB
     assert falls(memory + MUCH)
+
+
+WAYS = ("directly", "by a forked child", "by a fresh child", "by a resident helper")

@@ -26,7 +26,7 @@ class ChildFailed(AssertionError):
         super().__init__(f"exit code {self.exitcode}{text}")
 
 
-def in_child(function: Callable[..., Any], *args: Any) -> Any:
+def in_child(function: Callable[..., Any], *args: Any, patience: float = PATIENCE) -> Any:
     """What the function returns in a forked child, or the exception that it raises there."""
     receiver, low = os.pipe()
     sender = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, HIGH)
@@ -38,7 +38,7 @@ def in_child(function: Callable[..., Any], *args: Any) -> Any:
     chunks = []
     try:
         while True:
-            if not select.select([receiver], [], [], PATIENCE)[0]:
+            if not select.select([receiver], [], [], patience)[0]:
                 os.kill(pid, signal.SIGKILL)
                 break
             chunk = os.read(receiver, 65536)

@@ -65,12 +65,12 @@ def make(directory: int | str, tree: Tree) -> None:
         os.close(own)
 
 
-def descriptors() -> dict[int, str]:
-    """This process's descriptors, but for the one that they are read with."""
+def descriptors(process: int | str = "self") -> dict[int, str]:
+    """A process's descriptors, by default this one's, but for the one that they are read with."""
     found = {}
-    for number in os.listdir("/proc/self/fd"):
+    for number in os.listdir(f"/proc/{process}/fd"):
         try:
-            found[int(number)] = os.readlink(f"/proc/self/fd/{number}")
+            found[int(number)] = os.readlink(f"/proc/{process}/fd/{number}")
         except FileNotFoundError:
             pass
     return found
@@ -115,6 +115,12 @@ def shared_memory() -> int:
     )
 
 
-def resident() -> int:
-    """The bytes of memory that this process has."""
-    return int(_read("/proc/self/statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def resident(process: int | str = "self") -> int:
+    """The bytes of memory that a process has, by default this one."""
+    return int(_read(f"/proc/{process}/statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def of_pidfd(descriptor: int) -> int:
+    """The process that a pidfd_open(2)'s descriptor is of; -1 if it has ended."""
+    lines = _read(f"/proc/self/fdinfo/{descriptor}").splitlines()
+    return next(int(line.partition(":")[2]) for line in lines if line.startswith("Pid:"))

@@ -96,9 +96,29 @@ def user_namespace() -> None:
 def limit_namespaces(name: str, most: int) -> None:
     """Set ``user.max_<name>_namespaces`` for a user namespace of our own, and give up what could go round it."""
     user_namespace()
+    most_namespaces(name, most)
+    drop_capabilities(CAP_SYS_ADMIN)
+
+
+def most_namespaces(name: str, most: int) -> None:
     with open(f"/proc/sys/user/max_{name}_namespaces", "w") as file:
         file.write(str(most))
-    drop_capabilities(CAP_SYS_ADMIN)
+
+
+def mounting_namespaces() -> None:
+    """Enter a user and a mount namespace, in which this process may mount by itself, whoever runs it."""
+    user_namespace()
+    _checked(libc.unshare(CLONE_NEWNS))
+
+
+def use_capability(capability: int, wanted: bool) -> None:
+    """Take a capability that this process has in use, or out of it until it is wanted again. capset(2)"""
+    header, data = struct.pack("Ii", 0x2008_0522, 0), ctypes.create_string_buffer(24)
+    _checked(libc.capget(header, data))
+    sets = list(struct.unpack("6I", data.raw))
+    bit = 1 << capability
+    sets[0] = sets[0] | bit if wanted else sets[0] & ~bit
+    _checked(libc.capset(header, struct.pack("6I", *sets)))
 
 
 def exchange(directory: int, one: str, other: str) -> None:
