@@ -55,9 +55,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--way") == "shm":
         os.environ["VERYTMP_FALLBACK"] = "shm"
         refusals.docker()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", VeryTmpFallbackWarning)
-            VeryTmpRoot().close()  # it warns once
+        # It warns once for each cause, and in the tests there are many. That it does so is tests/test_shm.py's.
+        config.addinivalue_line("filterwarnings", "ignore::verytmp.VeryTmpFallbackWarning")
+        warnings.simplefilter("ignore", VeryTmpFallbackWarning)
 
 
 # What is about making the mount, or about nothing that a root's kind changes.
@@ -150,6 +150,8 @@ def canary(request: pytest.FixtureRequest) -> Iterator[None]:
     before = set(ground.names(*folders))
     mounts = ground.mounts()
     yield
+    if request.config.getoption("--way") == "shm":
+        VeryTmpRoot().close()  # which removes what the tests' children have left that were ended
     new = {name for name in set(ground.names(*folders)) - before if os.path.basename(name) not in TOOLS}
     assert not {name for name in new if not of_another_suite(name)}, "new on the host"
     assert ground.mounts() == mounts

@@ -38,7 +38,7 @@ KNOWS = {
         "errors",
     },
     "_resident": {"_helper", "_owner", "_signals", "_wire"},
-    "_shm": {"_delete", "_owner", "_spare", "_tree", "errors"},
+    "_shm": {"_delete", "_diagnose", "_owner", "_spare", "_tree", "errors"},
     "_diagnose": {"_causes", "_facts", "_wire"},
     "_path": {"_copy", "_delete", "_glob", "_info", "_pure", "_realpath", "_tree", "errors"},
     "_copy": {"_owner", "_pure", "_resolve"},

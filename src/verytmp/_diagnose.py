@@ -63,6 +63,7 @@ UBUNTU = (
     "host); or for one program, by an AppArmor profile with flags=(unconfined) and the rule userns, for the real path "
     "of its interpreter."
 )
+MORE_FILES = "Close some files, or raise the limit on open files (ulimit -n)."
 MAC = "See what was denied with: ausearch -m avc -ts recent."
 
 
@@ -158,7 +159,7 @@ def killed(case: Case) -> Verdict | None:
 def full_table(case: Case) -> Verdict | None:
     if case.errno not in (errno.EMFILE, errno.ENFILE):
         return None
-    return case.verdict(Cause.DESCRIPTORS, "Close some files, or raise the limit on open files (ulimit -n).")
+    return case.verdict(Cause.DESCRIPTORS, MORE_FILES)
 
 
 def no_processes(case: Case) -> Verdict | None:

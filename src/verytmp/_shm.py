@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import time
 import warnings
-from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
-from stat import S_IMODE
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
 from weakref import finalize
 
 from ._delete import empty
+from ._diagnose import MORE_FILES
 from ._owner import opened
 from ._spare import shared
 from ._tree import Tree
@@ -34,7 +35,18 @@ PLACE = "/dev/shm"
 LISTABLE = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 PATIENCE = 5.0  # seconds: a look for dead ones takes milliseconds
 PAUSE = 0.001
+OFTEN = "it is removed as often as it is made"
+NAME_BYTES = 8
+OURS = re.compile(f"[0-9a-f]{{{2 * NAME_BYTES}}}")  # what else lies there is not for us to remove
 ATTEMPTS = 16  # the user's directory may go between two calls, with the last root in it
+
+REMEDIES = {
+    errno.EMFILE: MORE_FILES,
+    errno.ENFILE: MORE_FILES,
+    errno.ENOENT: f"There is no {PLACE}: mount a tmpfs there.",
+    errno.ENOSPC: f"{PLACE} is full: make room in it, or more of it (docker run --shm-size=256m).",
+    errno.EROFS: f"{PLACE} can only be read: mount a tmpfs there.",
+}
 
 _told: set[tuple[str, int | None]] = set()
 
@@ -53,11 +65,11 @@ def directory(refused: VeryTmpUnavailable, options: list[str]) -> tuple[Tree, Ca
             except FileNotFoundError:
                 continue
         else:
-            raise OSError(errno.ENOENT, "it is removed as often as it is made")
+            raise OSError(errno.EAGAIN, OFTEN)
         tree = Tree(opened("root", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, held.fileno()), shared())
     except OSError as error:
         reason = f"{error.strerror}; and before that, {refused.step}: {refused.reason}"
-        remedy = f"Look at {home}. {refused.remedy}".strip()
+        remedy = f"{REMEDIES.get(error.errno or 0, f'Look at {home}.')} {refused.remedy}".strip()
         raise VeryTmpUnavailable(error.errno or 0, home, reason, remedy, "fallback", refused.evidence) from None
     return tree, finalize(tree, remove, home, name, held, os.fstat(held.fileno()), os.getpid())
 
@@ -74,10 +86,13 @@ def make(home: str, mode: int) -> tuple[epoll, str]:
     """A new directory that is locked before anybody can take it for dead, with the root in it."""
     with users_own(home) as user:
         lock(user, LOCK_SH)
-        name = os.urandom(8).hex()
-        os.mkdir(name, 0o700, dir_fd=user.fileno())
-        held = opened(name, LISTABLE, user.fileno())
-        flock(held, LOCK_EX | LOCK_NB)
+        try:
+            name = os.urandom(NAME_BYTES).hex()
+            os.mkdir(name, 0o700, dir_fd=user.fileno())
+            held = opened(name, LISTABLE, user.fileno())
+            flock(held, LOCK_EX | LOCK_NB)
+        finally:
+            flock(user, LOCK_UN)  # closing is not enough: a child that was forked meanwhile has a copy
     os.mkdir("root", 0o700, dir_fd=held.fileno())
     os.chmod("root", mode, dir_fd=held.fileno())  # mkdir(2) obeys the umask
     return held, name
@@ -85,15 +100,20 @@ def make(home: str, mode: int) -> tuple[epoll, str]:
 
 def users_own(home: str) -> epoll:
     """This user's directory, made if need be. /dev/shm is everybody's: somebody else's may lie under the name."""
-    try:
-        os.mkdir(home, 0o700)
-    except FileExistsError:
-        pass
-    user = opened(home, LISTABLE, None)
-    status = os.fstat(user.fileno())
-    if status.st_uid != os.geteuid() or S_IMODE(status.st_mode) != 0o700:
-        raise OSError(errno.EPERM, "it is not this user's alone")
-    return user
+    for _ in range(ATTEMPTS):
+        try:
+            os.mkdir(home, 0o700)
+        except FileExistsError:
+            pass
+        try:
+            user = opened(home, LISTABLE, None)
+        except FileNotFoundError:
+            continue
+        status = os.fstat(user.fileno())
+        if status.st_uid != os.geteuid() or status.st_mode & 0o777 != 0o700:  # a set-group-ID /dev/shm hands that down
+            raise OSError(errno.EPERM, "it is not this user's alone")
+        return user
+    raise OSError(errno.EAGAIN, OFTEN)
 
 
 def lock(directory: epoll, how: int) -> None:
@@ -115,13 +135,16 @@ def sweep(home: str) -> None:
             flock(user, LOCK_EX | LOCK_NB)
         except BlockingIOError:  # somebody makes a root, or looks too
             return
-        for name in os.listdir(user.fileno()):
-            try:
-                found = opened(name, LISTABLE, user.fileno())
-                flock(found, LOCK_EX | LOCK_NB)
-            except OSError:  # it lives, or the table of open files is full
-                continue
-            dead.append((name, found))
+        try:
+            for name in filter(OURS.fullmatch, os.listdir(user.fileno())):
+                try:
+                    found = opened(name, LISTABLE, user.fileno())
+                    flock(found, LOCK_EX | LOCK_NB)
+                except OSError:  # it lives, or the table of open files is full
+                    continue
+                dead.append((name, found))
+        finally:
+            flock(user, LOCK_UN)
     for name, found in dead:
         with found:
             try:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support import canary
 from support.canary import Canary
-from support.compatibility import REFUSES, WORKS, Refused, page, run
+from support.compatibility import REFUSES, WORKS, Refused, Row, page, run
 from support.programs import ROWS
 
 from verytmp import VeryTmpRoot
@@ -23,9 +23,16 @@ def test_it_works_inside_or_refuses(planted: Canary, name: str) -> None:
     if missing := row.missing():
         pytest.skip(f"{missing} is not installed")
     with VeryTmpRoot() as root:
-        assert row.measured(root) == row.expected()
+        if root.kind == "shm" and "link" in name:
+            pytest.skip("a directory in /dev/shm does not promise it")
+        assert row.measured(root) == expected(row, root)
         planted.check()
         planted.look(root.fileno())
+
+
+def expected(row: Row, root: VeryTmpRoot) -> str:
+    """A directory in /dev/shm has a name, so that all of it works. (What follows links leaves: that is left out.)"""
+    return WORKS if root.kind == "shm" else row.expected()
 
 
 class Ordinary:
@@ -57,7 +64,7 @@ def test_where_links_are_followed(planted: Canary) -> None:
     for name, row in ROWS.items():
         if not row.needs and not row.modules and "link" not in row.why:
             with VeryTmpRoot(nosymfollow=False) as root:
-                assert row.measured(root) == row.expected(), name
+                assert row.measured(root) == expected(row, root), name
                 planted.look(root.fileno())
 
 

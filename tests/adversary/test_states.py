@@ -46,7 +46,7 @@ def test_not_dumpable(threads: int) -> None:
             return repr(root), used(root), libc.prctl(3, 0, 0, 0, 0)
 
     made, text, dumpable = in_child(make)
-    assert "by a fresh child" in made
+    assert "by a fresh child" in made or "in /dev/shm" in made
     assert text == "potatoes"
     assert dumpable == 0
 
@@ -92,7 +92,8 @@ def test_another_user() -> None:
     number, closed, made, text = in_child(change)
     assert number == errno.EACCES
     assert closed
-    assert ("by a fresh child" in made and text == "potatoes") or made == "posix_spawn"
+    own = "by a fresh child" in made or "in /dev/shm" in made
+    assert (own and text == "potatoes") or made == "posix_spawn"
 
 
 def test_a_chroot(host: Path) -> None:
@@ -227,8 +228,9 @@ def test_a_fork_in_the_moment_of_a_fork() -> None:
 
 
 LATE = """
-import atexit, threading, time
-from verytmp import VeryTmpRoot
+import atexit, threading, time, warnings
+from verytmp import VeryTmpFallbackWarning, VeryTmpRoot
+warnings.simplefilter("ignore", VeryTmpFallbackWarning)
 root = VeryTmpRoot()
 path = root / "f"
 path.write_bytes(b"x" * 100)
@@ -247,7 +249,8 @@ time.sleep(0.1)
 """
 
 
-def test_the_interpreters_end_with_threads_at_work() -> None:
+def test_the_interpreters_end_with_threads_at_work(root: VeryTmpRoot) -> None:
     """Roots alive, threads in the middle of them, and one more root made when no thread can be started any more."""
     result = subprocess.run([sys.executable, "-X", "dev", "-W", "error", "-c", LATE], capture_output=True, text=True)
-    assert (result.returncode, result.stdout, result.stderr) == (0, "made at the end\n", "")
+    assert (result.returncode, result.stdout) == (0, "made at the end\n")
+    assert result.stderr == "" or root.kind == "shm"  # where the files are removed before the threads end
