@@ -16,8 +16,9 @@ from select import epoll
 from typing import Any
 
 import pytest
-from support import ground, kernel, refusals, tripwire
+from support import ground, kernel, refusals
 from support.children import in_child
+from support.fallback import refused
 
 from verytmp import VeryTmpCause, VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable, _shm
 from verytmp._delete import empty
@@ -31,19 +32,6 @@ def place(host: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(_shm, "PLACE", str(host))
     monkeypatch.setattr(sys.modules[__name__], "HOME", f"{host}/verytmp-{os.geteuid()}")
     return str(host)
-
-
-def refused(function: Callable[[], Any]) -> Any:
-    """Call it in a child where nobody makes a tmpfs, with the warning for granted."""
-
-    def call() -> Any:
-        tripwire.unwatch()  # before Python 3.13, whoever looks at frames keeps what their variables name
-        refusals.docker()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", VeryTmpFallbackWarning)
-            return function()
-
-    return in_child(call)
 
 
 def roots() -> list[str]:

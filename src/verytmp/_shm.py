@@ -56,6 +56,7 @@ def directory(refused: VeryTmpUnavailable, options: list[str]) -> tuple[Tree, Ca
     tell(refused)
     mode = next(int(option[5:], 8) for option in options if option.startswith("mode="))
     home = f"{PLACE}/verytmp-{os.geteuid()}"
+    held = None
     try:
         sweep(home)
         for _ in range(ATTEMPTS):
@@ -68,6 +69,10 @@ def directory(refused: VeryTmpUnavailable, options: list[str]) -> tuple[Tree, Ca
             raise OSError(errno.EAGAIN, OFTEN)
         tree = Tree(opened("root", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, held.fileno()), shared())
     except OSError as error:
+        error.__traceback__ = None  # it holds frames, and so locks
+        if held:
+            held.close()
+        tidy(home)
         reason = f"{error.strerror}; and before that, {refused.step}: {refused.reason}"
         remedy = f"{REMEDIES.get(error.errno or 0, f'Look at {home}.')} {refused.remedy}".strip()
         raise VeryTmpUnavailable(error.errno or 0, home, reason, remedy, "fallback", refused.evidence) from None
@@ -135,6 +140,7 @@ def sweep(home: str) -> None:
             flock(user, LOCK_EX | LOCK_NB)
         except BlockingIOError:  # somebody makes a root, or looks too
             return
+        device = os.fstat(user.fileno()).st_dev
         try:
             for name in filter(OURS.fullmatch, os.listdir(user.fileno())):
                 try:
@@ -142,7 +148,8 @@ def sweep(home: str) -> None:
                     flock(found, LOCK_EX | LOCK_NB)
                 except OSError:  # it lives, or the table of open files is full
                     continue
-                dead.append((name, found))
+                if os.fstat(found.fileno()).st_dev == device:  # or somebody has mounted something there
+                    dead.append((name, found))
         finally:
             flock(user, LOCK_UN)
     for name, found in dead:
@@ -184,6 +191,15 @@ def remove(home: str, name: str, held: epoll, made: os.stat_result, pid: int) ->
     try:
         os.rmdir(home)
     except OSError:
+        pass
+
+
+def tidy(home: str) -> None:
+    """Remove what was made of a root that could not be made to the end."""
+    try:
+        sweep(home)
+        os.rmdir(home)
+    except OSError:  # others have roots there, or there is no descriptor left for it: the next one will
         pass
 
 

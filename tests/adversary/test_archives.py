@@ -7,7 +7,7 @@
   has any part in that.
 - Where the mount follows symlinks (``nosymfollow=False``), absolute symlinks are followed: by tarfile too.
 
-A directory in /dev/shm has no such mount: there, a filter is all that keeps an archive in, and it must be tarfile's own.
+A directory in /dev/shm has no such mount: there, a filter is all that keeps an archive in, and it is tarfile's own.
 """
 
 from __future__ import annotations
