@@ -56,10 +56,16 @@ def listable(top: epoll, directory: str, device: int, forced: bool = False) -> e
         for name in directory.split("/") if directory else ():
             here = enter(name, here)
         check(here, device)
-        if forced:
+        try:
+            found = _owner.opened(".", os.O_RDONLY | os.O_DIRECTORY, here.fileno())
+        except PermissionError:
+            if not forced:
+                raise
             os.chmod(self_fd(here.fileno()), 0o700)
-        found = _owner.opened(".", os.O_RDONLY | os.O_DIRECTORY, here.fileno())
+            found = _owner.opened(".", os.O_RDONLY | os.O_DIRECTORY, here.fileno())
         check(found, device)
+        if forced:
+            os.chmod(found.fileno(), 0o700)  # for what is in it; this way needs no /proc
         return found
     finally:
         here.close()

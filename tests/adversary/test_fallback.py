@@ -9,19 +9,20 @@ import sys
 import tarfile
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ground, kernel
+from support import ground, kernel, tripwire
 from support.archives import data_filter, member, tar
 from support.canary import Canary
 from support.children import in_child
 from support.fallback import refused
 from support.kernel import libc
 
-from verytmp import VeryTmpCause, VeryTmpRoot, VeryTmpUnavailable, _shm
+from verytmp import VeryTmpCause, VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable, _shm
 
 AT_ONCE = 0.5  # seconds: a fraction of what a lock is waited for
 DEAD = "0123456789abcdef"  # a name that a root might have
@@ -367,6 +368,28 @@ def test_a_place_from_which_nothing_is_started(place: Path) -> None:
         return 0, ""
 
     assert on_a_mount(place, "", MS_NOEXEC, use) == (errno.EACCES, "#!/bin/sh")
+
+
+def test_without_proc(home: Path) -> None:
+    """A root can be made and removed there too, and dead ones are swept: nothing needs /proc that can do without."""
+
+    def use() -> tuple[str, list[str]]:
+        tripwire.unwatch()
+        kernel.hide_proc()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", VeryTmpFallbackWarning)
+            root = made()
+            (home / DEAD / "root" / "d").mkdir(parents=True)
+            (root / "d" / "e").mkdir(parents=True)
+            (root / "d" / "f").write_text("potatoes")
+            text = (root / "d" / ".." / "d" / "f").read_text()
+            made().close()
+            swept = os.listdir(home)
+            root.close()
+        assert DEAD not in swept
+        return text, os.listdir(home.parent)
+
+    assert in_child(use) == ("potatoes", [])
 
 
 # -- strings in others' hands ------------------------------------------------------------------------------------------
