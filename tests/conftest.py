@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from support import ground, refusals, tripwire
+from support.canary import TOOLS
 from support.runs import Run
 
 from verytmp import VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable
@@ -23,14 +24,6 @@ from verytmp import VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable
 pytest_plugins = ["pytester"]
 
 OURS = f"verytmp-tests-{os.getpid()}-"
-TOOLS = {
-    ".pytest_cache",
-    ".mypy_cache",
-    ".ruff_cache",
-    ".hypothesis",
-    ".coverage",
-    "__pycache__",
-}  # they may come while we run
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
