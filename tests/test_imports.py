@@ -18,10 +18,10 @@ KNOWS = {
     "_doctor": {"__init__", "_available", "_facts", "_helper", "_mount", "_options", "_shm", "_signals"},
     "pytest_plugin": {"__init__", "_pytest_roots", "_pytest_tmp_path"},
     "_pytest_tmp_path": {"_pytest_roots"},
-    "_pytest_roots": {"__init__", "_options", "_pytest_keep"},
+    "_pytest_roots": {"__init__", "_factory", "_options", "_pytest_keep"},
     "_pytest_keep": set(),
     "__init__": {"_root", "_path", "errors"},
-    "_factory": {"_options", "_resident", "_root"},
+    "_factory": {"_options", "_resident", "_root", "_spare"},
     "_available": {"_causes", "_root", "errors"},
     "_root": {"_path", "_tree", "_make", "_options", "_shm", "errors"},
     "_make": {
@@ -31,13 +31,17 @@ KNOWS = {
         "_helper",
         "_mount",
         "_owner",
+        "_several",
         "_signals",
         "_spare",
+        "_stock",
         "_tree",
         "_wire",
         "errors",
     },
-    "_resident": {"_helper", "_owner", "_signals", "_wire"},
+    "_resident": {"_helper", "_line", "_mount", "_owner", "_signals", "_stock", "_wire"},
+    "_stock": {"_helper", "_line", "_mount", "_wire"},
+    "_line": {"_helper", "_owner", "_wire"},
     "_shm": {"_delete", "_diagnose", "_owner", "_spare", "_tree", "errors"},
     "_diagnose": {"_causes", "_facts", "_wire"},
     "_path": {"_copy", "_delete", "_glob", "_info", "_pure", "_realpath", "_tree", "errors"},
@@ -54,7 +58,8 @@ KNOWS = {
     "_spare": set(),
     "_proc": set(),
     "_helper": {"_child", "_linux", "_signals", "_wire"},
-    "_child": {"_linux", "_mount", "_wire"},
+    "_child": {"_linux", "_mount", "_several", "_wire"},
+    "_several": {"_linux", "_mount"},
     "_mount": {"_linux", "_wire"},
     "_signals": {"_linux"},
     "_options": set(),
@@ -128,7 +133,8 @@ def test_only_one_room_calls_ctypes() -> None:
 
 
 def test_path_rooms_are_not_privileged() -> None:
-    privileged = {"._linux", "._mount", "._child", "._helper", "._resident", "._make", "._factory"}
+    privileged = {"._linux", "._mount", "._several", "._child", "._helper"}
+    privileged |= {"._line", "._stock", "._resident", "._make", "._factory"}
     for room in (
         "_path",
         "_pure",

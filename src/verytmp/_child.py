@@ -23,7 +23,7 @@ import select
 import socket
 from functools import partial
 
-from . import _linux, _mount, _wire
+from . import _linux, _mount, _several, _wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -148,6 +148,9 @@ def serve(connection: socket.socket, owner: int | None, kept: int) -> None:
         if not message:
             break
         operation, options = _wire.decode(message)
+        if operation == _wire.SEVERAL:
+            several(connection, steps, int(options[0]), options[1:])
+            continue
         perform: Callable[[], tuple[list[int], str]] = partial(performed, operation, options, steps)
         if ahead is not None:
             if message == last:
@@ -160,6 +163,22 @@ def serve(connection: socket.socket, owner: int | None, kept: int) -> None:
             ahead = Ahead.made(operation, options)
         last = message
         steps = _mount.Steps()
+
+
+def several(connection: socket.socket, steps: _mount.Steps, count: int, options: list[str]) -> None:
+    """Answer so many requests for a tmpfs, each as if it had come alone."""
+    try:
+        made, how = _several.tmpfs(count, options, _mount.Steps(), private=True)
+    except OSError:  # each one will tell
+        made, how = [], ""
+    for descriptor in made:
+        answer(connection, steps, partial(handed_on, descriptor, how))
+    for _ in range(count - len(made)):
+        answer(connection, steps, partial(performed, "tmpfs", options, steps))
+
+
+def handed_on(descriptor: int, how: str) -> tuple[list[int], str]:
+    return [descriptor], how
 
 
 class Ahead:
@@ -179,12 +198,8 @@ class Ahead:
             return None
 
     def handed_out(self) -> tuple[list[int], str]:
-        """As if it had been made now: its times are what shows."""
         for descriptor in self._descriptors:
-            try:
-                os.utime(f"/proc/self/fd/{descriptor}")
-            except OSError:  # there is no /proc any more: nothing else depends on it
-                pass
+            _mount.renew(descriptor)
         return self._descriptors, self._how
 
     def close(self) -> None:

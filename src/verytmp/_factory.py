@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from ._options import judged
 from ._root import VeryTmpRoot, arrived, check_available, made
+from ._spare import shared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,6 +77,15 @@ class VeryTmpFactory:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"a {type(self).__name__} cannot be copied or sent: its helper is this process's")
+
+
+def stocked(count: int) -> VeryTmpFactory:
+    """A factory of which so many roots of a kind will be wanted that some may be made before."""
+    factory = VeryTmpFactory()
+    most = os.sysconf("SC_OPEN_MAX")  # the kernel counts descriptors on their way like those that have a number
+    factory._resident.stocked = count if most < 0 else min(count, most // 8)
+    factory._resident.spare = shared()
+    return factory
 
 
 def known(options: dict[str, object]) -> dict[str, object]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import errno
+import os
 
-from . import _helper, _mount
+from . import _helper, _mount, _several
 from ._causes import VeryTmpCause
 from ._diagnose import LABEL_THEN, MAPS, UNSHARE, Verdict, judge
 from ._facts import facts
 from ._owner import owner
 from ._signals import unlost
 from ._spare import shared
+from ._stock import Stock
 from ._tree import Tree
 from .errors import VeryTmpUnavailable
 
@@ -38,10 +40,14 @@ def tmpfs(options: list[str], resident: Resident | None = None) -> tuple[Tree, s
     """
     before: list[Refusal] = []
     threads = 0
+    if resident is not None and resident.stock is not None and resident.stock.of(options):
+        waiting = resident.stock.take()
+        if waiting:
+            return tree(waiting[0]), waiting[1]
     if resident is None or not resident.needed:
         filtered, threads = thread_status()
         try:
-            return unlost(lambda signals: kept(*directly(options, filtered, signals, threads)), threads)
+            return unlost(lambda signals: made_directly(options, filtered, signals, threads, resident), threads)
         except MayNotMount:
             pass
     if resident is not None:
@@ -69,19 +75,35 @@ def tree(root: epoll) -> Tree:
         raise explained([("epoll_create1", error.errno or 0, error.strerror or "")]) from None
 
 
-def directly(options: list[str], filtered: bool, signals: SignalsHeld, threads: int) -> tuple[int, str]:
+def made_directly(
+    options: list[str], filtered: bool, signals: SignalsHeld, threads: int, resident: Resident | None
+) -> tuple[Tree, str]:
+    size = resident.stocking(options) if resident is not None else 1
+    roots, how = directly(size, options, filtered, signals, threads)
+    try:
+        if resident is not None and resident.stocked:
+            resident.stock = Stock(options, size, roots[1:], how)
+    finally:
+        for root in roots[1:]:
+            os.close(root)
+    return kept(roots[0], how)
+
+
+def directly(
+    count: int, options: list[str], filtered: bool, signals: SignalsHeld, threads: int
+) -> tuple[list[int], str]:
     # Under a seccomp filter an unknown call may end this very process, so there a child has to try it.
     if filtered:
         raise MayNotMount
     steps = _mount.Steps()
     try:
-        [root], call = _mount.tmpfs(options, steps, private=False)
+        roots, call = _several.tmpfs(count, options, steps, private=False)
     except OSError as error:
         steps.refused(error)
         if error.errno != errno.EPERM and not _mount.absent(steps.now, error.errno):
             raise explained(steps.refusals, options, signals, threads) from None
         raise MayNotMount from None
-    return root, f"directly, by {call}(2)"
+    return roots, f"directly, by {call}(2)"
 
 
 def by_child(options: list[str], signals: SignalsHeld, threads: int, before: list[Refusal]) -> tuple[int, str]:

@@ -76,9 +76,7 @@ def tmpfs(options: Sequence[str], steps: Steps, *, private: bool) -> tuple[list[
     *private* says that the mount namespace is this process's own, so that mount(2) may be used in it too. Raises
     `OSError` with the kernel's words; *steps* then says at which call.
     """
-    attributes = {"nosuid", "nodev"}.union(option for option in options if option in ATTRIBUTES)
-    steps("options")
-    settings = [charged(option) for option in options if option not in ATTRIBUTES and not option.startswith("mode=")]
+    settings, attributes = parted(options, steps)
     mounted, how = mount_tmpfs(settings, attributes, steps, private)
     try:
         return [nested_root(mounted, options, steps)], how
@@ -88,6 +86,15 @@ def tmpfs(options: Sequence[str], steps: Steps, *, private: bool) -> tuple[list[
 
 OPERATIONS = {"tmpfs": tmpfs}
 AHEAD = {"tmpfs"}  # those that may be performed before they are asked for: they depend on nothing but their options
+
+
+def parted(options: Sequence[str], steps: Steps) -> tuple[list[str], set[str]]:
+    """What is the file system's, and what is the mount's. (The mode is the nested root's.)"""
+    attributes = {"nosuid", "nodev"}.union(option for option in options if option in ATTRIBUTES)
+    steps("options")
+    return [
+        charged(option) for option in options if option not in ATTRIBUTES and not option.startswith("mode=")
+    ], attributes
 
 
 def mount_tmpfs(settings: list[str], attributes: set[str], steps: Steps, private: bool) -> tuple[int, str]:
@@ -160,6 +167,14 @@ def by_mount(settings: list[str], attributes: set[str], steps: Steps) -> int:
         os.close(mounted)
         raise
     return mounted
+
+
+def renew(root: int) -> None:
+    """What was made before it was asked for is as if it had been made now: its times are what shows."""
+    try:
+        os.utime(f"/proc/self/fd/{root}")
+    except OSError:  # there is no /proc any more: nothing else depends on it
+        pass
 
 
 def try_features(steps: Steps) -> list[Refusal]:

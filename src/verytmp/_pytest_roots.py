@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from errno import errorcode
 from weakref import WeakSet
 
@@ -14,9 +13,11 @@ from ._options import KEPT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
     from pathlib import Path
     from typing import Any
+
+
+STOCKED = 64  # of each the kernel keeps some KiB, and it waits once for all of them
 
 
 class Held:
@@ -27,13 +28,13 @@ class Held:
         self.root = root
         self.home = home
         self.device = os.fstat(root.fileno()).st_dev
-        self.place = os.readlink(root)  # all of a process's roots have the same, but for those in /dev/shm
+        self.place = os.readlink(root) if root.kind == "shm" else ""  # elsewhere, the device is the root's own
 
     def entered(self) -> bool:
         """Whether the working directory is in it."""
         try:
-            return os.stat(".").st_dev == self.device and f"{os.readlink('/proc/self/cwd')}/".startswith(
-                f"{self.place}/"
+            return os.stat(".").st_dev == self.device and (
+                not self.place or f"{os.readlink('/proc/self/cwd')}/".startswith(f"{self.place}/")
             )
         except OSError:
             return False
@@ -79,7 +80,9 @@ class Roots:
     def source(self) -> VeryTmpFactory:
         """What makes the roots, with one helper for the whole run where one is needed."""
         if self._source is None:
-            self._source = VeryTmpFactory()
+            from ._factory import stocked
+
+            self._source = stocked(STOCKED)
         return self._source
 
     def close(self) -> None:
@@ -120,14 +123,16 @@ class Roots:
                 instead = "--verytmp-fallback=shm takes directories in /dev/shm, and =tmp_path pytest's own"
             return [f"verytmp: {error}", f"verytmp: {instead}"]
 
-    @contextmanager
-    def held(self, request: pytest.FixtureRequest, name: str) -> Generator[VeryTmpRoot]:
+    def hold(self, request: pytest.FixtureRequest, name: str) -> Held:
         """The root of a test's fixture."""
         item = item_of(request)
         held = Held(name, self.made(marked(item)), self.home)
         nothing: list[Held] = []
         item.stash.setdefault(HELD, nothing).append(held)
-        yield held.root
+        return held
+
+    def release(self, held: Held) -> None:
+        """The fixture is torn down. The root ends, unless what a failed test has in it is still to be looked at."""
         if not self.keep:
             held.close()
 

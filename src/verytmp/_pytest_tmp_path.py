@@ -66,11 +66,13 @@ def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     if not ours or real_directories(request.config):
         yield request.getfixturevalue("tmp_path")
         return
-    with request.config.stash[OF_RUN].held(request, "tmp_path") as root:
-        name = re.sub(r"\W", "_", item_of(request).name)[:LONGEST]
-        path = root / f"{name}0"
-        path.mkdir(0o700)
-        yield path
+    roots = request.config.stash[OF_RUN]
+    held = roots.hold(request, "tmp_path")
+    name = re.sub(r"\W", "_", item_of(request).name)[:LONGEST]
+    path = held.root / f"{name}0"
+    path.mkdir(0o700)
+    yield path
+    roots.release(held)
 
 
 def real_directories(config: pytest.Config) -> bool:

@@ -12,15 +12,14 @@ import os
 import select
 import signal
 import socket
-from functools import partial
-from operator import itemgetter
-from sys import byteorder
 from weakref import WeakSet
 
-from . import _helper, _wire
+from . import _helper, _mount, _wire
 from ._helper import Refused, Unanswered
+from ._line import Line
 from ._owner import owner
 from ._signals import unlost
+from ._stock import Stock, user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from typing import ClassVar
 
     from ._signals import SignalsHeld
+    from ._spare import Spare
 
 LOOK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)  # members of an enum take 3 us to be put together
 HELPERS = 2  # for one request: a helper that dies is replaced once
@@ -41,11 +41,16 @@ class Resident:
     middle of a conversation, because a signal handler raised, is never spoken to again.
     """
 
-    __slots__ = ("__weakref__", "_idle", "_turn", "closed", "needed")
+    __slots__ = ("__weakref__", "_idle", "_turn", "closed", "needed", "spare", "stock", "stocked")
 
     all: ClassVar[WeakSet[Resident]] = WeakSet()
 
     def __init__(self) -> None:
+        self.stocked = (
+            0  # so many roots at most are made before they are asked for, each time; by the helper, more or less
+        )
+        self.stock: Stock | None = None  # those that this process has made itself
+        self.spare: Spare | None = None  # what those roots would have to make, one after the other
         self.needed = False  # it has been seen that this process itself may not mount
         self.closed = False
         self._idle: Connection | None = None
@@ -68,7 +73,7 @@ class Resident:
                     connection = None
                 connection = connection or started()
                 try:
-                    answer = connection.ask(request)
+                    answer = connection.ask(request, self.stocked)
                 except Unanswered as unanswered:
                     connection.end()
                     died += unanswered.refusals
@@ -83,6 +88,11 @@ class Resident:
                     return answer
             raise Unanswered(died)
 
+    def stocking(self, options: list[str]) -> int:
+        """How many this process itself is to make at once: more and more, as long as they are of the same kind."""
+        stock = self.stock
+        return min(2 * stock.size, max(self.stocked, 1)) if stock is not None and stock.of(options) else 1
+
     def _keep(self, connection: Connection) -> None:
         if self.closed or self._idle is not None:  # by a signal handler, meanwhile
             connection.end()
@@ -96,6 +106,7 @@ class Resident:
     def close(self) -> None:
         """Let the helper go, and see it off."""
         self.closed = True
+        self.stock = self.spare = None
         with self._turn:
             connection, self._idle = self._idle, None
             if connection is not None:
@@ -105,18 +116,13 @@ class Resident:
         """In a forked child: the lock may be held by a thread that is not here."""
         self._turn = _thread.RLock()
         self._idle = None
+        self.stock = None
 
 
-class Connection(socket.SocketType):
-    """The socket to a helper, which ends when it goes.
+class Connection(Line):
+    """The socket to a helper, which ends when it goes."""
 
-    A signal handler's exception may come anywhere, but not into what is in C: so a socket that is dropped is closed by
-    its own `close` (and warns nobody), and a descriptor that arrives has its owner before any Python runs.
-    """
-
-    __slots__ = ("__weakref__", "_end", "_poll", "_user")
-
-    __del__ = socket.SocketType.close
+    __slots__ = ("_ahead", "_end", "_last", "_poll", "_same", "_user")
 
     all: ClassVar[WeakSet[Connection]] = WeakSet()
 
@@ -125,6 +131,9 @@ class Connection(socket.SocketType):
         self.all.add(self)
         self._end = end  # readable when the helper is gone, though some other process may still hold its socket
         self._user = user()
+        self._last = b""  # the last request
+        self._same = 0  # so many times in a row
+        self._ahead = 0  # so many answers to it are on their way that nobody has asked for yet
         self._poll = select.poll()
         self._poll.register(number, select.POLLIN)
         self._poll.register(end, select.POLLIN)
@@ -133,18 +142,55 @@ class Connection(socket.SocketType):
         """Whether it was started by this very process, as the user that this is now: a root is the helper's user's."""
         return self._user == user()
 
-    def ask(self, request: bytes) -> tuple[epoll, str]:
-        """The owner of the descriptor that was asked for, and how the helper got it."""
+    def ask(self, request: bytes, stocked: int = 0) -> tuple[epoll, str]:
+        """The owner of the descriptor that was asked for, and how the helper got it.
+
+        Who goes on asking for the same has up to *stocked* of it sent beforehand, and need not wait for the helper.
+        """
+        if request != self._last:
+            self._unask()
+            self._last, self._same = request, 0
+        try:
+            early = self._ahead > 0
+            if early:
+                self._ahead -= 1
+            else:
+                self.send(request, socket.MSG_NOSIGNAL)
+            wanted = min(self._same, stocked)
+            self._same += 1
+            if self._ahead * 2 < wanted:
+                kind, options = _wire.decode(request)
+                if kind == _wire.TMPFS:
+                    self.send(_wire.encode(_wire.SEVERAL, str(wanted - self._ahead), *options), socket.MSG_NOSIGNAL)
+                    self._ahead = wanted
+        except (BrokenPipeError, ConnectionResetError):  # hearing it out tells
+            pass
+        root, how = self._hear()
+        if early:
+            _mount.renew(root.fileno())
+        return root, how
+
+    def _unask(self) -> None:
+        """Hear what was asked for beforehand, and is not wanted any more."""
+        while self._ahead:
+            self._ahead -= 1
+            try:
+                self._hear()
+            except Unanswered:
+                raise
+            except Refused:
+                pass
+
+    def _hear(self) -> tuple[epoll, str]:
         step = "start"
         try:
-            self.send(request, socket.MSG_NOSIGNAL)
             while True:
                 if not self._poll.poll(_helper.ANSWER_PATIENCE * 1000):
                     raise silent(step, errno.ETIMEDOUT, f"did not answer in {_helper.ANSWER_PATIENCE:g} s")
                 message = self.recv(_wire.MESSAGE_BYTES, LOOK)
                 kind, fields = _wire.decode(message)
                 if kind == _wire.DONE and len(fields) == 1:
-                    return self._adopted(), fields[0]
+                    return self.adopted(), fields[0]
                 self.recv(_wire.MESSAGE_BYTES)
                 if kind == _wire.STEP and len(fields) == 1:
                     step = fields[0]
@@ -157,17 +203,6 @@ class Connection(socket.SocketType):
         except (BrokenPipeError, ConnectionResetError, BlockingIOError):  # the last: it is gone, and its socket is not
             pass
         raise silent(step, errno.ECONNRESET, "ended without an answer")
-
-    def _adopted(self) -> epoll:
-        """recvmsg(2), and an owner for the descriptor that comes."""
-        room = socket.CMSG_SPACE(_wire.INT_BYTES)
-        rights = map(self.recvmsg, (_wire.MESSAGE_BYTES,), (room,), (socket.MSG_CMSG_CLOEXEC,))
-        for part in (1, 0, 2):  # of the message its control data, of these the first, of that its bytes
-            rights = map(itemgetter(part), rights)
-        try:
-            return next(map(owner, map(partial(int.from_bytes, byteorder=byteorder), rights)))
-        except IndexError:  # there was no room for it in the descriptor table, which recvmsg itself does not say
-            raise Refused([("recvmsg", errno.EMFILE, os.strerror(errno.EMFILE))]) from None
 
     def end(self) -> None:
         """Hang up, and wait until the helper is gone, if it is this process's."""
@@ -194,10 +229,6 @@ class Connection(socket.SocketType):
 
 def silent(step: str, number: int, what: str) -> Unanswered:
     return Unanswered([(step, number, f"the resident helper {what}")])
-
-
-def user() -> tuple[int, int, int]:
-    return os.getpid(), os.geteuid(), os.getegid()
 
 
 def started() -> Connection:

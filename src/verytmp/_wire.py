@@ -4,6 +4,7 @@ A message is one `SOCK_SEQPACKET` packet: fields apart by NUL, the first of them
 
     tmpfs    OPTION...                      the request: an operation, options as mount(8) spells them
     reside   PID                            the request to stay, for as long as that process lives, and to take others
+    several  COUNT OPTION...                the request for so many tmpfs, with an answer for each
     step     STEP                           the child is about to make this call
     done     HOW                            it is done; the descriptors travel with it
     refused  (STEP ERRNO TEXT)...           it is not; the last refusal decided it
@@ -21,7 +22,7 @@ ERRNO_MAX = 4095  # the kernel's MAX_ERRNO
 
 Refusal = tuple[str, int, str]  # the step, its errno, what the kernel said
 
-RESIDE = "reside"
+TMPFS, RESIDE, SEVERAL = "tmpfs", "reside", "several"
 STEP, DONE, REFUSED = "step", "done", "refused"
 
 INT_BYTES = 4  # sizeof(int): a descriptor in SCM_RIGHTS

@@ -83,8 +83,10 @@ def verytmp_factory(pytestconfig: pytest.Config) -> Generator[Factory]:
 @pytest.fixture
 def verytmp_root(request: pytest.FixtureRequest) -> Generator[VeryTmpRoot]:
     """A VeryTmpRoot of the test's own: a private tmpfs, empty, and closed when the test ends."""
-    with roots_of(request.config).held(request, "verytmp_root") as root:
-        yield root
+    roots = roots_of(request.config)
+    held = roots.hold(request, "verytmp_root")
+    yield held.root
+    roots.release(held)
 
 
 @pytest.fixture

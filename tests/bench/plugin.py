@@ -1,9 +1,10 @@
-"""What a temporary directory costs a test suite: ``python tests/bench/plugin.py [ROUNDS]``, by hand.
+"""What a temporary directory costs a test suite, and what stays of it: ``python tests/bench/plugin.py [ROUNDS]``.
 
 Suites of tests that each write one file are run with pytest's tmp_path, as it is and with the settings that make it
 faster, with pyfakefs (if it is installed), and with --verytmp: in turns, so that a busy machine is as busy for each.
-The medians are printed: the wall time, the processor's, the process's peak of memory, and how much the machine's shared
-memory grew, which is what the files in memory took.
+The medians are what counts: of the wall time, the processor's (helpers' included), the process's peak of memory, and
+how much the machine's shared memory grew, which is what the files in memory took. Then each run is killed in the
+middle, and what it has left is counted. By hand; what is printed takes its place in docs/pytest.md, but not with ROUNDS.
 """
 
 from __future__ import annotations
@@ -11,23 +12,45 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-ROUNDS = 5
-SUITES = {"1,000 tests of 4 KiB": (1000, 4096), "200 tests of 1 MiB": (200, 1 << 20)}
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from support import kernel
+from support.children import processes_with
+
+from bench.machine import described
+
+TESTS = Path(__file__).parents[1]
+PAGE = TESTS.parent / "docs" / "pytest.md"
+BEGIN, END = "<!-- written by tests/bench/plugin.py -->\n", "<!-- to here -->"
+
+PR_SET_CHILD_SUBREAPER = 36
+ROUNDS = 9
+SUITES = {"1,000 tests that write 4 KiB": (1000, 4096), "200 tests that write 1 MiB": (200, 1 << 20)}
+KILLED = (20, 1 << 20)
+TWIN = "`--basetemp` in /dev/shm"
 
 REAL = """
+import os
 import pytest
 
 @pytest.mark.parametrize("number", range({tests}))
 def test_it(tmp_path, number):
     (tmp_path / "f").write_bytes(bytes({size}))
     assert (tmp_path / "f").stat().st_size == {size}
+    if number == {killed}:
+        os.kill(os.getpid(), 9)
 """
 
 FAKE = """
@@ -43,16 +66,38 @@ def test_it(fs, number):
 """
 
 
-def ways(folder: Path) -> dict[str, tuple[str, list[str]]]:
-    """What is compared: the suite, and the options."""
+# pytest, in a process that may mount, or is not to.
+START = f"""
+import sys
+sys.path.insert(0, {str(TESTS)!r})
+from support import kernel
+if sys.argv[1] == "mounts not":
+    kernel.drop_capabilities(kernel.CAP_SYS_ADMIN)
+import pytest
+sys.exit(pytest.main(sys.argv[2:]))
+"""
+
+
+class Way(NamedTuple):
+    """What is compared: the suite, and how it is run."""
+
+    code: str
+    options: tuple[str, ...] = ()
+    start: str = "may mount"
+
+
+def ways(folder: Path) -> dict[str, Way]:
+    ours = ("-p", "verytmp.pytest_plugin", "--verytmp")
     found = {
-        "tmp_path": (REAL, []),
-        "tmp_path_retention_policy=none": (REAL, ["-o", "tmp_path_retention_policy=none"]),
-        "--basetemp in /dev/shm": (REAL, [f"--basetemp={folder}/base"]),
-        "--verytmp": (REAL, ["-p", "verytmp.pytest_plugin", "--verytmp"]),
+        "`tmp_path`": Way(REAL),
+        "`tmp_path_retention_policy=none`": Way(REAL, ("-o", "tmp_path_retention_policy=none")),
+        TWIN: Way(REAL, (f"--basetemp={folder}/base",)),
     }
+    if os.geteuid() == 0:
+        found["`--verytmp`, as root"] = Way(REAL, ours)
+    found["`--verytmp`"] = Way(REAL, ours, "mounts not")
     if importlib.util.find_spec("pyfakefs"):
-        found["pyfakefs"] = FAKE, ["-p", "pyfakefs.pytest_plugin"]
+        found["pyfakefs"] = Way(FAKE, ("-p", "pyfakefs.pytest_plugin"))
     return found
 
 
@@ -76,51 +121,117 @@ def shared_memory() -> int:
     raise RuntimeError("no Shmem in /proc/meminfo")
 
 
-def measure(folder: Path, code: str, options: list[str]) -> tuple[float, ...]:
-    """Seconds, seconds of the processor, and MiB of the process and of shared memory."""
-    (folder / "test_it.py").write_text(code)
-    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_DEBUG_TEMPROOT": f"{folder}/disk"}
+def started(folder: Path, way: Way, tests: int, size: int, killed: int = -1, mark: str = "") -> int:
+    """The process of a run, in a folder on disk, as sources are; what is below PYTEST_DEBUG_TEMPROOT is there too."""
+    (folder / "test_it.py").write_text(way.code.format(tests=tests, size=size, killed=killed))
+    environment = {
+        **os.environ,
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTEST_DEBUG_TEMPROOT": f"{folder}/disk",
+        "VERYTMP_BENCH": mark,
+    }
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # who installs packages has them compiled
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), *options]
+    options = ["-q", "-p", "no:cacheprovider", "--rootdir", str(folder), *way.options, str(folder / "test_it.py")]
+    silent = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+    command = [sys.executable, "-c", START, way.start, *options]
+    return os.posix_spawn(sys.executable, command, environment, file_actions=silent)
+
+
+def measured(folder: Path, way: Way, tests: int, size: int) -> tuple[float, ...]:
+    """Seconds, seconds of the processor, and MiB of the process and of shared memory."""
     sampler = Sampler()
     sampler.start()
     start = time.perf_counter()
-    silent = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
-    pid = os.posix_spawn(sys.executable, [*command, str(folder / "test_it.py")], environment, file_actions=silent)
-    _, status, usage = os.wait4(pid, 0)
+    _, status, usage = os.wait4(started(folder, way, tests, size), 0)
     seconds = time.perf_counter() - start
+    processor = usage.ru_utime + usage.ru_stime + helpers_time()
     sampler.done.set()
     sampler.join()
     if status:
-        raise SystemExit(f"{command}: {status}")
+        raise SystemExit(f"{way}: {status}")
     shared = (sampler.peak - sampler.start_value) / (1 << 20)
-    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, shared
+    return seconds, processor, usage.ru_maxrss / 1024, shared
 
 
-def main(rounds: int) -> None:
-    # Sources on disk, as usual; what is below PYTEST_DEBUG_TEMPROOT too.
+def helpers_time() -> float:
+    """Of the processor; this process has what theirs leave behind for children, and waits until they are gone."""
+    seconds = 0.0
+    while True:
+        try:
+            usage = os.wait4(-1, 0)[2]
+        except ChildProcessError:
+            return seconds
+        seconds += usage.ru_utime + usage.ru_stime
+
+
+def costs(folder: Path, memory: Path, rounds: int) -> Iterator[str]:
+    for title, (tests, size) in SUITES.items():
+        compared = ways(memory)
+        taken: dict[str, list[tuple[float, ...]]] = {name: [] for name in compared}
+        for _ in range(rounds):
+            for name, way in compared.items():
+                taken[name].append(measured(folder, way, tests, size))
+                clear(folder, memory)
+        yield f"| {title} | seconds | for one of `/dev/shm` | of the processor | process, MiB | shared memory, MiB |"
+        yield "|---|---|---|---|---|---|"
+        for name, figures in taken.items():
+            ratio = statistics.median(ours[0] / twin[0] for ours, twin in zip(figures, taken[TWIN], strict=True))
+            seconds, processor, process, shared = map(statistics.median, zip(*figures, strict=True))
+            yield f"| {name} | {seconds:.2f} | {ratio:.2f} | {processor:.2f} | {process:.0f} | {shared:.0f} |"
+        yield ""
+
+
+def leftovers(folder: Path, memory: Path) -> Iterator[str]:
+    """Each run, killed in its middle by the kernel, and what there is a second later."""
+    tests, size = KILLED
+    yield "| after `kill -9` | directories | files | MiB | mounts | processes |"
+    yield "|---|---|---|---|---|---|"
+    for number, (name, way) in enumerate(ways(memory).items()):
+        if way.code == FAKE:
+            continue
+        mounts = Path("/proc/self/mounts").read_text().count("\n")
+        mark = f"{os.getpid()}-{number}"
+        _, status = os.waitpid(started(folder, way, tests, size, tests // 2, mark), 0)
+        if status != signal.SIGKILL:
+            raise SystemExit(f"{name}: {status}")
+        time.sleep(1)
+        left = [path for place in (folder / "disk", memory) for path in place.rglob("*") if not path.is_symlink()]
+        files = [path for path in left if path.is_file()]
+        held = sum(path.stat().st_size for path in files) >> 20
+        mounts = Path("/proc/self/mounts").read_text().count("\n") - mounts
+        processes = len(processes_with(f"VERYTMP_BENCH={mark}"))
+        yield f"| {name} | {len(left) - len(files)} | {len(files)} | {held} | {mounts} | {processes} |"
+        clear(folder, memory)
+
+
+def clear(folder: Path, memory: Path) -> None:
+    shutil.rmtree(memory / "base", ignore_errors=True)
+    for found in (folder / "disk").iterdir():
+        shutil.rmtree(found)
+
+
+def tables(rounds: int) -> str:
     folder = Path(tempfile.mkdtemp(prefix="verytmp-bench-", dir="/var/tmp"))
     memory = Path(tempfile.mkdtemp(prefix="verytmp-bench-", dir="/dev/shm"))
     (folder / "disk").mkdir()
+    kernel.libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
-        for title, (tests, size) in SUITES.items():
-            compared = ways(memory)
-            taken: dict[str, list[tuple[float, ...]]] = {name: [] for name in compared}
-            for _ in range(rounds):
-                for name, (code, options) in compared.items():
-                    taken[name].append(measure(folder, code.format(tests=tests, size=size), options))
-                    shutil.rmtree(memory / "base", ignore_errors=True)
-            print(f"\n{title}, Python {sys.version.split()[0]}, {rounds} rounds\n")
-            print("| | seconds | of the processor | process, MiB | shared memory, MiB |\n|---|---|---|---|---|")
-            for name, figures in taken.items():
-                seconds, processor, process, shared = (
-                    statistics.median(column) for column in zip(*figures, strict=True)
-                )
-                print(f"| {name} | {seconds:.2f} | {processor:.2f} | {process:.0f} | {shared:.0f} |")
+        lines = [*costs(folder, memory, rounds), *leftovers(folder, memory), ""]
     finally:
         shutil.rmtree(folder)
         shutil.rmtree(memory)
+    about = described()
+    lines.append(f"Medians of {rounds} rounds, in turns; {', '.join(about.values())}, pytest {pytest.__version__}.")
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: list[str]) -> None:
+    text = tables(int(arguments[0]) if arguments else ROUNDS)
+    print(text)
+    if not arguments:
+        before, _, rest = PAGE.read_text().partition(BEGIN)
+        PAGE.write_text(f"{before}{BEGIN}{text}{END}{rest.partition(END)[2]}")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if sys.argv[1:] else ROUNDS)
+    main(sys.argv[1:])

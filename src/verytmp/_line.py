@@ -1,0 +1,43 @@
+"""A socket from which descriptors come, so that none of them can be lost."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from functools import partial
+from operator import itemgetter
+from sys import byteorder
+
+from . import _wire
+from ._helper import Refused
+from ._owner import owner
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from select import epoll
+
+FLAGS = int(socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT)  # members of an enum take 3 us to be put together
+
+
+class Line(socket.SocketType):
+    """It closes itself when it goes, and warns nobody.
+
+    A signal handler's exception may come anywhere, but not into what is in C: so a socket that is dropped is closed by
+    its own `close`, and a descriptor that arrives has its owner before any Python runs.
+    """
+
+    __slots__ = ("__weakref__",)
+
+    __del__ = socket.SocketType.close
+
+    def adopted(self) -> epoll:
+        """The descriptor that has come, and nothing of the message about it. It does not wait."""
+        room = socket.CMSG_SPACE(_wire.INT_BYTES)
+        rights = map(self.recvmsg, (_wire.MESSAGE_BYTES,), (room,), (FLAGS,))
+        for part in (1, 0, 2):  # of the message its control data, of these the first, of that its bytes
+            rights = map(itemgetter(part), rights)
+        try:
+            return next(map(owner, map(partial(int.from_bytes, byteorder=byteorder), rights)))
+        except IndexError:  # there was no room for it in the descriptor table, which recvmsg itself does not say
+            raise Refused([("recvmsg", errno.EMFILE, os.strerror(errno.EMFILE))]) from None
