@@ -194,6 +194,66 @@ def test_a_large_tree_is_listed_in_part(run: Run) -> None:
     result.stdout.fnmatch_lines(["verytmp_root: * bytes", *shown, "  ... and more"], consecutive=True)
 
 
+def test_a_large_tree_is_kept_whole(run: Run) -> None:
+    run(
+        """
+        def test_it(verytmp_path):
+            for number in range(2000):
+                (verytmp_path / f"{number % 50}" / f"{number}").mkdir(parents=True)
+                (verytmp_path / f"{number % 50}" / f"{number}.txt").write_text(str(number))
+            (verytmp_path / "7").chmod(0)
+            verytmp_path.chmod(0)
+            assert False
+        """,
+        "--verytmp-keep=kept",
+    ).assert_outcomes(failed=1)
+    kept = run.pytester.path / "kept" / "test_it.py-test_it" / "verytmp_root"
+    assert {file.name: file.read_text() for file in kept.glob("*/*.txt")} == {f"{n}.txt": str(n) for n in range(2000)}
+    assert sum(path.is_dir() for path in kept.glob("*/*")) == 2000
+
+
+ODD = [
+    "",
+    " ",
+    ".",
+    "..",
+    "a/b",
+    "a b",
+    "a-b",
+    "../../../x",
+    "ä" * 300,
+    "x" * 5000,
+    "\n",
+    "[",
+    "]",
+    "~",
+    "-rf",
+    "$HOME",
+]
+
+
+def test_odd_ids(run: Run) -> None:
+    """Each failed test has a directory of its own, right in DIR, whatever it is called."""
+    result = run(
+        f"""
+        import pytest
+
+        @pytest.mark.parametrize("number", range({len(ODD)}), ids={ODD!r})
+        def test_it(tmp_path, number):
+            (tmp_path / "which").write_text(str(number))
+            assert False
+        """,
+        "--verytmp",
+        "--verytmp-keep=kept",
+    )
+    result.assert_outcomes(failed=len(ODD))
+    kept = run.pytester.path / "kept"
+    found = sorted(int(file.read_text()) for file in kept.glob("*/tmp_path/*/which"))
+    assert found == list(range(len(ODD)))
+    assert len(list(kept.iterdir())) == len(ODD)
+    assert {path.name for path in run.pytester.path.iterdir()} <= {"kept", "test_it.py"}
+
+
 def test_deep_trees_and_long_names(run: Run) -> None:
     result = run(
         """

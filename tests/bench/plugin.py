@@ -4,7 +4,7 @@ Suites of tests that each write one file are run with pytest's tmp_path, as it i
 faster, with pyfakefs (if it is installed), and with --verytmp: in turns, so that a busy machine is as busy for each.
 The medians are what counts: of the wall time, the processor's (helpers' included), the process's peak of memory, and
 how much the machine's shared memory grew, which is what the files in memory took. Then each run is killed in the
-middle, and what it has left is counted. By hand; what is printed takes its place in docs/pytest.md, but not with ROUNDS.
+middle, and what it has left is counted. By hand; without ROUNDS, it takes its place in docs/pytest.md.
 """
 
 from __future__ import annotations
