@@ -114,7 +114,7 @@ def test_one_helper_makes_them_all() -> None:
 
 
 def test_a_root_that_was_made_beforehand_is_as_new() -> None:
-    """From the second request of one kind on, the helper makes the next one before it is asked to."""
+    """From the second request of one kind on, the helper makes the next ones before it is asked to."""
 
     def make() -> None:
         with VeryTmpFactory(size="1m") as factory:
@@ -132,7 +132,7 @@ def test_a_root_that_was_made_beforehand_is_as_new() -> None:
             assert len({root.path.stat().st_dev for root in roots}) == len(roots)
             [helper] = helpers()
             paths = [os.readlink(f"/proc/{helper}/fd/{number}") for number in os.listdir(f"/proc/{helper}/fd")]
-            assert paths.count("/dev/null/verytmp") == 1  # the next one, and none of these
+            assert "/dev/null/verytmp" not in paths  # the next ones are on their way
 
     by_helper(make)
 
@@ -513,7 +513,7 @@ def test_a_full_descriptor_table() -> None:
                 factory().close()
             for descriptor in taken:
                 os.close(descriptor)
-            known = factory()  # it can go on
+            known = factory(nr_inodes=100 + spare)  # it can go on; of another kind, for which it has to be asked
             [helper] = helpers()
             gc.collect()  # or it would find something to close when the table is full
             taken = kernel.fill_descriptor_table(0)
@@ -783,8 +783,10 @@ def test_two_thousand_roots_cost_no_more() -> None:
             if number in (200, 1999):
                 [helper] = helpers()
                 sizes.append((resident_memory(helper), resident_memory("self"), len(ground.descriptors())))
-                held = os.listdir(f"/proc/{helper}/fd")
-                assert len(held) <= 7
+                deadline = time.monotonic() + 10
+                while len(os.listdir(f"/proc/{helper}/fd")) > 7:  # it may be making some that nobody waits for
+                    assert time.monotonic() < deadline
+                    time.sleep(0.01)
         (helper_before, owner_before, before), (helper_after, owner_after, after) = sizes
         assert helper_after - helper_before < 1 << 20
         assert owner_after - owner_before < 2 << 20

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from support import ground, kernel
-from support.children import in_child, processes_with
+from support.children import in_child
 from support.kernel import Rule
 from test_factory import MARK, by_helper, goes, helpers
 
@@ -328,4 +328,3 @@ def test_it_is_all_gone_with_the_factory() -> None:
         assert ground.new_descriptors(before) == {}
 
     by_helper(make)
-    assert processes_with(MARK) == []

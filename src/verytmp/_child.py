@@ -63,8 +63,8 @@ class ReportedSteps(_mount.Steps):
         self._connection.send(_wire.encode(_wire.STEP, step))
 
 
-def answer(connection: socket.socket, steps: _mount.Steps, perform: Callable[[], tuple[list[int], str]]) -> bool:
-    """Send the descriptors that a request asked for, and keep none of them; or the refusals that it met: false."""
+def answer(connection: socket.socket, steps: _mount.Steps, perform: Callable[[], tuple[list[int], str]]) -> None:
+    """Send the descriptors that a request asked for, and keep none of them; or the refusals that it met."""
     try:
         descriptors, how = perform()
     except OSError as error:
@@ -76,8 +76,6 @@ def answer(connection: socket.socket, steps: _mount.Steps, perform: Callable[[],
         connection.sendmsg([_wire.encode(_wire.DONE, how)], [rights])
         for descriptor in descriptors:
             os.close(descriptor)
-        return True
-    return False
 
 
 def tell(connection: socket.socket, steps: _mount.Steps, probe: Callable[[_mount.Steps], list[_wire.Refusal]]) -> None:
@@ -141,8 +139,6 @@ def serve(connection: socket.socket, owner: int | None, kept: int) -> None:
     if owner is not None:
         poll.register(owner, select.POLLIN)
     steps: _mount.Steps = ReportedSteps(connection)  # of the first request alone: a filter that kills will do so then
-    last = b""
-    ahead: Ahead | None = None
     while [ready for ready, _ in poll.poll()] == [connection.fileno()]:
         message = connection.recv(_wire.MESSAGE_BYTES)
         if not message:
@@ -151,17 +147,7 @@ def serve(connection: socket.socket, owner: int | None, kept: int) -> None:
         if operation == _wire.SEVERAL:
             several(connection, steps, int(options[0]), options[1:])
             continue
-        perform: Callable[[], tuple[list[int], str]] = partial(performed, operation, options, steps)
-        if ahead is not None:
-            if message == last:
-                perform = ahead.handed_out
-            else:
-                ahead.close()
-            ahead = None
-        if answer(connection, steps, perform) and message == last and operation in _mount.AHEAD:
-            # Nobody waits now, and the next one is likely to be the same: it takes 40 us then, not 110.
-            ahead = Ahead.made(operation, options)
-        last = message
+        answer(connection, steps, partial(performed, operation, options, steps))
         steps = _mount.Steps()
 
 
@@ -179,32 +165,6 @@ def several(connection: socket.socket, steps: _mount.Steps, count: int, options:
 
 def handed_on(descriptor: int, how: str) -> tuple[list[int], str]:
     return [descriptor], how
-
-
-class Ahead:
-    """What was made before it was asked for. If it could not be, the asking will tell."""
-
-    __slots__ = ("_descriptors", "_how")
-
-    def __init__(self, descriptors: list[int], how: str) -> None:
-        self._descriptors = descriptors
-        self._how = how
-
-    @classmethod
-    def made(cls, operation: str, options: list[str]) -> Ahead | None:
-        try:
-            return cls(*performed(operation, options, _mount.Steps()))
-        except OSError:
-            return None
-
-    def handed_out(self) -> tuple[list[int], str]:
-        for descriptor in self._descriptors:
-            _mount.renew(descriptor)
-        return self._descriptors, self._how
-
-    def close(self) -> None:
-        for descriptor in self._descriptors:
-            os.close(descriptor)
 
 
 def own(*descriptors: int | None) -> None:

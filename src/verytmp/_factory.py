@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from ._options import judged
 from ._root import VeryTmpRoot, arrived, check_available, made
 from ._spare import shared
@@ -80,10 +78,11 @@ class VeryTmpFactory:
 
 
 def stocked(count: int) -> VeryTmpFactory:
-    """A factory of which so many roots of a kind will be wanted that some may be made before."""
+    """A factory of which so many roots of a kind will be wanted that these are worth making before."""
+    from ._resident import room_for
+
     factory = VeryTmpFactory()
-    most = os.sysconf("SC_OPEN_MAX")  # the kernel counts descriptors on their way like those that have a number
-    factory._resident.stocked = count if most < 0 else min(count, most // 8)
+    factory._resident.stocked = room_for(count)
     factory._resident.spare = shared()
     return factory
 

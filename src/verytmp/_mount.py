@@ -85,7 +85,6 @@ def tmpfs(options: Sequence[str], steps: Steps, *, private: bool) -> tuple[list[
 
 
 OPERATIONS = {"tmpfs": tmpfs}
-AHEAD = {"tmpfs"}  # those that may be performed before they are asked for: they depend on nothing but their options
 
 
 def parted(options: Sequence[str], steps: Steps) -> tuple[list[str], set[str]]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ._spare import Spare
 
 LOOK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)  # members of an enum take 3 us to be put together
+STOCKED = 16  # so many roots may be made before they are asked for; of each, the kernel keeps some KiB
 HELPERS = 2  # for one request: a helper that dies is replaced once
 END_PATIENCE = 5.0  # seconds for a helper to end; it does within a millisecond, where the machine has time for it
 
@@ -46,9 +47,7 @@ class Resident:
     all: ClassVar[WeakSet[Resident]] = WeakSet()
 
     def __init__(self) -> None:
-        self.stocked = (
-            0  # so many roots at most are made before they are asked for, each time; by the helper, more or less
-        )
+        self.stocked = room_for(STOCKED)
         self.stock: Stock | None = None  # those that this process has made itself
         self.spare: Spare | None = None  # what those roots would have to make, one after the other
         self.needed = False  # it has been seen that this process itself may not mount
@@ -91,7 +90,7 @@ class Resident:
     def stocking(self, options: list[str]) -> int:
         """How many this process itself is to make at once: more and more, as long as they are of the same kind."""
         stock = self.stock
-        return min(2 * stock.size, max(self.stocked, 1)) if stock is not None and stock.of(options) else 1
+        return min(2 * stock.size, self.stocked) if stock is not None and stock.of(options) else 1
 
     def _keep(self, connection: Connection) -> None:
         if self.closed or self._idle is not None:  # by a signal handler, meanwhile
@@ -225,6 +224,12 @@ class Connection(Line):
                 pass
         self.close()
         return ours
+
+
+def room_for(count: int) -> int:
+    """How many descriptors may be on their way at once, of so many: the kernel counts them like those with a number."""
+    most = os.sysconf("SC_OPEN_MAX")
+    return count if most < 0 else min(count, most // 8)
 
 
 def silent(step: str, number: int, what: str) -> Unanswered:
