@@ -243,11 +243,15 @@ def test_a_helper_that_dies_is_replaced() -> None:
     by_helper(make)
 
 
-def test_where_the_helper_makes_each_alone() -> None:
+@pytest.mark.parametrize("number", [errno.EINVAL, 0], ids=["an old kernel", "a filter that kills"])
+def test_where_the_helper_makes_each_alone(number: int) -> None:
     def make() -> None:
-        kernel.seccomp(Rule("move_mount", errno.EINVAL))
+        kernel.seccomp(Rule("move_mount", number))
         with stocked(16) as factory:
             assert len({root.path.stat().st_dev for root in many(factory)}) == 40
+            made_by = helpers()
+            assert len({root.path.stat().st_dev for root in many(factory)}) == 40
+            assert helpers() == made_by  # and not a new one each time
             assert "resident" in repr(factory())
 
     by_helper(make)

@@ -75,6 +75,9 @@ class Resident:
                     answer = connection.ask(request, self.stocked)
                 except Unanswered as unanswered:
                     connection.end()
+                    self.stocked = (
+                        0  # it may be a filter, which knows the calls that one root takes, that has killed it
+                    )
                     died += unanswered.refusals
                 except Refused:
                     self._keep(connection)
@@ -149,8 +152,8 @@ class Connection(Line):
         if request != self._last:
             self._unask()
             self._last, self._same = request, 0
+        early = self._ahead > 0
         try:
-            early = self._ahead > 0
             if early:
                 self._ahead -= 1
             else:
