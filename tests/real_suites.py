@@ -8,6 +8,7 @@ all of them. These suites are other people's programs: run it where they may do 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -19,7 +20,9 @@ from typing import NamedTuple
 
 REPOSITORY = Path(__file__).parent.parent
 PAGE = REPOSITORY / "docs" / "real-suites.md"
-PATIENCE = 900  # seconds for one suite
+PATIENCE = 1800  # seconds for one suite, on a machine that has other work
+FETCHING = 300  # seconds for packages to arrive: a connection may be left hanging
+ATTEMPTS = 3
 
 
 class Project(NamedTuple):
@@ -100,24 +103,34 @@ class Outcome(NamedTuple):
 
 
 def call(
-    *command: str | Path, folder: Path, environment: dict[str, str] | None = None
+    *command: str | Path, folder: Path, environment: dict[str, str] | None = None, patience: float = PATIENCE
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=patience, stdin=subprocess.DEVNULL
     )
 
 
 def checked(*command: str | Path, folder: Path) -> None:
-    result = call(*command, folder=folder)
-    if result.returncode:
-        raise RuntimeError(f"{command}: {result.stdout[-2000:]}{result.stderr[-2000:]}")
+    """What needs the network is tried again."""
+    said = ""
+    for _ in range(ATTEMPTS):
+        try:
+            result = call(*command, folder=folder, patience=FETCHING)
+        except subprocess.TimeoutExpired as error:
+            said = str(error)
+        else:
+            if not result.returncode:
+                return
+            said = f"{result.stdout[-2000:]}{result.stderr[-2000:]}"
+    raise RuntimeError(f"{command}: {said}")
 
 
 def prepared(project: Project, folder: Path) -> tuple[Path, Path]:
     """The Python of the project's environment, and the folder of its source."""
-    folder.mkdir(exist_ok=True)
-    python = folder / "venv" / "bin" / "python"
-    if not python.exists():
+    python, ready = folder / "venv" / "bin" / "python", folder / "ready"
+    if not ready.exists():  # one that was broken off is made anew
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
         checked(sys.executable, "-m", "venv", folder / "venv", folder=folder)
         pip = (python, "-m", "pip", "-q")
         # The source has the tests, and what it installs is what they test.
@@ -127,6 +140,7 @@ def prepared(project: Project, folder: Path) -> tuple[Path, Path]:
             source.extractall(folder / "source", filter="data")
         [source_folder] = (folder / "source").iterdir()
         checked(*pip, "install", source_folder, "pytest", *project.needs, folder=folder)
+        ready.touch()
     checked(python, "-m", "pip", "-q", "install", "--force-reinstall", "--no-deps", REPOSITORY, folder=folder)
     checked(python, "-m", "pip", "-q", "install", "typing-extensions", folder=folder)
     (folder / "uses_tmp_path.py").write_text(PLUGIN)
@@ -206,7 +220,7 @@ def main(arguments: list[str]) -> int:
         cells = (project.name, project.version, len(plain), uses, len(plain) - len(why), len(why), reasons)
         rows.append("| " + " | ".join(map(str, cells)) + " |")
         print(rows[-1], f"({failed} fail either way)" if failed else "", flush=True)
-    if len(chosen) == len(PROJECTS):
+    if len(rows) == len(PROJECTS):
         text = PAGE.read_text()
         start, end = text.index("|---"), text.index("\n\n", text.index("|---"))
         start = text.index("\n", start) + 1

@@ -19,6 +19,7 @@ class VeryTmpFactory:
 
     Where this process may not mount, a `VeryTmpRoot` takes a new child process, which takes longer the more memory or
     threads this one has. A factory starts one helper process with its first root, and has it make all further ones.
+    Either way, from the second root of a kind on, the next ones are made before they are asked for.
 
     Threads may share a factory. A forked child may go on using it, and then has a helper of its own. The helper ends
     with `close` or the ``with`` block, when nothing refers to the factory any more, and when this process ends, however
