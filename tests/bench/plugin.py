@@ -221,7 +221,8 @@ def tables(rounds: int) -> str:
         shutil.rmtree(folder)
         shutil.rmtree(memory)
     about = described()
-    lines.append(f"Medians of {rounds} rounds, in turns; {', '.join(about.values())}, pytest {pytest.__version__}.")
+    lines.append(f"Medians of {rounds} rounds, in turns; {', '.join(about.values())}, pytest {pytest.__version__}, ")
+    lines[-1] += f"with {os.getloadavg()[2]:.0f} others at work."
     return "\n".join(lines) + "\n"
 
 
