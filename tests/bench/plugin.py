@@ -222,7 +222,7 @@ def tables(rounds: int) -> str:
         shutil.rmtree(memory)
     about = described()
     lines.append(f"Medians of {rounds} rounds, in turns; {', '.join(about.values())}, pytest {pytest.__version__}, ")
-    lines[-1] += f"with {os.getloadavg()[2]:.0f} others at work."
+    lines[-1] += f"load {os.getloadavg()[2]:.0f}."
     return "\n".join(lines) + "\n"
 
 
