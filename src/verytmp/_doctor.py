@@ -32,6 +32,7 @@ FEATURES = {
     "MOUNT_ATTR_NOSYMFOLLOW": ("5.14", "the kernel follows no symlinks, for anybody", "MS_NOSYMFOLLOW"),
     "mount": ("3.9", "mount(2), umount2(2) in namespaces of one's own, where fsopen(2) is refused", ""),
     "MS_NOSYMFOLLOW": ("5.10", "as above, by mount(2)", "walks alone, which confine paths and not strings"),
+    "move_mount": ("6.15", "roots that are made together, for which the kernel waits once", "one at a time"),
     "pidfd_open": (
         "5.3",
         "a resident helper sees its owner die",

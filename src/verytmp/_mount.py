@@ -190,6 +190,15 @@ def try_features(steps: Steps) -> list[Refusal]:
         if not flags & _linux.ST_NOSYMFOLLOW:
             raise OSError(errno.ENOSYS, "the flag is ignored")
 
+    def below_another() -> None:
+        above, mounted = (by_fsopen([], set(), quiet) for _ in range(2))
+        try:
+            os.mkdir("f", dir_fd=above)
+            _linux.move_mount(mounted, above, "f")
+        finally:
+            os.close(above)
+            os.close(mounted)
+
     def with_a_file(call: Callable[[int], object]) -> Callable[[], None]:
         def try_it() -> None:
             mounted, _ = mount_tmpfs([], set(), quiet, private=True)
@@ -213,6 +222,7 @@ def try_features(steps: Steps) -> list[Refusal]:
         "MOUNT_ATTR_NOSYMFOLLOW": lambda: os.close(by_fsopen([], {"nosymfollow"}, quiet)),
         "mount": lambda: os.close(by_mount([], set(), quiet)),
         "MS_NOSYMFOLLOW": by_the_old_call,
+        "move_mount": below_another,
         "pidfd_open": pidfd,
         "copy_file_range": with_a_file(lambda file: os.copy_file_range(file, file, 1, 0, 1)),
         "user.* attributes": with_a_file(lambda file: os.setxattr(file, "user.f", b"")),
