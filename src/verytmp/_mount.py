@@ -124,6 +124,11 @@ def absent(step: str, number: int | None) -> bool:
 
 def by_fsopen(settings: list[str], attributes: set[str], steps: Steps) -> int:
     """A detached mount: it has no parent, so ``..`` stops at its root, and it goes with its last descriptor."""
+    return patiently(lambda: by_context(settings, attributes, steps))
+
+
+def by_context(settings: list[str], attributes: set[str], steps: Steps) -> int:
+    """One attempt. A context whose fsmount(2) was refused is used up: that answers EBUSY from then on."""
     steps("fsopen")
     context = _linux.fsopen("tmpfs")
     try:
@@ -137,7 +142,7 @@ def by_fsopen(settings: list[str], attributes: set[str], steps: Steps) -> int:
         steps("fsconfig(CMD_CREATE)")
         _linux.fsconfig(context, _linux.FSCONFIG_CMD_CREATE)
         steps("fsmount")
-        return patiently(lambda: _linux.fsmount(context, sum(ATTRIBUTES[name][0] for name in attributes)))
+        return _linux.fsmount(context, sum(ATTRIBUTES[name][0] for name in attributes))
     except OSError as error:
         error.strerror = "; ".join(kernels_words(context)) or error.strerror
         raise

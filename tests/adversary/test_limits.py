@@ -254,6 +254,49 @@ def test_no_more_threads() -> None:
     assert "ulimit -u" in remedy
 
 
+@pytest.mark.tmpfs
+def test_mount_namespaces_run_out() -> None:
+    """Where this process mounts by itself, fsmount(2) takes one for a moment: ENOSPC, after a while of waiting."""
+
+    def make() -> tuple[int, str, str, bool]:
+        kernel.mounting_namespaces()
+        VeryTmpRoot().close()
+        kernel.most_namespaces("mnt", 1)  # which is the one that this process is in
+        start = time.monotonic()
+        with pytest.raises(VeryTmpUnavailable) as caught:
+            VeryTmpRoot()
+        waited = time.monotonic() - start
+        kernel.most_namespaces("mnt", 100)
+        VeryTmpRoot().close()
+        return caught.value.errno or 0, caught.value.step, caught.value.remedy, waited > 0.1
+
+    number, step, remedy, waited = in_child(make)
+    assert (number, step) == (errno.ENOSPC, "fsmount")
+    assert "max_mnt_namespaces" in remedy
+    assert waited
+
+
+@pytest.mark.tmpfs
+def test_a_mount_namespace_that_is_still_being_freed() -> None:
+    """It is waited for, and then there is a root."""
+
+    def make() -> str:
+        kernel.mounting_namespaces()
+        kernel.most_namespaces("mnt", 1)
+        raiser = os.fork()
+        if raiser == 0:
+            time.sleep(0.08)
+            kernel.most_namespaces("mnt", 100)
+            os._exit(0)
+        try:
+            with VeryTmpRoot() as root:
+                return repr(root)
+        finally:
+            os.waitpid(raiser, 0)
+
+    assert "directly" in in_child(make)
+
+
 # -- signals -----------------------------------------------------------------------------------------------------------
 
 
