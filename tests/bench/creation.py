@@ -8,6 +8,7 @@ import tempfile
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ GIB = 1 << 30
 
 def root() -> None:
     VeryTmpRoot(size="64m").close()
+
+
+def closed(factory: VeryTmpFactory) -> None:
+    factory().close()
 
 
 def directory(place: str) -> Callable[[], None]:
@@ -43,7 +48,8 @@ def by_factory(rounds: int, heap: int = 0, twins: bool = True) -> dict[str, Resu
         held = bytearray(b"\1") * heap
         with VeryTmpFactory(size="64m") as factory:
             factory()
-            results = compared({"verytmp": lambda: factory().close(), **(TWINS if twins else {})}, rounds, clock=WALL)
+            calls: dict[str, Callable[[], object]] = {"verytmp": partial(closed, factory), **(TWINS if twins else {})}
+            results = compared(calls, rounds, clock=WALL)
         assert len(held) == heap
         return results
 
@@ -75,6 +81,9 @@ def results_of(measured: Callable[[], dict[str, Result]]) -> dict[str, Result]:
 def roots(rounds: int) -> Iterator[tuple[str, dict[str, Result]]]:
     if "directly" in repr(VeryTmpRoot()):
         yield "a root, directly", compared({"verytmp": root, **TWINS}, rounds, clock=WALL)
+        with VeryTmpFactory(size="64m") as factory:
+            made = compared({"verytmp": partial(closed, factory), **TWINS}, rounds, clock=WALL)
+        yield "a root, directly, by a factory", made
     yield "a root, by a factory's helper", by_factory(rounds)
     yield "a root, by a child: one thread", by_child(rounds)
     yield "a root, by a child: two threads", by_child(rounds, threads=2)

@@ -7,9 +7,13 @@ import platform
 import sys
 from pathlib import Path
 
+from verytmp import VeryTmpRoot
+
 
 def python() -> str:
-    return f"{sys.version_info.major}.{sys.version_info.minor}"
+    """This Python's version, and how its roots are made, where that takes a child."""
+    way = "" if "directly" in repr(VeryTmpRoot()) else ", by a child"
+    return f"{sys.version_info.major}.{sys.version_info.minor}{way}"
 
 
 def described() -> dict[str, str]:

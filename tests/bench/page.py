@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def write(docs: Path, python: str, results: dict[str, Any]) -> None:
     file = docs / "performance.json"
     known = json.loads(file.read_text()) if file.exists() else {}
     known[python] = results
-    known = dict(sorted(known.items(), key=lambda item: [int(part) for part in item[0].split(".")]))
+    known = dict(sorted(known.items(), key=lambda item: [int(part) for part in re.findall(r"\d+", item[0])]))
     file.write_text(json.dumps(rounded(known), indent=1) + "\n")
     shown = "3.13" if "3.13" in known else python  # one Python is enough for the tables
     folder = docs / "performance"
@@ -85,7 +86,7 @@ def write(docs: Path, python: str, results: dict[str, Any]) -> None:
 def text(known: dict[str, Any], shown: str, folder: Path) -> str:
     results = known[shown]
     machine = results["machine"]
-    pythons = ", ".join(found["machine"]["python"] for found in known.values())
+    pythons = ", ".join(dict.fromkeys(found["machine"]["python"] for found in known.values()))
     about = f"Machine: {machine['processor']}, {machine['memory']}; {machine['kernel']}. {pythons}; tables and charts "
     page = HEAD.format(rounds=results["rounds"], machine=f"{about}{machine['python']}.")
     page += (
