@@ -47,6 +47,10 @@ OPENERS = {
 # fallback is made, and removed, by its name.
 OUT = {(str(SOURCE / "_copy.py"), None), (str(SOURCE / "_path.py"), "samefile"), (str(SOURCE / "_shm.py"), None)}
 
+# A codec is loaded, a traceback printed, and a file's lines are counted (`tests/covered.py`).
+COUNTERS = sys.modules["coverage"].__path__ if "coverage" in sys.modules else ()
+BYSTANDERS = ("<frozen importlib", linecache.__file__, *COUNTERS)
+
 # Audit events, and where among their arguments the paths and their directories are.
 EVENTS = {
     "open": ((0, None),),
@@ -108,7 +112,7 @@ def check(event: str, path: object) -> None:
             break
         if (name, None) in OUT or (name, frame.f_code.co_name) in OUT:
             return
-        if name.startswith("<frozen importlib") or name == linecache.__file__:  # a codec is loaded, a traceback printed
+        if name.startswith(BYSTANDERS):
             return
         owner = frame.f_locals.get("self")
         if isinstance(owner, Tree) and owner.fd < 0 and relative(text):
