@@ -47,9 +47,9 @@ OPENERS = {
 # fallback is made, and removed, by its name.
 OUT = {(str(SOURCE / "_copy.py"), None), (str(SOURCE / "_path.py"), "samefile"), (str(SOURCE / "_shm.py"), None)}
 
-# A codec is loaded, a traceback printed, and a file's lines are counted (`tests/covered.py`).
-COUNTERS = sys.modules["coverage"].__path__ if "coverage" in sys.modules else ()
-BYSTANDERS = ("<frozen importlib", linecache.__file__, *COUNTERS)
+# A codec is loaded, a traceback printed, and coverage looks at a file for the first time (`tests/covered.py`).
+COUNTER = sys.modules.get("coverage.inorout", linecache)
+BYSTANDERS = ("<frozen importlib", str(linecache.__file__), str(COUNTER.__file__))
 
 # Audit events, and where among their arguments the paths and their directories are.
 EVENTS = {
