@@ -31,5 +31,5 @@ def start_new_thread(function: Callable[..., object], *rest: Any) -> int:
     return original_thread(run, *rest)
 
 
-os.posix_spawn = posix_spawn
+os.posix_spawn = posix_spawn  # type: ignore[assignment]
 _thread.start_new_thread = start_new_thread

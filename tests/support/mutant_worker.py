@@ -29,21 +29,35 @@ def main() -> None:
         print(outcome(arguments, patience), flush=True)
 
 
+class Noticed:
+    """Tells which test noticed."""
+
+    def __init__(self, told: int) -> None:
+        self.told = told
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            os.write(self.told, f"{report.nodeid} {report.when}".replace("\n", " ").encode())
+
+
 def outcome(arguments: list[str], patience: float) -> str:
+    heard, told = os.pipe()
     child = os.fork()
     if child == 0:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         nothing = os.open(os.devnull, os.O_RDWR)
         for number in range(3):
             os.dup2(nothing, number)
-        os._exit(pytest.main(arguments))
+        os._exit(pytest.main(arguments, [Noticed(told)]))
+    os.close(told)
     end = "hung"
     deadline = time.monotonic() + patience
     while end == "hung" and time.monotonic() < deadline:
         time.sleep(GLANCE)
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
-            end = "failed" if status else "passed"
+            end = f"failed: {os.read(heard, 4096).decode()}" if status else "passed"
+    os.close(heard)
     try:
         os.kill(-1, signal.SIGKILL)  # all but this process
         while True:
