@@ -8,10 +8,11 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from support import ground
+from support import ground, kernel, moments
+from support.children import in_child
 
 from verytmp import VeryTmpRoot
-from verytmp._resolve import LINKS_MAX, STRAIGHT_LINKS, resolve, straightened
+from verytmp._resolve import ATTEMPTS, LINKS_MAX, STRAIGHT_LINKS, resolve, straightened
 
 TREE: ground.Tree = {
     "a": {
@@ -195,9 +196,10 @@ def test_forty_is_the_kernels_number(host: os.PathLike[str]) -> None:
     assert caught.value.errno == errno.ELOOP
 
 
-def test_longer_than_path_max(root: VeryTmpRoot) -> None:
+@pytest.mark.parametrize("name", ["d" * 200, "\N{GOTHIC LETTER HWAIR}" * 63])  # which is four bytes long
+def test_longer_than_path_max(root: VeryTmpRoot, name: str) -> None:
     here = os.open(".", os.O_PATH, dir_fd=root.fileno())
-    name, levels = "d" * 200, 40
+    levels = 40
     for _ in range(levels):
         os.mkdir(name, dir_fd=here)
         below = os.open(name, os.O_PATH, dir_fd=here)
@@ -206,7 +208,7 @@ def test_longer_than_path_max(root: VeryTmpRoot) -> None:
     status = os.stat(here)
     os.close(here)
     path = "/".join([name] * levels)
-    assert len(path) > 4096
+    assert len(os.fsencode(path)) > 4096
     assert resolved(root, f"{path}/x", True) == ((status.st_dev, status.st_ino), "x")
 
 
@@ -290,3 +292,59 @@ def test_an_absolute_link_below_leads_to_a_link_above() -> None:
     with VeryTmpRoot() as root:
         ground.make(os.fspath(root), {"d": {"d": {"abs": "-> /l"}}, "l": "-> d"})
         assert list(straightened(root.fileno(), "d/d/abs", True)) == ["l", "d"]
+
+
+def test_nothing_is_made_through_a_link_that_ends_in_a_slash(root: VeryTmpRoot) -> None:
+    """Whatever is there: the slash asks for a directory, which O_CREAT does not make."""
+    os.symlink("missing/", "new", dir_fd=root.fileno())
+    for path in ("new", "file slash", "slash"):
+        with pytest.raises(IsADirectoryError):
+            resolve(root.fileno(), path, True, root.nosymfollow, create=True)
+    assert resolved(root, "deep", True) == (file_id("a/b", root.fileno()), "f")
+
+
+def test_a_root_whose_number_is_0(root: VeryTmpRoot) -> None:
+    """As in a program without standard input."""
+
+    def leads_to() -> tuple[int, int]:
+        os.dup2(root.fileno(), 0)
+        directory, name = resolve(0, "a/b/up/a/abs/f", True, root.nosymfollow)
+        status = os.stat(name, dir_fd=directory.fileno())
+        return status.st_dev, status.st_ino
+
+    assert in_child(leads_to) == file_id("a/b/f", root.fileno())
+
+
+def test_what_is_no_file_any_more_is_entered(root: VeryTmpRoot) -> None:
+    """It was a file when it was to be entered, and is a directory, or a link, when it is looked at for the reason."""
+    with moments.interposed({3: lambda: kernel.exchange(root.fileno(), "f", "a")}) as calls:
+        directory, name = resolve(root.fileno(), "f/f", True, root.nosymfollow)
+    directory.close()
+    assert calls.names[:4] == ["open", "open", "readlink", "stat"]
+    assert name == "f"
+    kernel.exchange(root.fileno(), "f", "a")
+    with (
+        moments.interposed({3: lambda: kernel.exchange(root.fileno(), "f", "dangling")}),
+        pytest.raises(FileNotFoundError),
+    ):
+        resolve(root.fileno(), "f/f", True, root.nosymfollow)
+
+
+def test_what_is_gone_is_the_file_that_it_was(root: VeryTmpRoot) -> None:
+    with (
+        moments.interposed({3: lambda: os.unlink("f", dir_fd=root.fileno())}),
+        pytest.raises(NotADirectoryError),
+    ):
+        resolve(root.fileno(), "f/f", True, root.nosymfollow)
+
+
+def test_what_is_a_file_each_time_is_one(root: VeryTmpRoot) -> None:
+    """It is a directory whenever it is looked at, and a file whenever it is to be entered: there is an end to that."""
+
+    def exchange() -> None:
+        kernel.exchange(root.fileno(), "f", "a")
+
+    acts = {3 + number: exchange for number in range(3 * ATTEMPTS) if number % 3 != 2}  # each stat, and the next open
+    with moments.interposed(acts) as calls, pytest.raises(NotADirectoryError):
+        resolve(root.fileno(), "f/f", True, root.nosymfollow)
+    assert calls.names.count("readlink") == ATTEMPTS
