@@ -196,10 +196,14 @@ def test_forty_is_the_kernels_number(host: os.PathLike[str]) -> None:
     assert caught.value.errno == errno.ELOOP
 
 
-@pytest.mark.parametrize("name", ["d" * 200, "\N{GOTHIC LETTER HWAIR}" * 63])  # which is four bytes long
-def test_longer_than_path_max(root: VeryTmpRoot, name: str) -> None:
+FOUR_BYTES = "\N{GOTHIC LETTER HWAIR}"
+
+
+@pytest.mark.parametrize(
+    ("name", "levels"), [("d" * 200, 40), (FOUR_BYTES * 63, 40), (FOUR_BYTES, 1100)], ids=["ascii", "long", "many"]
+)
+def test_longer_than_path_max(root: VeryTmpRoot, name: str, levels: int) -> None:
     here = os.open(".", os.O_PATH, dir_fd=root.fileno())
-    levels = 40
     for _ in range(levels):
         os.mkdir(name, dir_fd=here)
         below = os.open(name, os.O_PATH, dir_fd=here)
