@@ -307,6 +307,17 @@ def test_nothing_is_made_through_a_link_that_ends_in_a_slash(root: VeryTmpRoot) 
     assert resolved(root, "deep", True) == (file_id("a/b", root.fileno()), "f")
 
 
+def test_up_from_where_nobody_may_search(root: VeryTmpRoot) -> None:
+    os.chmod("a", 0, dir_fd=root.fileno())
+
+    def up() -> object:
+        kernel.drop_capabilities()
+        return resolve(root.fileno(), "a/../f", True, root.nosymfollow)
+
+    with pytest.raises(PermissionError):
+        in_child(up)
+
+
 def test_a_root_whose_number_is_0(root: VeryTmpRoot) -> None:
     """As in a program without standard input."""
 
