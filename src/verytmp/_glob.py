@@ -177,7 +177,8 @@ def walk(
             yield path, directories, files
         else:
             left.append((path, directories, files))
-        left += [below(path, name) for name in reversed(directories)]  # which the caller may have exchanged
+        if directories:  # which the caller may have exchanged
+            left += [below(path, name) for name in reversed(directories)]
 
 
 def split_following(tree: Tree, path: str) -> tuple[list[str], list[str]]:
