@@ -15,10 +15,10 @@ HEAD = """\
 # Performance
 
 This page is written by `python tests/bench`, which measures everything in turn, in one process, with the garbage
-collector off, and takes the median of {rounds} rounds, of the best of three times each. Times are the processor's; for
-roots, threads and whole processes, the wall clock's. What follows ± is half the distance between the quartiles. In
-brackets is a ratio, of each round's pair: how long verytmp takes for each second of that other one. Below 1, verytmp is
-faster. [The numbers](performance.json).
+collector off, and takes the median of {rounds} rounds (of seven at least, where only the goals are shown), of the best
+of three times each. Times are the processor's; for roots, threads and whole processes, the wall clock's. What follows ±
+is half the distance between the quartiles. In brackets is a ratio, of each round's pair: how long verytmp takes for
+each second of that other one. Below 1, verytmp is faster. [The numbers](performance.json).
 
 {machine}
 
