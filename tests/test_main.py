@@ -140,6 +140,7 @@ def test_fixtures_are_listed(host: Path) -> None:
     (host / "test_it.py").write_text("def test_it(): ...")
     command = [sys.executable, "-m", "pytest", "--fixtures", "-p", "verytmp.pytest_plugin", "-p", "no:cacheprovider"]
     environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment.pop("PYTEST_ADDOPTS", None)  # which is for this suite
     text = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=host).stdout
     for name in ("verytmp_path", "verytmp_root", "verytmp_factory"):
         assert re.search(rf"^{name}\b.*\n    [A-Z]", text, re.MULTILINE), text

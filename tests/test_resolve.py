@@ -251,6 +251,7 @@ STRAIGHT = {
 }
 
 
+@pytest.mark.tmpfs
 @pytest.mark.parametrize("path", STRAIGHT)
 def test_straight_ways(path: str) -> None:
     with VeryTmpRoot() as root:
@@ -258,6 +259,7 @@ def test_straight_ways(path: str) -> None:
         assert list(straightened(root.fileno(), path, True)) == STRAIGHT[path]
 
 
+@pytest.mark.tmpfs
 def test_the_last_link_is_only_followed_when_it_is_to_be() -> None:
     with VeryTmpRoot() as root:
         ground.make(os.fspath(root), TREE)
@@ -266,6 +268,7 @@ def test_the_last_link_is_only_followed_when_it_is_to_be() -> None:
         assert list(straightened(root.fileno(), "a/rel/up", False)) == ["a/b/up"]
 
 
+@pytest.mark.tmpfs
 @pytest.mark.parametrize("depth", range(1, 10))
 def test_links_are_found_wherever_they_are(depth: int) -> None:
     with VeryTmpRoot() as root:
@@ -292,6 +295,7 @@ def test_a_straight_way_opens_no_link() -> None:
         assert (root / "f").stat().st_mode & 0o777 == 0o640
 
 
+@pytest.mark.tmpfs
 def test_an_absolute_link_below_leads_to_a_link_above() -> None:
     with VeryTmpRoot() as root:
         ground.make(os.fspath(root), {"d": {"d": {"abs": "-> /l"}}, "l": "-> d"})

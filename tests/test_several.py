@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import resource
 import signal
 import threading
 import time
@@ -18,10 +19,16 @@ from support.kernel import Rule
 from test_factory import MARK, by_helper, goes, helpers
 
 from verytmp import VeryTmpFactory, VeryTmpRoot, _linux, _mount, _several
-from verytmp._factory import stocked
+from verytmp._factory import stock
 
 MANY = 8
 OPTIONS = ["size=1m", "nr_inodes=10", "mode=750", "noexec", "nosymfollow"]
+
+
+def stocked(count: int) -> VeryTmpFactory:
+    factory = VeryTmpFactory()
+    stock(factory, count)
+    return factory
 
 
 def made(options: list[str] = OPTIONS, count: int = MANY) -> tuple[list[int], str]:
@@ -210,7 +217,12 @@ def test_a_forked_child_has_nothing_of_the_stock(way: Callable[..., Any], fork: 
             for root in many(factory):
                 with root:
                     (root / "f").write_bytes(bytes(16 << 20))
-            assert ground.shared_memory() - before < 64 << 20
+            for _ in range(100):  # others on the machine fill and free some too
+                grown = ground.shared_memory() - before
+                if grown < 64 << 20:
+                    break
+                time.sleep(0.1)
+            assert grown < 64 << 20
             os.close(hold)
             os.waitpid(pid, 0)
 
@@ -262,6 +274,7 @@ def test_a_full_descriptor_table(way: Callable[..., Any]) -> None:
     def make() -> None:
         with stocked(16) as factory:
             many(factory)
+            limits = resource.getrlimit(resource.RLIMIT_NOFILE)
             taken = kernel.fill_descriptor_table()
             with pytest.raises(OSError, match="Too many open files"):
                 factory()
@@ -270,6 +283,7 @@ def test_a_full_descriptor_table(way: Callable[..., Any]) -> None:
                 (root / "d").mkdir()
             for number in taken:
                 os.close(number)
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
             assert len({root.path.stat().st_dev for root in many(factory)}) == 40
 
     way(make)

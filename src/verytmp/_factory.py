@@ -8,7 +8,7 @@ from ._spare import shared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn, Self
+    from typing import Any, NoReturn, Self
 
 # The options, and what they are where nobody says anything: those of `VeryTmpRoot`.
 DEFAULTS: dict[str, object] = VeryTmpRoot.__init__.__kwdefaults__ or {}
@@ -78,14 +78,12 @@ class VeryTmpFactory:
         raise TypeError(f"a {type(self).__name__} cannot be copied or sent: its helper is this process's")
 
 
-def stocked(count: int) -> VeryTmpFactory:
-    """A factory of which so many roots of a kind will be wanted that these are worth making before."""
+def stock(factory: Any, count: int) -> None:
+    """Have so many of a factory's roots of a kind made before they are asked for. (To a checker, it is the stubs'.)"""
     from ._resident import room_for
 
-    factory = VeryTmpFactory()
     factory._resident.stocked = room_for(count)
     factory._resident.spare = shared()
-    return factory
 
 
 def known(options: dict[str, object]) -> dict[str, object]:

@@ -80,9 +80,10 @@ class Roots:
     def source(self) -> VeryTmpFactory:
         """What makes the roots, with one helper for the whole run where one is needed."""
         if self._source is None:
-            from ._factory import stocked
+            from ._factory import stock
 
-            self._source = stocked(STOCKED)
+            self._source = VeryTmpFactory()
+            stock(self._source, STOCKED)
         return self._source
 
     def close(self) -> None:

@@ -75,9 +75,7 @@ class Resident:
                     answer = connection.ask(request, self.stocked)
                 except Unanswered as unanswered:
                     connection.end()
-                    self.stocked = (
-                        0  # it may be a filter, which knows the calls that one root takes, that has killed it
-                    )
+                    self.stocked = 0  # a filter may have killed it that knows no calls but those that one root takes
                     died += unanswered.refusals
                 except Refused:
                     self._keep(connection)
