@@ -244,6 +244,44 @@ def test_what_is_no_segment(root: VeryTmpRoot, segment: object) -> None:
         path.rename(segment)  # type: ignore[arg-type]
 
 
+def test_what_is_no_segment_is_left_to_the_other_side(root: VeryTmpRoot) -> None:
+    class Other:
+        def __truediv__(self, other: object) -> str:
+            return NotImplemented
+
+        def __rtruediv__(self, other: object) -> str:
+            return "the other's"
+
+    path = root / "a"
+    assert path / Other() == "the other's"  # type: ignore[operator]
+    with pytest.raises(TypeError, match="unsupported operand"):
+        Other() / path  # type: ignore[operator]
+    with pytest.raises(TypeError, match=r"argument should be a str .* not 'bytes'"):
+        path.joinpath(b"x")  # type: ignore[arg-type]
+
+
+def test_a_join_is_another_object(root: VeryTmpRoot) -> None:
+    path = root / "a"
+    assert path.joinpath() == path
+    assert path.joinpath() is not path
+    assert path.joinpath().name == path.joinpath("").name == "a"
+
+
+@pytest.mark.parametrize("method", ["with_name", "with_stem", "with_suffix"])
+@pytest.mark.parametrize("word", ["x", "x.y", ".x", ".x.y", "", ".", "..", "/", "a/b", "/a", ".a/b", " ", "x."])
+@pytest.mark.parametrize("path", ["d/archive.tar.gz", "f", ".hidden", "f.", "..", ""])
+def test_another_name(root: VeryTmpRoot, method: str, word: str, path: str) -> None:
+    try:
+        expected = getattr(PurePosixPath("/", path), method)(word)
+    except ValueError:
+        with pytest.raises(ValueError):
+            getattr(root / path, method)(word)
+    else:
+        made = getattr(root / path, method)(word)
+        assert made.parts[1:] == expected.parts[1:]
+        assert made.name == expected.name
+
+
 def test_copies_are_the_path_itself(root: VeryTmpRoot) -> None:
     path = root / "a"
     assert copy.copy(path) is path
@@ -289,6 +327,10 @@ def test_a_string_that_splits_itself_is_read_as_its_text(root: VeryTmpRoot) -> N
         def __str__(self) -> str:
             return "/etc/passwd"
 
+        def __format__(self, _: str) -> str:
+            return "/etc/passwd"
+
+    assert (root / "a" / Sly("b")).parts[1:] == ("a", "b")
     path = root / "a" / Sly("b/c")
     assert path == root / "a" / "b" / "c"
     assert path.parts[1:] == ("a", "b", "c")

@@ -12,7 +12,7 @@ from support import ground, kernel, moments
 from support.children import in_child
 
 from verytmp import VeryTmpRoot
-from verytmp._resolve import ATTEMPTS, LINKS_MAX, STRAIGHT_LINKS, resolve, straightened
+from verytmp._resolve import ATTEMPTS, LINKS_MAX, STRAIGHT_LINKS, collapse, resolve, straightened
 
 TREE: ground.Tree = {
     "a": {
@@ -367,3 +367,20 @@ def test_what_is_a_file_each_time_is_one(root: VeryTmpRoot) -> None:
     with moments.interposed(acts) as calls, pytest.raises(NotADirectoryError):
         resolve(root.fileno(), "f/f", True, root.nosymfollow)
     assert calls.names.count("readlink") == ATTEMPTS
+
+
+@pytest.mark.parametrize(
+    ("path", "end"),
+    [
+        ("", ""),
+        ("a", "a"),
+        ("a/b/c/..", "a/b"),
+        ("a/b/../c", "a/c"),
+        ("a/b/../../c", "c"),
+        ("a/../../../c", "c"),
+        ("..", ""),
+        ("../a//./b/", "a/b"),
+    ],
+)
+def test_words_without_dots(path: str, end: str) -> None:
+    assert collapse(path) == end

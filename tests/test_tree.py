@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import os
@@ -16,6 +17,8 @@ from support import ground, kernel
 from support.children import HIGH, in_child
 
 from verytmp import VeryTmpPath, VeryTmpRoot
+from verytmp._owner import opened
+from verytmp._tree import Tree
 
 OPERATIONS: dict[str, Callable[[VeryTmpPath], object]] = {
     "stat": lambda p: p.stat(),
@@ -64,6 +67,40 @@ def test_a_closed_root_still_has_its_words() -> None:
     assert "closed" in repr(root)
 
 
+def test_what_lies_under_a_closed_number_is_not_inherited(root: VeryTmpRoot) -> None:
+    number = root.fileno()
+    root.close()
+    assert not os.get_inheritable(number)
+
+
+def test_roots_share_what_will_lie_under_their_numbers() -> None:
+    before = ground.descriptors()
+    roots = [VeryTmpRoot() for _ in range(3)]
+    assert list(ground.new_descriptors(before).values()).count("anon_inode:[eventpoll]") <= 1
+    assert {root.path._tree._spare for root in roots} == {roots[0].path._tree._spare}
+
+
+def test_a_root_whose_number_is_0_is_open(root: VeryTmpRoot) -> None:
+    """As in a program without standard input."""
+
+    def read() -> tuple[int, list[str], str]:
+        spare = root.path._tree._spare
+        os.close(0)
+        tree = Tree(opened(".", os.O_RDONLY | os.O_DIRECTORY, root.fileno()), spare)
+        number, names = tree.fd, tree.listdir("")
+        tree.check_open()
+        tree.statvfs()
+        tree.close()
+        try:
+            tree.check_open()
+        except ValueError as error:
+            return number, names, str(error)
+        return number, names, ""
+
+    (root / "f").touch()
+    assert in_child(read) == (0, ["f"], "operation on a closed VeryTmpRoot")
+
+
 def test_closing_again_does_nothing(root: VeryTmpRoot) -> None:
     root.close()
     root.close()
@@ -92,15 +129,15 @@ def test_the_number_is_not_given_to_another_file() -> None:
     path, number = root / "f", root.fileno()
     root.close()
     del root
-    opened = [os.open("/", os.O_PATH) for _ in range(20)]
+    taken = [os.open("/", os.O_PATH) for _ in range(20)]
     try:
-        assert number not in opened
+        assert number not in taken
         with pytest.raises(NotADirectoryError):
             os.stat("etc", dir_fd=number)
         with pytest.raises(ValueError):
             path.exists()
     finally:
-        for descriptor in opened:
+        for descriptor in taken:
             os.close(descriptor)
 
 
@@ -216,6 +253,29 @@ def test_closing_needs_no_room_in_the_descriptor_table() -> None:
         return root.closed, [path for path in ground.descriptors().values() if "/dev/null/verytmp" in path]
 
     assert in_child(close) == (True, [])
+
+
+def test_a_number_that_went_to_somebody_else_is_not_used(host: Path) -> None:
+    """It did where there was no room for what takes its place. An operation must not end up in the other directory."""
+    (host / "f").write_text("the host's")
+
+    def use() -> list[str]:
+        root = VeryTmpRoot()
+        path, number = root / "f", root.fileno()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
+        root.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        os.dup2(os.open(host, os.O_PATH), number)
+        said = []
+        for name, operation in OPERATIONS.items():
+            if name not in ("built-in open", "pathlib.Path"):
+                with contextlib.suppress(ValueError):
+                    said.append(f"{name}: {operation(path)!r}")
+        return said
+
+    assert in_child(use) == []
+    assert (host / "f").read_text() == "the host's"
 
 
 def test_a_program_that_closes_all_descriptors_loses_nothing_of_its_own() -> None:

@@ -20,8 +20,6 @@ class Spare:
     needs no file system, and cannot be opened through its path (ENXIO), where /dev/null would swallow what is written.
     """
 
-    __slots__ = ("__weakref__", "_epoll")
-
     trees: ClassVar[WeakSet[Tree]] = WeakSet()  # all there are, whichever spare they have
 
     def __init__(self) -> None:

@@ -36,10 +36,12 @@ class Mutant(NamedTuple):
     before: str
     after: str
     source: str
+    number: int = 1  # of those that read the same
 
     @property
     def key(self) -> str:
-        return f"{self.place}: {self.before} -> {self.after}"
+        again = f" (no. {self.number})" if self.number > 1 else ""
+        return f"{self.place}: {self.before} -> {self.after}{again}"
 
 
 def mutants(source: str) -> list[Mutant]:
@@ -54,7 +56,7 @@ def mutants(source: str) -> list[Mutant]:
         mutant = described(source, mutated)
         if what not in known and not mutant.before.startswith(NOT_RUN):
             known.add(what)
-            found.append(mutant)
+            found.append(mutant._replace(number=1 + sum(mutant[:3] == other[:3] for other in found)))
     return found
 
 
