@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pydoc
 import re
@@ -87,6 +88,32 @@ def test_a_wheel_that_a_distribution_keeps_elsewhere(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(ensurepip, "__file__", "/nonexistent/__init__.py")
     monkeypatch.setattr(sysconfig, "get_config_var", lambda name: str(host))
     assert __main__.bundled_wheel() == host / "pip-1.0-py3-none-any.whl"
+
+
+def test_the_doctor_elsewhere_than_on_linux(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = verytmp.VeryTmpUnavailable(errno.ENOSYS, "sys.platform", "verytmp needs Linux", cause="not-linux")
+    monkeypatch.setattr(__main__, "available", lambda: verytmp.VeryTmpAvailability(error=error))
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert __main__.main(["doctor"]) == 1
+    assert capsys.readouterr().out == f"{error}\n"
+
+
+def test_an_open_file_that_is_not_whole_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Spoiled(VeryTmpRoot):
+        def close(self) -> None:
+            (self / "hello" / "f.txt").write_text("tomatoes")
+            super().close()
+
+    monkeypatch.setattr(__main__, "VeryTmpRoot", Spoiled)
+    with pytest.raises(__main__.Failure, match="the open file gave 'tomatoes'"):
+        __main__.potatoes()
+
+
+def test_another_pip_than_the_unpacked_one_is_seen(root: VeryTmpRoot) -> None:
+    with pytest.raises(__main__.Failure, match="-m pip --version: "):
+        __main__.run(root)
 
 
 def test_the_comparison_sees_a_difference(root: VeryTmpRoot, wheel: Path) -> None:

@@ -337,8 +337,9 @@ path.open().close()
     ]
 
 
-def test_new_files_have_the_umasks_mode(base: Path) -> None:
-    old = os.umask(0o027)
+@pytest.mark.parametrize("umask", [0o027, 0], ids=oct)
+def test_new_files_have_the_umasks_mode(base: Path, umask: int) -> None:
+    old = os.umask(umask)
     try:
         (base / "bytes").write_bytes(b"")
         (base / "text").write_text("")
@@ -351,12 +352,12 @@ def test_new_files_have_the_umasks_mode(base: Path) -> None:
         os.umask(old)
     modes = {name: oct(os.lstat(f"{plain(base)}/{name}").st_mode & 0o7777) for name in os.listdir(base)}
     assert modes == {
-        "bytes": "0o640",
-        "text": "0o640",
-        "open": "0o640",
-        "touch": "0o640",
+        "bytes": oct(0o666 & ~umask),
+        "text": oct(0o666 & ~umask),
+        "open": oct(0o666 & ~umask),
+        "touch": oct(0o666 & ~umask),
         "private": "0o600",
-        "d": "0o750",
+        "d": oct(0o777 & ~umask),
         "shut": "0o500",
     }
 

@@ -13,11 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import ground, kernel
+from support import ground, kernel, moments
 from support.children import HIGH, in_child
 
 from verytmp import VeryTmpPath, VeryTmpRoot
 from verytmp._owner import opened
+from verytmp._spare import Spare
 from verytmp._tree import Tree
 
 OPERATIONS: dict[str, Callable[[VeryTmpPath], object]] = {
@@ -99,6 +100,17 @@ def test_a_root_whose_number_is_0_is_open(root: VeryTmpRoot) -> None:
 
     (root / "f").touch()
     assert in_child(read) == (0, ["f"], "operation on a closed VeryTmpRoot")
+
+
+@pytest.mark.parametrize("ask", [lambda root: root.path.stat(), lambda root: root.usage()], ids=["stat", "usage"])
+def test_closed_while_it_is_asked(root: VeryTmpRoot, ask: Callable[[VeryTmpRoot], object]) -> None:
+    """What lies under the number by then would answer."""
+    with moments.interposed({0: root.close}), pytest.raises(ValueError, match="closed VeryTmpRoot"):
+        ask(root)
+
+
+def test_all_trees_are_known(root: VeryTmpRoot) -> None:
+    assert root.path._tree in Spare.trees
 
 
 def test_closing_again_does_nothing(root: VeryTmpRoot) -> None:

@@ -47,7 +47,7 @@ class Mutant(NamedTuple):
 def mutants(source: str) -> list[Mutant]:
     """All that differ in what this Python runs: not in annotations, docstrings, and what other Pythons run."""
     known = {meaning(source)}
-    found = []
+    found: list[Mutant] = []
     for mutated in (*others(source), *omissions(source)):
         try:
             what = meaning(mutated)
