@@ -19,7 +19,7 @@ import pytest
 from support import ground, kernel
 from support.children import in_child
 
-from verytmp import VeryTmpPath, VeryTmpRoot
+from verytmp import VeryTmpPath, VeryTmpRoot, _copy
 
 TREE: ground.Tree = {
     "f": b"potatoes",
@@ -588,6 +588,23 @@ def test_extended_attributes(root: VeryTmpRoot, elsewhere: Path) -> None:
         assert os.listxattr(without) == []
 
 
+def test_attributes_that_are_refused_are_left_behind(host: Path) -> None:
+    """A FIFO takes none, a file of /proc has none; what is no file at all is an error."""
+    (host / "f").touch()
+    os.setxattr(host / "f", "user.verytmp", b"")
+    os.mkfifo(host / "fifo")
+    with (host / "f").open("rb") as file, (host / "fifo").open("r+b", 0) as fifo, open("/proc/self/stat", "rb") as stat:
+        _copy.copy_metadata(file.fileno(), fifo.fileno())
+        assert os.listxattr(fifo.fileno()) == []
+        assert (host / "fifo").stat().st_mtime_ns == (host / "f").stat().st_mtime_ns
+        assert _copy.extended_attributes(stat.fileno()) == []
+    directory = os.open(host, os.O_PATH)
+    with pytest.raises(OSError) as caught:
+        _copy.extended_attributes(directory)
+    os.close(directory)
+    assert caught.value.errno == errno.EBADF
+
+
 # -- bytes and holes ---------------------------------------------------------------------------------------------------
 
 SIZE = (8 << 20) + 5
@@ -649,6 +666,17 @@ def test_whatever_the_kernel_says_against_its_own_calls(host: Path, number: int)
 
             in_child(copy)
             assert there(root)["g"] == there(host)["g"] == data
+
+
+def test_a_file_system_that_does_not_tell_of_holes(host: Path) -> None:
+    """/proc's answers EINVAL. It is shorter than it says too."""
+    with (host / "large").open("wb") as file:
+        file.truncate(1 << 20)
+    with open("/proc/self/maps", "rb", 0) as reading, (host / "copy").open("wb") as writing:
+        _copy.copy_bytes(reading.fileno(), writing.fileno(), (host / "large").stat())
+        with pytest.raises(OSError):
+            _copy.copy_bytes(writing.fileno(), writing.fileno(), (host / "large").stat())
+    assert b"r-xp" in (host / "copy").read_bytes()
 
 
 def test_holes_come_in(root: VeryTmpRoot, host: Path) -> None:
@@ -740,6 +768,16 @@ def test_nor_beyond_the_limit_of_a_files_size(root: VeryTmpRoot, elsewhere: Path
 
     assert within_seconds(call) == (errno.EFBIG, str(root / "big"), str(elsewhere / "big"), [NOTE])
     assert there(elsewhere) == {}
+
+
+def test_what_is_gone_already_is_not_removed(root: VeryTmpRoot) -> None:
+    path = root / "gone"
+    with path.open("wb") as file:
+        path.unlink()
+        assert not _copy.removed(path, file.fileno())
+        path.write_bytes(b"another one")
+        assert not _copy.removed(path, file.fileno())
+    assert path.read_bytes() == b"another one"
 
 
 def test_nor_when_it_is_interrupted(root: VeryTmpRoot, elsewhere: Path) -> None:

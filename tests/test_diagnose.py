@@ -228,6 +228,12 @@ ALLOWED = {"unshare(0)": 0, "unshare(CLONE_NEWUSER|1)": errno.EINVAL}
         ),
         ([(UNSHARE, errno.EPERM)], PLAIN | {"uid_map": "0 100000 500"}, ALLOWED, "uid-map", "mapped"),
         ([(UNSHARE, errno.EPERM)], PLAIN, ALLOWED, "unknown", ""),
+        ([(UNSHARE, errno.EPERM)], PLAIN | {"root": "not mounted"}, ALLOWED, "chroot", "pivot_root"),
+        ([(UNSHARE, errno.EACCES)], PLAIN, ALLOWED, "unknown", ""),
+        ([("uid_map", errno.EPERM)], PLAIN, ALLOWED, "unknown", ""),
+        ([("setgroups", errno.EACCES)], FEDORA, ALLOWED, "selinux", "ausearch"),
+        ([("setgroups", errno.EACCES)], PLAIN, ALLOWED, "landlock", "before the process is restricted"),
+        ([("fork", errno.EAGAIN)], PLAIN, {}, "limit", "ulimit -u"),
         ([(UNSHARE, errno.EUSERS)], PLAIN, ALLOWED, "limit", "Leave"),
         # bwrap --disable-userns: the limit is further out, and cannot be read.
         (
@@ -278,3 +284,8 @@ def test_every_cause_is_met() -> None:
     words = "".join(Path(__file__).with_name(f"test_{name}.py").read_text() for name in ("diagnose", "shm", "root"))
     unmet = [cause for cause in VeryTmpCause if f"VeryTmpCause.{cause.name}" not in words and str(cause) not in words]
     assert unmet == []
+
+
+def test_an_answer_in_words() -> None:
+    answer = available()
+    assert repr(answer) == f"<VeryTmpAvailability: {answer}>"

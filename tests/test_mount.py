@@ -236,3 +236,19 @@ def test_other_answers_are_not_waited_for() -> None:
     with pytest.raises(PermissionError):
         _mount.patiently(call)
     assert len(calls) == 1
+
+
+def test_a_word_that_c_would_cut_is_refused() -> None:
+    with pytest.raises(ValueError, match="embedded null byte"):
+        _linux.fsopen("tmpfs\0x")
+
+
+def test_a_mask_that_cannot_be_set() -> None:
+    with pytest.raises(OSError) as caught:
+        _linux.pthread_sigmask(12345, _linux.EVERY_SIGNAL)
+    assert caught.value.errno == errno.EINVAL
+
+
+def test_times_that_cannot_be_set_are_left() -> None:
+    """As where there is no /proc any more."""
+    _mount.renew(-1)

@@ -337,6 +337,11 @@ path.open().close()
     ]
 
 
+def test_what_is_known_of_a_path_has_a_name(base: Path) -> None:
+    if isinstance(base, VeryTmpPath):
+        assert repr(base.info) == "<VeryTmpPath.info>"
+
+
 @pytest.mark.parametrize("umask", [0o027, 0], ids=oct)
 def test_new_files_have_the_umasks_mode(base: Path, umask: int) -> None:
     old = os.umask(umask)
