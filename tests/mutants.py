@@ -31,7 +31,7 @@ WORKERS = 2
 # Whose tests, a line for each run of pytest. The quick ones are first: most mutants meet their end there.
 ROOMS = {
     "_resolve": ["test_resolve.py", "adversary/test_resolution.py"],
-    "_owner": ["test_tree.py", "test_root.py test_interruptions.py"],
+    "_owner": ["test_tree.py", "test_root.py"],
     "_spare": ["test_tree.py"],
     "_pure": ["test_path_pure.py", "test_surface.py"],
     "_tree": ["test_tree.py", "test_confinement.py", "test_path_io.py"],
