@@ -42,8 +42,8 @@ PARTS = {
     "_pure": ("the rules of joining", {*(f"Pure.{name}" for name in JOINS), "text_of", "is_plain_name", "exact"}),
     "_tree": ("the owner", {f"Tree.{name}" for name in ("__init__", "_aim", "close", "check_open", "_of_root")}),
 }
-# What is about other things than the mutant, or users that the namespace does not know.
-LEFT_OUT = "not planted_bug and not would_trip and not test_owner"
+# What is about other things than the mutant, or what is forbidden in the namespace.
+LEFT_OUT = "not planted_bug and not would_trip and not test_owner and not noswap"
 OPTIONS = ["-x", "-q", "-p", "no:cacheprovider", "-k", LEFT_OUT]
 OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of what is loaded beforehand
 

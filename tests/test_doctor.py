@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -88,3 +89,12 @@ def test_it_changes_nothing(host: Path) -> None:
     assert (ground.look(str(host)), ground.mounts()) == (before, mounts)
     new = set(os.listdir("/dev/shm")) - names
     assert not [name for name in new if not name.startswith("verytmp-tests-")]
+
+
+def test_a_way_that_is_refused_by_the_kernel_itself() -> None:
+    def refused() -> str:
+        raise PermissionError(errno.EPERM, "it says no")
+
+    tried = _doctor.tried(refused)
+    assert not tried["made"]
+    assert "EPERM" in tried["how"]

@@ -347,3 +347,31 @@ for name in {modules!r}:
     result = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert result.stdout in ("made\n", "refused: import\n", "refused: fork\n")
+
+
+# -- the child's side --------------------------------------------------------------------------------------------------
+
+
+def test_whatever_goes_wrong_in_the_child_is_told() -> None:
+    def fail() -> tuple[list[int], str]:
+        raise ZeroDivisionError("of all things")
+
+    def refuse(_: object) -> list[_wire.Refusal]:
+        raise OSError(errno.EPERM, "it says no")
+
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        steps = _child.ReportedSteps(theirs)
+        steps("fsopen")
+        _child.answer(theirs, steps, fail)
+        _child.tell(theirs, steps, refuse)
+        said = [_wire.decode(ours.recv(_wire.MESSAGE_BYTES)) for _ in range(3)]
+    assert said == [
+        ("step", ["fsopen"]),
+        ("refused", ["fsopen", str(errno.EIO), "ZeroDivisionError('of all things')"]),
+        ("refused", ["fsopen", str(errno.EPERM), "it says no"]),
+    ]
+
+
+def test_a_process_that_has_no_descriptor() -> None:
+    assert _child.pidfd(0) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -252,3 +253,12 @@ def test_a_mask_that_cannot_be_set() -> None:
 def test_times_that_cannot_be_set_are_left() -> None:
     """As where there is no /proc any more."""
     _mount.renew(-1)
+
+
+def test_an_owner_that_is_no_number_leaves_no_descriptor(host: Path) -> None:
+    before = ground.descriptors()
+    mounted = os.open(host, os.O_PATH)
+    with pytest.raises(OverflowError):
+        _mount.nested_root(mounted, ["uid=99999999999999999999"], _mount.Steps())
+    os.close(mounted)
+    assert ground.new_descriptors(before) == {}

@@ -11,6 +11,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from fcntl import LOCK_EX, LOCK_SH, LOCK_UN, flock
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,99 @@ def test_the_last_other_root_goes_meanwhile(home: Path, times: int) -> None:
         return left, os.listdir(home.parent)
 
     assert refused(race) == (0, [])
+
+
+@pytest.mark.parametrize("times", [1, _shm.ATTEMPTS])
+def test_it_goes_before_there_is_anything_in_it(home: Path, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    left = times
+    real = os.urandom
+
+    def remove_and_call(count: int) -> bytes:
+        nonlocal left
+        if left and home.exists():
+            left -= 1
+            home.rmdir()
+        return real(count)
+
+    monkeypatch.setattr(_shm, "_told", set())
+    monkeypatch.setattr(os, "urandom", remove_and_call)
+    refusal = VeryTmpUnavailable(errno.EPERM, "unshare", "it says no")
+    said = []
+    with pytest.warns(VeryTmpFallbackWarning):
+        said.append(outcome(refusal))
+    assert said == [[] if times < _shm.ATTEMPTS else f"{_shm.OFTEN}; and before that, unshare: it says no"]
+    assert (left, os.listdir(home.parent)) == (0, [])
+
+
+def outcome(refusal: VeryTmpUnavailable) -> list[str] | str:
+    """What is in a new root that is gone again, or why there is none."""
+    try:
+        tree, end = _shm.directory(refusal, ["mode=700"])
+    except VeryTmpUnavailable as error:
+        return error.reason
+    names = tree.listdir("")
+    end()
+    return names
+
+
+def test_it_goes_as_soon_as_it_is_made(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.mkdir
+
+    def mkdir_and_remove(path: str, mode: int) -> None:
+        real(path, mode)
+        os.rmdir(path)
+
+    monkeypatch.setattr(os, "mkdir", mkdir_and_remove)
+    with pytest.raises(BlockingIOError, match=_shm.OFTEN):
+        _shm.users_own(str(home))
+
+
+def test_nobody_sweeps_while_a_root_is_made(home: Path) -> None:
+    (home / DEAD).mkdir(parents=True)
+    home.chmod(0o700)
+    with _shm.users_own(str(home)) as user:
+        flock(user, LOCK_SH)
+        _shm.sweep(str(home))
+        assert (home / DEAD).exists()
+    _shm.sweep(str(home))
+    assert not (home / DEAD).exists()
+
+
+def test_a_lock_is_waited_for_and_not_for_ever(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with _shm.users_own(str(home)) as user, _shm.users_own(str(home)) as sweeper:
+        flock(sweeper, LOCK_EX)
+        timer = threading.Timer(0.05, flock, [sweeper, LOCK_UN])
+        timer.start()
+        _shm.lock(user, LOCK_SH)
+        timer.join()
+        flock(user, LOCK_EX)
+        monkeypatch.setattr(_shm, "PATIENCE", 0.05)
+        with pytest.raises(BlockingIOError):
+            _shm.lock(sweeper, LOCK_SH)
+
+
+def test_what_lies_there_instead_stays(home: Path) -> None:
+    (home / DEAD / "f").mkdir(parents=True)
+    with pytest.raises(OSError) as caught:
+        _shm.discard(str(home / DEAD), os.stat(home))
+    assert caught.value.errno == errno.ESTALE
+    assert (home / DEAD / "f").exists()
+
+
+def test_something_is_written_while_it_is_removed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.rmdir
+    late = [home / DEAD / name for name in "abc"]
+
+    def write_and_rmdir(path: str, **keywords: Any) -> None:
+        if path == str(home / DEAD) and late:
+            late.pop().touch()
+        real(path, **keywords)
+
+    (home / DEAD).mkdir(parents=True)
+    monkeypatch.setattr(os, "rmdir", write_and_rmdir)
+    _shm.discard(str(home / DEAD), os.stat(home / DEAD))
+    assert late == []
+    assert os.listdir(home) == []
 
 
 def test_a_parent_is_killed_and_its_forked_child_goes_on(home: Path) -> None:

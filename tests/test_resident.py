@@ -1,0 +1,67 @@
+"""The resident helper, seen from its owner, where it does what no helper of ours does."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from verytmp import _helper, _resident, _wire
+from verytmp._helper import Unanswered
+from verytmp._owner import owner
+from verytmp._resident import Connection
+
+REQUEST = _wire.encode(_wire.TMPFS, "size=1m")
+
+
+@contextmanager
+def helper() -> Iterator[tuple[Connection, socket.socket]]:
+    """A connection, and its other end; what tells of the helper's end is a pipe, which stays silent."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    end, kept = os.pipe()
+    connection = Connection(ours.detach(), owner(end))
+    with theirs:
+        yield connection, theirs
+    os.close(kept)
+    connection.hang_up()
+    connection._end.close()
+
+
+def refused(connection: Connection, request: bytes = REQUEST) -> tuple[str, int, str]:
+    with pytest.raises(Unanswered) as caught:
+        connection.ask(request)
+    [refusal] = caught.value.refusals
+    return refusal
+
+
+def test_nonsense_is_no_answer() -> None:
+    with helper() as (connection, peer):
+        peer.send(b"step\0fsopen")
+        peer.send(b"banana")
+        assert refused(connection) == ("fsopen", errno.EPROTO, "the resident helper said b'banana'")
+
+
+def test_silence_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_helper, "ANSWER_PATIENCE", 0.05)
+    with helper() as (connection, _):
+        assert refused(connection) == ("start", errno.ETIMEDOUT, "the resident helper did not answer in 0.05 s")
+
+
+def test_it_ends_before_what_was_asked_for_beforehand_has_come() -> None:
+    with helper() as (connection, peer):
+        connection._ahead = 1
+        peer.close()
+        assert refused(connection)[:2] == ("start", errno.ECONNRESET)
+
+
+def test_one_that_does_not_end_is_killed_as_well_as_that_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no process here: nobody is killed, and nobody is waited for without an end."""
+    monkeypatch.setattr(_resident, "END_PATIENCE", 0.05)
+    with helper() as (connection, peer):
+        connection.end()
+        assert peer.recv(1) == b""
+        assert connection.hang_up()
