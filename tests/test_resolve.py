@@ -384,3 +384,9 @@ def test_what_is_a_file_each_time_is_one(root: VeryTmpRoot) -> None:
 )
 def test_words_without_dots(path: str, end: str) -> None:
     assert collapse(path) == end
+
+
+@pytest.mark.parametrize("path", ["missing/x\0y", "f/x\0y", "loop/x\0y", "x\0y"])
+def test_a_null_byte_is_seen_whatever_comes_before_it(root: VeryTmpRoot, path: str) -> None:
+    with pytest.raises(ValueError, match="embedded null byte"):
+        resolve(root.fileno(), path, True, root.nosymfollow)
