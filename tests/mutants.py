@@ -54,6 +54,9 @@ time, and their tests run: an operator replaced by another one, a number changed
 statement left out. `python tests/mutants.py` makes this page. Of `_pure` it takes the rules of joining alone, of
 `_tree` what owns the descriptor: the rest of both is compared with pathlib's own.
 
+What the tests do not even reach is another question: `python tests/covered.py` prints it, and fails if they reach less
+than 97 % of all lines and branches, with the few exceptions that `pyproject.toml` names.
+
 | room | mutants | noticed | by a test that hung | not noticed |
 |---|---|---|---|---|
 """
