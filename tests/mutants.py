@@ -85,7 +85,8 @@ def main(rooms: list[str]) -> int:
         for key in left:
             reason = reasons.get(room, {}).get(key)
             unexplained += not reason
-            survivors += f"| `{room}` | `{key}` | {reason or '**?**'} |\n"
+            code = key.replace("|", r"\|")  # or it would end the cell
+            survivors += f"| `{room}` | `{code}` | {reason or '**?**'} |\n"
     page = f"{HEAD}{rows}{WHY}{survivors}"
     if unexplained or rooms:
         print(page)
