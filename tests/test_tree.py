@@ -267,6 +267,7 @@ def test_closing_needs_no_room_in_the_descriptor_table() -> None:
     assert in_child(close) == (True, [])
 
 
+@pytest.mark.tmpfs
 def test_a_number_that_went_to_somebody_else_is_not_used(host: Path) -> None:
     """It did where there was no room for what takes its place. An operation must not end up in the other directory."""
     (host / "f").write_text("the host's")
