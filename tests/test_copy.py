@@ -591,7 +591,11 @@ def test_extended_attributes(root: VeryTmpRoot, elsewhere: Path) -> None:
 def test_attributes_that_are_refused_are_left_behind(host: Path) -> None:
     """A FIFO takes none, a file of /proc has none; what is no file at all is an error."""
     (host / "f").touch()
-    os.setxattr(host / "f", "user.verytmp", b"")
+    try:
+        os.setxattr(host / "f", "user.verytmp", b"")
+    except OSError as error:
+        assert error.errno == errno.EOPNOTSUPP  # noqa: PT017
+        pytest.skip("this kernel's tmpfs has no user extended attributes")
     os.mkfifo(host / "fifo")
     with (host / "f").open("rb") as file, (host / "fifo").open("r+b", 0) as fifo, open("/proc/self/stat", "rb") as stat:
         _copy.copy_metadata(file.fileno(), fifo.fileno())
