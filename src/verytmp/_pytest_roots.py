@@ -27,8 +27,8 @@ class Held:
         self.name = name
         self.root = root
         self.home = home
-        self.device = os.fstat(root.fileno()).st_dev
-        self.place = os.readlink(root) if root.kind == "shm" else ""  # elsewhere, the device is the root's own
+        self.device: int = os.fstat(root.fileno()).st_dev
+        self.place: str = os.readlink(root) if root.kind == "shm" else ""  # elsewhere, the device is the root's own
 
     def entered(self) -> bool:
         """Whether the working directory is in it."""
