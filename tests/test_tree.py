@@ -109,6 +109,18 @@ def test_closed_while_it_is_asked(root: VeryTmpRoot, ask: Callable[[VeryTmpRoot]
         ask(root)
 
 
+def test_a_number_that_the_program_has_closed(root: VeryTmpRoot) -> None:
+    def ask() -> list[object]:
+        os.close(root.fileno())
+        try:
+            root.path.stat()
+        except OSError as error:
+            return [error.errno, error.filename == str(root.path)]
+        return []
+
+    assert in_child(ask) == [errno.EBADF, True]
+
+
 def test_all_trees_are_known(root: VeryTmpRoot) -> None:
     assert root.path._tree in Spare.trees
 
