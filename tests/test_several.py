@@ -18,7 +18,7 @@ from support.children import in_child
 from support.kernel import Rule
 from test_factory import MARK, by_helper, goes, helpers
 
-from verytmp import VeryTmpFactory, VeryTmpRoot, _linux, _mount, _several
+from verytmp import VeryTmpFactory, VeryTmpRoot, VeryTmpUnavailable, _linux, _mount, _several
 from verytmp._factory import stock
 
 MANY = 8
@@ -285,6 +285,40 @@ def test_a_full_descriptor_table(way: Callable[..., Any]) -> None:
                 os.close(number)
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
             assert len({root.path.stat().st_dev for root in many(factory)}) == 40
+
+    way(make)
+
+
+def in_a_namespace(function: Callable[[], Any]) -> Any:
+    """Where it may mount, and is nobody to the machine."""
+
+    def run() -> Any:
+        kernel.user_namespace()
+        assert kernel.libc.unshare(kernel.CLONE_NEWNS) == 0
+        return function()
+
+    return in_child(run)
+
+
+@pytest.mark.parametrize("way", [in_a_namespace, by_helper], ids=["directly", "by a helper"])
+def test_as_many_on_their_way_as_the_kernel_allows_a_user(way: Callable[..., Any]) -> None:
+    """More are refused (ETOOMANYREFS). Then they are made when they are asked for, or that is told; none is lost."""
+
+    def make() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        factories = [stocked(16) for _ in range(12)]
+        met: list[int | None] = []
+        before = ground.descriptors()
+        for factory in factories:
+            factory._resident.stocked = 8  # as for a larger table
+            for _ in range(8):  # with the last one, seven more are made
+                try:
+                    factory().close()
+                except VeryTmpUnavailable as error:
+                    met.append(error.errno)
+        left = ground.new_descriptors(before)
+        assert [path for path in left.values() if path.startswith("/dev/null")] == []
+        assert set(met) <= ({errno.ETOOMANYREFS} if way is by_helper else set())
 
     way(make)
 

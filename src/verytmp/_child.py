@@ -73,9 +73,16 @@ def answer(connection: socket.socket, steps: _mount.Steps, perform: Callable[[],
         connection.send(_wire.encode_refusals([(steps.now, errno.EIO, repr(error))]))
     else:
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, _wire.pack(descriptors))
-        connection.sendmsg([_wire.encode(_wire.DONE, how)], [rights])
-        for descriptor in descriptors:
-            os.close(descriptor)
+        try:
+            connection.sendmsg([_wire.encode(_wire.DONE, how)], [rights])
+        except OSError as error:
+            if error.errno != errno.ETOOMANYREFS:
+                raise
+            steps("sendmsg")  # this user has as many on their way as the kernel allows: unix(7)
+            connection.send(_wire.encode_refusals(steps.refused(error)))
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
 
 
 def tell(connection: socket.socket, steps: _mount.Steps, probe: Callable[[_mount.Steps], list[_wire.Refusal]]) -> None:

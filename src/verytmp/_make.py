@@ -79,14 +79,23 @@ def made_directly(
     options: list[str], filtered: bool, signals: SignalsHeld, threads: int, resident: Resident | None
 ) -> tuple[Tree, str]:
     size = resident.stocking(options) if resident is not None else 1
-    roots, how = directly(size, options, filtered, signals, threads)
+    (first, *others), how = directly(size, options, filtered, signals, threads)
     try:
+        made = kept(first, how)
         if resident is not None and resident.stocked:
-            resident.stock = Stock(options, size, roots[1:], how)
+            resident.stock = stocked(options, size, others, how)
     finally:
-        for root in roots[1:]:
+        for root in others:
             os.close(root)
-    return kept(roots[0], how)
+    return made
+
+
+def stocked(options: list[str], size: int, descriptors: list[int], how: str) -> Stock | None:
+    """A stock of roots; none where there is no room for them. It saves time, and what was asked for is there."""
+    try:
+        return Stock(options, size, descriptors, how)
+    except OSError:  # ETOOMANYREFS, of too many on their way for this user; or no descriptor for the socket
+        return None
 
 
 def directly(

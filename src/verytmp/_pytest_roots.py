@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-STOCKED = 64  # of each the kernel keeps some KiB, and it waits once for all of them
+STOCKED = 16  # of each the kernel keeps some KiB, and it waits once for all of them
 
 
 class Held:

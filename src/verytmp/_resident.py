@@ -228,9 +228,12 @@ class Connection(Line):
 
 
 def room_for(count: int) -> int:
-    """How many descriptors may be on their way at once, of so many: the kernel counts them like those with a number."""
+    """How many descriptors may be on their way at once, of so many.
+
+    All of a user's processes together may have as many as one may have open: unix(7). A run of tests has many.
+    """
     most = os.sysconf("SC_OPEN_MAX")
-    return count if most < 0 else min(count, most // 8)
+    return count if most < 0 else min(count, most // 64)
 
 
 def silent(step: str, number: int, what: str) -> Unanswered:

@@ -478,7 +478,7 @@ def files_alone(directory: int) -> list[str] | None:
     """A directory's names, if none of them is a directory's; else None.
 
     Each directory in one is a link more to it, by its ``..``. So nobody has to be asked for the types of what is in
-    one that has but its own two: a quarter of the time. What went while its name was read counts as a file.
+    one that has but its own two. What went while its name was read counts as a file.
     """
     if os.fstat(directory).st_nlink != LINKS_OF_A_LEAF:
         return None
