@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import kernel
+from support import ground, kernel
 from support.kernel import Rule
 from support.runs import ARGUMENTS, Run
 
@@ -384,7 +384,7 @@ LIMITED = """
 
 def test_shared_memory_instead(run: Run) -> None:
     """Not for who asks for limits, which it has not; elsewhere they are kept whatever the fallback."""
-    before = set(os.listdir("/dev/shm"))
+    before = ground.fallback()
     lines = refused(run, "--verytmp", "--verytmp-fallback=shm", "-rP")
     assert "5 passed" in lines[0]
     assert lines.count("of VeryTmpPath") == 2
@@ -393,7 +393,7 @@ def test_shared_memory_instead(run: Run) -> None:
     lines = refused(run, "--verytmp", "--verytmp-fallback=shm", code=code)
     assert "2 passed, 1 error" in lines[0]
     assert sum(DIAGNOSIS in line for line in lines) == 0  # the header has another one
-    assert not {name for name in set(os.listdir("/dev/shm")) - before if not name.startswith("verytmp-tests-")}
+    assert ground.fallback() == before
     run(code, "--verytmp", "--verytmp-fallback=shm").assert_outcomes(passed=3)
 
 
