@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from ._options import judged
 from ._root import VeryTmpRoot, arrived, check_available, made
-from ._spare import shared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn, Self
+    from typing import NoReturn, Self
 
 # The options, and what they are where nobody says anything: those of `VeryTmpRoot`.
 DEFAULTS: dict[str, object] = VeryTmpRoot.__init__.__kwdefaults__ or {}
@@ -76,14 +75,6 @@ class VeryTmpFactory:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"a {type(self).__name__} cannot be copied or sent: its helper is this process's")
-
-
-def stock(factory: Any, count: int) -> None:
-    """Have so many of a factory's roots of a kind made before they are asked for. (To a checker, it is the stubs'.)"""
-    from ._resident import room_for
-
-    factory._resident.stocked = room_for(count)
-    factory._resident.spare = shared()
 
 
 def known(options: dict[str, object]) -> dict[str, object]:

@@ -43,7 +43,7 @@ def tmpfs(options: list[str], resident: Resident | None = None) -> tuple[Tree, s
     if resident is not None and resident.stock is not None and resident.stock.of(options):
         waiting = resident.stock.take()
         if waiting:
-            return tree(waiting[0]), waiting[1]
+            return tree(waiting[0], resident), waiting[1]
     if resident is None or not resident.needed:
         filtered, threads = thread_status()
         try:
@@ -54,7 +54,7 @@ def tmpfs(options: list[str], resident: Resident | None = None) -> tuple[Tree, s
         resident.needed = True  # from now on: asking the kernel again takes longer than asking the helper
         try:
             root, call = resident.perform("tmpfs", options)
-            return tree(root), f"by a resident helper, by {call}(2)"
+            return tree(root, resident), f"by a resident helper, by {call}(2)"
         except _helper.Unanswered as unanswered:  # a child of its own for this one root will do, or say what is wrong
             before = unanswered.refusals
         except _helper.Refused as refused:
@@ -64,13 +64,16 @@ def tmpfs(options: list[str], resident: Resident | None = None) -> tuple[Tree, s
     return unlost(lambda signals: kept(*by_child(options, signals, threads, before)), threads)
 
 
-def kept(descriptor: int, made: str) -> tuple[Tree, str]:
-    return tree(owner(descriptor)), made
+def kept(descriptor: int, made: str, resident: Resident | None = None) -> tuple[Tree, str]:
+    return tree(owner(descriptor), resident), made
 
 
-def tree(root: epoll) -> Tree:
+def tree(root: epoll, resident: Resident | None) -> Tree:
     try:
-        return Tree(root, shared())
+        spare = shared()
+        if resident is not None:
+            resident.spare = spare
+        return Tree(root, spare)
     except OSError as error:  # the descriptor table is full
         raise explained([("epoll_create1", error.errno or 0, error.strerror or "")]) from None
 
@@ -81,7 +84,7 @@ def made_directly(
     size = resident.stocking(options) if resident is not None else 1
     (first, *others), how = directly(size, options, filtered, signals, threads)
     try:
-        made = kept(first, how)
+        made = kept(first, how, resident)
         if resident is not None and resident.stocked:
             resident.stock = stocked(options, size, others, how)
     finally:

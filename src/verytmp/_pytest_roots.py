@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-STOCKED = 16  # of each the kernel keeps some KiB, and it waits once for all of them
-
-
 class Held:
     """A test's root."""
 
@@ -80,10 +77,7 @@ class Roots:
     def source(self) -> VeryTmpFactory:
         """What makes the roots, with one helper for the whole run where one is needed."""
         if self._source is None:
-            from ._factory import stock
-
             self._source = VeryTmpFactory()
-            stock(self._source, STOCKED)
         return self._source
 
     def close(self) -> None:
