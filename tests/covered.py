@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PATHS = [f"tests/test_{room}.py" for room in ("path_io", "resolve", "confinement", "oracle", "glob")]
+PATHS = ["tests/files", "tests/searching", *(f"tests/test_{room}.py" for room in ("resolve", "confinement", "oracle"))]
 WAYS: dict[str, list[str]] = {"direct": [], "helper": [], "shm": PATHS}  # and what is run, if not all
 
 # What cannot run there, and why.
@@ -20,12 +20,12 @@ LEFT_OUT = [
     "--ignore=tests/test_typing.py",  # it runs type checkers, and nothing of ours
     # Signal handlers' exceptions come anywhere in Python code, and so into coverage's, which keeps a lock then.
     "--ignore=tests/test_interruptions.py",
-    "--deselect=tests/test_factory.py::test_signals_lose_nothing",
+    "--deselect=tests/factory/test_factory_threads.py::test_signals_lose_nothing",
     # It leaves no descriptor free, and coverage would need one.
     "--deselect=tests/adversary/test_limits.py::test_descriptors_run_out_in_an_operation",
     # They have less patience with a helper than one takes to begin there.
     "--deselect=tests/test_helper.py::test_a_child_that_hangs_is_given_up",
-    "--deselect=tests/test_factory.py::test_a_helper_that_hangs_is_replaced",
+    "--deselect=tests/factory/test_factory_death.py::test_a_helper_that_hangs_is_replaced",
     # What a process has loaded: coverage is loaded too, and loads multiprocessing.
     "--deselect=tests/test_helper.py::test_the_fresh_interpreter_loads_the_childs_rooms_alone",
     "--deselect=tests/test_travel.py::test_multiprocessing_may_come_later",

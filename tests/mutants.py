@@ -34,7 +34,7 @@ ROOMS = {
     "_owner": ["test_tree.py", "test_root.py"],
     "_spare": ["test_tree.py"],
     "_pure": ["test_path_pure.py", "test_surface.py"],
-    "_tree": ["test_tree.py", "test_confinement.py", "test_path_io.py"],
+    "_tree": ["test_tree.py", "test_confinement.py", "files"],
 }
 # Where not the whole room is meant: its functions, and what they are.
 JOINS = ("__truediv__", "__rtruediv__", "joinpath", "with_segments", "_join", "_without_drive", "_derive", "_within")

@@ -18,10 +18,10 @@ KNOWS = {
     "_doctor": {"__init__", "_available", "_facts", "_helper", "_mount", "_options", "_shm", "_signals"},
     "pytest_plugin": {"__init__", "_pytest_roots", "_pytest_tmp_path"},
     "_pytest_tmp_path": {"_pytest_roots"},
-    "_pytest_roots": {"__init__", "_factory", "_options", "_pytest_keep"},
+    "_pytest_roots": {"__init__", "_options", "_pytest_keep"},
     "_pytest_keep": set(),
     "__init__": {"_root", "_path", "errors"},
-    "_factory": {"_options", "_resident", "_root", "_spare"},
+    "_factory": {"_options", "_resident", "_root"},
     "_available": {"_causes", "_root", "errors"},
     "_root": {"_path", "_tree", "_make", "_options", "_shm", "errors"},
     "_make": {

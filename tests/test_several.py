@@ -15,20 +15,13 @@ from typing import Any
 import pytest
 from support import ground, kernel
 from support.children import in_child
+from support.factories import MARK, by_helper, goes, helpers
 from support.kernel import Rule
-from test_factory import MARK, by_helper, goes, helpers
 
 from verytmp import VeryTmpFactory, VeryTmpRoot, VeryTmpUnavailable, _linux, _mount, _several
-from verytmp._factory import stock
 
 MANY = 8
 OPTIONS = ["size=1m", "nr_inodes=10", "mode=750", "noexec", "nosymfollow"]
-
-
-def stocked(count: int) -> VeryTmpFactory:
-    factory = VeryTmpFactory()
-    stock(factory, count)
-    return factory
 
 
 def made(options: list[str] = OPTIONS, count: int = MANY) -> tuple[list[int], str]:
@@ -163,7 +156,7 @@ def many(factory: VeryTmpFactory, **options: Any) -> list[VeryTmpRoot]:
 def test_roots_in_stock(way: Callable[..., Any]) -> None:
     def make() -> None:
         before = len(os.listdir("/proc/self/fd"))
-        with stocked(16) as factory:
+        with VeryTmpFactory() as factory:
             for options in ({"size": "1m"}, {"size": "2m", "mode": 0o755}, {"size": "1m"}):
                 roots = many(factory, **options)
                 assert len({root.path.stat().st_dev for root in roots}) == 40
@@ -184,7 +177,7 @@ def test_roots_in_stock(way: Callable[..., Any]) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_their_times_are_those_of_the_asking(way: Callable[..., Any]) -> None:
     def make() -> None:
-        with stocked(16) as factory:
+        with VeryTmpFactory() as factory:
             many(factory)
             time.sleep(0.1)
             start = time.time_ns() - 10_000_000  # the kernel's clock for files ticks every 4 ms, or every 10
@@ -201,7 +194,7 @@ def test_a_forked_child_has_nothing_of_the_stock(way: Callable[..., Any], fork: 
     """A root that its parent takes later goes when the parent lets go of it; and what the child makes is its own."""
 
     def make() -> None:
-        with stocked(16) as factory:
+        with VeryTmpFactory() as factory:
             many(factory)
             over, hold = os.pipe()
             told, tell = os.pipe()
@@ -232,7 +225,7 @@ def test_a_forked_child_has_nothing_of_the_stock(way: Callable[..., Any], fork: 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may take another group")
 def test_what_was_made_as_another_user_stays_in_stock() -> None:
     def make() -> None:
-        with stocked(16) as factory:
+        with VeryTmpFactory() as factory:
             many(factory)
             os.setegid(1)
             assert {root.path.stat().st_gid for root in many(factory)} == {1}
@@ -244,7 +237,7 @@ def test_what_was_made_as_another_user_stays_in_stock() -> None:
 
 def test_a_helper_that_dies_is_replaced() -> None:
     def make() -> None:
-        with stocked(16) as factory:
+        with VeryTmpFactory() as factory:
             many(factory)
             [first] = helpers()
             os.kill(int(first), signal.SIGKILL)
@@ -259,7 +252,7 @@ def test_a_helper_that_dies_is_replaced() -> None:
 def test_where_the_helper_makes_each_alone(number: int) -> None:
     def make() -> None:
         kernel.seccomp(Rule("move_mount", number))
-        with stocked(16) as factory:
+        with VeryTmpFactory() as factory:
             assert len({root.path.stat().st_dev for root in many(factory)}) == 40
             made_by = helpers()
             assert len({root.path.stat().st_dev for root in many(factory)}) == 40
@@ -272,7 +265,7 @@ def test_where_the_helper_makes_each_alone(number: int) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_a_full_descriptor_table(way: Callable[..., Any]) -> None:
     def make() -> None:
-        with stocked(16) as factory:
+        with VeryTmpFactory() as factory:
             many(factory)
             limits = resource.getrlimit(resource.RLIMIT_NOFILE)
             taken = kernel.fill_descriptor_table()
@@ -306,7 +299,7 @@ def test_as_many_on_their_way_as_the_kernel_allows_a_user(way: Callable[..., Any
 
     def make() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-        factories = [stocked(16) for _ in range(12)]
+        factories = [VeryTmpFactory() for _ in range(12)]
         met: list[int | None] = []
         before = ground.descriptors()
         for factory in factories:
@@ -328,7 +321,7 @@ def test_refusals(way: Callable[..., Any]) -> None:
     """They are about what was asked for, and change nothing for others."""
 
     def make() -> None:
-        with stocked(16) as factory:
+        with VeryTmpFactory() as factory:
             for _ in range(5):
                 with pytest.raises(ValueError, match="mpol"):
                     factory(mpol="potatoes")
@@ -355,7 +348,7 @@ def test_threads(way: Callable[..., Any]) -> None:
             except BaseException as error:
                 errors.append(error)
 
-        with stocked(16) as factory:
+        with VeryTmpFactory() as factory:
             threads = [threading.Thread(target=work, args=(factory, size)) for size in (1, 1, 2)]
             for thread in threads:
                 thread.start()
@@ -372,7 +365,7 @@ def test_it_is_all_gone_with_the_factory() -> None:
 
     def make() -> None:
         before = ground.descriptors()
-        factory = stocked(16)
+        factory = VeryTmpFactory()
         many(factory)
         factory.close()
         assert goes(os.environ[MARK])

@@ -1,0 +1,66 @@
+"""Copies of FIFOs, sockets and devices, which are refused; by a move they keep their place."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+from support.copies import TREE, bring_in, special, there, within_seconds
+
+from verytmp import VeryTmpRoot
+
+
+@pytest.mark.parametrize("verb", ["copy", "copy_into"])
+def test_what_cannot_be_copied_is_refused(root: VeryTmpRoot, elsewhere: Path, verb: str) -> None:
+    special(root)
+    for name in ("fifo", "socket"):
+        target = elsewhere if verb == "copy_into" else elsewhere / name
+        said = within_seconds(lambda name=name, target=target: getattr(root / name, verb)(target))  # type: ignore[misc]
+        assert said == (errno.EINVAL, str(root / name), str(elsewhere / name), [])
+    assert there(elsewhere) == {}
+    said = within_seconds(lambda: (root / "d").copy(elsewhere / "d", follow_symlinks=False))
+    assert said == (errno.EINVAL, str(root / "d/e/fifo"), str(elsewhere / "d/e/fifo"), [])
+
+
+def test_what_cannot_be_copied_in_is_refused(root: VeryTmpRoot, host: Path) -> None:
+    os.mkfifo(host / "fifo")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(host / "socket"))
+    for name in (host / "fifo", host / "socket", Path("/dev/null")):
+        assert within_seconds(lambda name=name: bring_in(name, root / "x"))[0] == errno.EINVAL  # type: ignore[misc]
+    assert there(root) == TREE
+
+
+def test_a_fifo_is_moved_within_a_root(root: VeryTmpRoot) -> None:
+    special(root)
+    (root / "fifo").move("d/moved")
+    assert stat.S_ISFIFO(os.lstat(f"{os.fspath(root)}/d/moved").st_mode)
+    assert not os.path.lexists(f"{os.fspath(root)}/fifo")
+
+
+@pytest.mark.parametrize("reader", [True, False])
+def test_a_fifo_in_the_targets_place_stays(root: VeryTmpRoot, elsewhere: Path, reader: bool) -> None:
+    """Whether or not it takes what is written, it is no half-made copy."""
+    fifo = os.fspath(elsewhere / "fifo")
+    os.mkfifo(fifo)
+
+    def call() -> None:
+        if reader:
+            os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+        (root / "f").copy(elsewhere / "fifo")
+
+    assert within_seconds(call) is not None
+    assert stat.S_ISFIFO(os.lstat(fifo).st_mode)
+
+
+if os.geteuid() == 0:
+
+    def test_a_device_in_the_targets_place_stays(root: VeryTmpRoot, host: Path) -> None:
+        """Or a copy to /dev/null would be the end of it."""
+        os.mknod(host / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        assert within_seconds(lambda: (root / "f").copy(host / "null")) is not None
+        assert stat.S_ISCHR(os.lstat(host / "null").st_mode)

@@ -1,0 +1,183 @@
+"""The factory's one helper, which is gone when it is not needed."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+
+import pytest
+from support import ground, kernel
+from support.children import HIGH, ChildFailed
+from support.factories import MARK, by_helper, goes, helpers
+
+from verytmp import VeryTmpFactory, _resident
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+# -- the helper's end --------------------------------------------------------------------------------------------------
+
+
+def test_it_is_gone_when_close_returns() -> None:
+    def make() -> None:
+        factory = VeryTmpFactory()
+        factory()
+        assert len(helpers()) == 1
+        factory.close()
+        assert helpers() == []
+
+    by_helper(make)
+
+
+def test_garbage() -> None:
+    """Without a collection, and without a word."""
+
+    def make() -> None:
+        before = ground.descriptors()
+        said: list[object] = []
+        sys.unraisablehook = said.append
+        factory = VeryTmpFactory()
+        root = factory()
+        mark = os.environ[MARK]
+        del factory
+        assert goes(mark)
+        del root
+        assert said == []
+        assert set(ground.new_descriptors(before).values()) <= {"anon_inode:[eventpoll]"}
+
+    by_helper(make)
+
+
+@pytest.mark.parametrize(
+    "end", ["pass", "os._exit(0)", "sys.exit()", "raise SystemExit", "os.execv('/bin/true', ['t'])"]
+)
+def test_exit(end: str) -> None:
+    """It is not waited for, and nothing is said, though the factory lives until the end and a thread is using it."""
+    code = """
+import ctypes, os, sys, threading
+from verytmp import VeryTmpFactory
+factory = VeryTmpFactory()
+factory._resident.needed = True  # as where it may not mount
+root = factory()
+def make():
+    while True:
+        factory().close()
+threading.Thread(target=make, daemon=True).start()
+"""
+    mark = uuid.uuid4().hex
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", code + end]
+    start = time.monotonic()
+    result = subprocess.run(command, capture_output=True, text=True, env=os.environ | {MARK: mark})
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert time.monotonic() - start < 10
+    assert goes(mark)
+
+
+@pytest.mark.parametrize("fork", ["none", "os.fork", "fork(3)"])
+@pytest.mark.parametrize("end", ["kill -9", "close"])
+def test_the_owner_ends_first(fork: str, end: str) -> None:
+    """Also where a child of the owner's lives on. It may hold a copy of the socket: C's fork does not tell Python."""
+    over, hold = os.pipe()
+
+    def make() -> None:
+        factory = VeryTmpFactory()
+        factory()
+        calls: dict[str, Callable[[], int]] = {
+            "none": lambda: 1,
+            "os.fork": os.fork,
+            "fork(3)": ctypes.PyDLL(None).fork,
+        }
+        if calls[fork]() == 0:
+            os.close(hold)
+            os.closerange(HIGH, HIGH + 100)  # what `in_child` listens to
+            os.read(over, 1)
+            os._exit(0)
+        if end == "kill -9":
+            os.kill(os.getpid(), signal.SIGKILL)
+        start = time.monotonic()
+        factory.close()
+        assert time.monotonic() - start < _resident.END_PATIENCE  # after which it would be killed
+        assert helpers() == []
+
+    try:
+        if end == "close":
+            by_helper(make)
+        else:
+            with pytest.raises(ChildFailed) as failed:
+                by_helper(make)
+            assert failed.value.exitcode == -signal.SIGKILL
+    finally:
+        os.close(hold)
+        os.close(over)
+
+
+@pytest.mark.parametrize("subreaper", [False, True])
+def test_it_is_nobody_to_wait_for(subreaper: bool) -> None:
+    """A program that waits for all of its children does not wait for it; nor is one left when that adopts orphans."""
+
+    def make() -> None:
+        if subreaper:
+            kernel.libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        for end in (VeryTmpFactory.close, lambda factory: None):
+            factory = VeryTmpFactory()
+            root = factory()
+            if not subreaper:
+                assert ground.children() == []
+                pid = os.posix_spawn("/bin/true", ["true"], {})
+                assert os.wait()[0] == pid
+                with pytest.raises(ChildProcessError):
+                    os.wait()
+            end(factory)
+            del factory, root
+        assert goes(os.environ[MARK]) or subreaper  # one that is garbage is reaped when the next one is started
+        with VeryTmpFactory() as factory:
+            factory()
+        assert ground.children() == []
+
+    by_helper(make)
+
+
+def holdings(helper: str) -> list[str]:
+    found = []
+    for number in os.listdir(f"/proc/{helper}/fd"):
+        try:
+            found.append(os.readlink(f"/proc/{helper}/fd/{number}"))
+        except FileNotFoundError:  # it was closed meanwhile
+            pass
+    return found
+
+
+def holds_little(held: list[str]) -> bool:
+    kinds = [path.partition(":")[0] for path in held]
+    return set(kinds) <= {"socket", "anon_inode", "pipe", "/"} and kinds.count("pipe") == 1
+
+
+def test_it_holds_nothing_and_heeds_no_signal() -> None:
+    """No file that its owner lets children inherit, no directory; and Ctrl-C at a terminal reaches all there."""
+
+    def make() -> None:
+        reader, writer = os.pipe()
+        os.set_inheritable(writer, True)
+        os.chdir("/dev/shm")
+        factory = VeryTmpFactory()
+        factory()
+        os.close(writer)
+        assert os.read(reader, 1) == b""
+        [helper] = helpers()
+        assert os.readlink(f"/proc/{helper}/cwd") == "/"
+        deadline = time.monotonic() + _resident.END_PATIENCE
+        while not holds_little(held := holdings(helper)) and time.monotonic() < deadline:
+            time.sleep(0.01)  # it answers, and then lets go of what it answered with
+        assert holds_little(held), held
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
+            os.kill(int(helper), number)
+        factory()
+        assert helpers() == [helper]
+
+    by_helper(make)

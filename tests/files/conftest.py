@@ -1,0 +1,16 @@
+"""A tree of files, links and directories."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from support import ground
+from support.files import TREE
+
+
+@pytest.fixture
+def tree(base: Path) -> Path:
+    ground.make(os.fspath(base), TREE)
+    return base

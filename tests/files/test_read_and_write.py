@@ -1,0 +1,216 @@
+"""What a path reads and writes, with pathlib itself in the same table."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.files import TREE, failure, plain, there
+
+from verytmp import VeryTmpPath, VeryTmpRoot
+
+
+@pytest.mark.parametrize("name", ["f", "link", "dlink/f", "chain/f", "empty", "up/f", "d/../f", "d/../d/./f"])
+def test_read(tree: Path, name: str) -> None:
+    content = {"f": b"potatoes", "link": b"potatoes", "empty": b"", "up/f": b"potatoes", "d/../f": b"potatoes"}
+    assert (tree / name).read_bytes() == content.get(name, b"d/f")
+    assert (tree / name).read_text() == content.get(name, b"d/f").decode()
+    with (tree / name).open("rb") as file:
+        assert file.read() == content.get(name, b"d/f")
+
+
+@pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, 65536, 65537, 3 << 20])
+def test_sizes(base: Path, size: int) -> None:
+    data = os.urandom(size)
+    path = base / "f"
+    assert path.write_bytes(data) == size
+    assert there(base) == {"f": data}
+    assert path.read_bytes() == data
+
+
+def test_read_what_knows_no_size(base: Path) -> None:
+    os.mkfifo(f"{plain(base)}/fifo")
+    for size in (0, 1, 65536, 65537, 200_000):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                with open(f"{plain(base)}/fifo", "wb") as file:
+                    file.write(b"x" * size)
+            finally:
+                os._exit(0)
+        assert (base / "fifo").read_bytes() == b"x" * size
+        os.waitpid(pid, 0)
+
+
+def test_write_replaces(tree: Path) -> None:
+    for name in ("f", "link", "dangling"):
+        assert (tree / name).write_bytes(name.encode()) == len(name)
+        assert (tree / name).write_text(f"{name}!") == len(name) + 1
+    assert there(tree) == TREE | {"f": b"link!", "missing": b"dangling!"}
+
+
+@pytest.mark.parametrize("data", [bytearray(b"abc"), memoryview(b"abc"), memoryview(b"a_b_c_")[::2].tobytes()])
+def test_write_any_buffer(base: Path, data: Any) -> None:
+    assert (base / "f").write_bytes(data) == 3
+    assert there(base)["f"] == bytes(data)
+
+
+def test_write_a_buffer_of_numbers(base: Path) -> None:
+    import array
+
+    numbers = array.array("i", [1, 2, 3])
+    assert (base / "f").write_bytes(numbers) == 12
+    assert there(base)["f"] == numbers.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "data"),
+    [
+        ("potatoes", {}, b"potatoes"),
+        ("", {}, b""),
+        ("é\n", {"encoding": "utf-8"}, b"\xc3\xa9\n"),
+        ("é", {"encoding": "latin-1"}, b"\xe9"),
+        ("é", {"encoding": "ascii", "errors": "replace"}, b"?"),
+        ("é", {"encoding": "utf-16-le"}, b"\xe9\0"),
+        ("é", {"encoding": "utf-8-sig"}, b"\xef\xbb\xbf\xc3\xa9"),
+        ("a\nb\r\nc", {"newline": ""}, b"a\nb\r\nc"),
+        ("a\nb", {"newline": "\r\n"}, b"a\r\nb"),
+        ("a\nb", {"newline": "\r"}, b"a\rb"),
+        ("a\nb", {"newline": "\n"}, b"a\nb"),
+    ],
+)
+def test_write_text(base: Path, text: str, arguments: dict[str, str], data: bytes) -> None:
+    assert (base / "f").write_text(text, **arguments) == len(text)
+    assert there(base) == {"f": data}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "text"),
+    [
+        ("text", {}, "one\ntwo\nthree\n"),
+        ("text", {"newline": ""}, "one\r\ntwo\rthree\n"),
+        ("text", {"newline": "\n"}, "one\r\ntwo\rthree\n"),
+        ("latin", {"encoding": "latin-1"}, "café"),
+        ("latin", {"encoding": "utf-8", "errors": "ignore"}, "caf"),
+        ("latin", {"encoding": "utf-8", "errors": "surrogateescape"}, "caf\udce9"),
+    ],
+)
+def test_read_text(tree: Path, name: str, arguments: dict[str, str], text: str) -> None:
+    if "newline" in arguments and sys.version_info < (3, 13) and not isinstance(tree, VeryTmpPath):
+        arguments = {}  # pathlib has it since 3.13
+        text = "one\ntwo\nthree\n"
+    assert (tree / name).read_text(**arguments) == text
+
+
+def test_text_that_cannot_be(tree: Path) -> None:
+    with pytest.raises(UnicodeDecodeError):
+        (tree / "latin").read_text("utf-8")
+    with pytest.raises(TypeError, match="data must be str, not bytes"):
+        (tree / "f").write_text(b"x")  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        (tree / "f").write_bytes("x")  # type: ignore[arg-type]
+    for read in ((tree / "f").read_text, (tree / "f").open):
+        with pytest.raises(LookupError):
+            read(encoding="no such encoding")
+    with pytest.raises(ValueError):
+        (tree / "f").open(newline="x")
+    assert there(tree) == TREE
+
+
+def test_text_that_cannot_be_encoded_leaves_the_file(root: VeryTmpRoot) -> None:
+    """pathlib has emptied it by then."""
+    (root / "f").write_text("potatoes")
+    with pytest.raises(UnicodeEncodeError):
+        (root / "f").write_text("\ud800", encoding="utf-8")
+    with pytest.raises(ValueError):
+        (root / "f").write_text("x", newline="x")
+    assert there(root.path) == {"f": b"potatoes"}
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [
+        ("r", io.TextIOWrapper),
+        ("rb", io.BufferedReader),
+        ("r+b", io.BufferedRandom),
+        ("wb", io.BufferedWriter),
+        ("a", io.TextIOWrapper),
+        ("x", io.TextIOWrapper),
+    ],
+)
+def test_open(tree: Path, mode: str, kind: type) -> None:
+    path = tree / ("new" if mode == "x" else "f")
+    with path.open(mode) as file:
+        assert type(file) is kind
+        assert file.name == str(path)
+        assert not os.get_inheritable(file.fileno())
+    with path.open("rb", buffering=0) as raw:
+        assert type(raw) is io.FileIO
+
+
+def test_open_modes(tree: Path) -> None:
+    with (tree / "f").open("a") as file:
+        file.write("!")
+    with (tree / "f").open("r+") as file:
+        file.write("P")
+    with (tree / "new").open("x") as file:
+        file.write("n")
+    with (tree / "dangling").open("w") as file:
+        file.write("m")
+    assert there(tree) == TREE | {"f": b"Potatoes!", "new": b"n", "missing": b"m"}
+    assert failure(lambda: (tree / "new").open("x"))[0] == errno.EEXIST
+    assert failure(lambda: (tree / "link").open("x"))[0] == errno.EEXIST
+
+
+def test_encoding_warnings_name_the_caller(root: VeryTmpRoot) -> None:
+    import subprocess
+
+    code = """
+from verytmp import VeryTmpRoot
+path = VeryTmpRoot() / "f"
+path.write_text("x")
+path.read_text()
+path.open().close()
+"""
+    command = [sys.executable, "-X", "warn_default_encoding", "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert [line.split(":")[:2] for line in result.stderr.splitlines() if "EncodingWarning" in line] == [
+        ["<string>", "4"],
+        ["<string>", "5"],
+        ["<string>", "6"],
+    ]
+
+
+def test_what_is_known_of_a_path_has_a_name(base: Path) -> None:
+    if isinstance(base, VeryTmpPath):
+        assert repr(base.info) == "<VeryTmpPath.info>"
+
+
+@pytest.mark.parametrize("umask", [0o027, 0], ids=oct)
+def test_new_files_have_the_umasks_mode(base: Path, umask: int) -> None:
+    old = os.umask(umask)
+    try:
+        (base / "bytes").write_bytes(b"")
+        (base / "text").write_text("")
+        (base / "open").open("w").close()
+        (base / "touch").touch()
+        (base / "private").touch(0o600)
+        (base / "d").mkdir()
+        (base / "shut").mkdir(0o500)
+    finally:
+        os.umask(old)
+    modes = {name: oct(os.lstat(f"{plain(base)}/{name}").st_mode & 0o7777) for name in os.listdir(base)}
+    assert modes == {
+        "bytes": oct(0o666 & ~umask),
+        "text": oct(0o666 & ~umask),
+        "open": oct(0o666 & ~umask),
+        "touch": oct(0o666 & ~umask),
+        "private": "0o600",
+        "d": oct(0o777 & ~umask),
+        "shut": "0o500",
+    }

@@ -1,0 +1,66 @@
+"""Temporary files in a root."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from support import ground
+from support.twins import TREE, string
+
+from verytmp import VeryTmpRoot
+
+
+def test_temporary_file(root: VeryTmpRoot) -> None:
+    with tempfile.TemporaryFile(dir=root.path) as file:
+        file.write(b"nameless")
+        file.flush()
+        assert os.fstat(file.fileno()).st_dev == os.fstat(root.fileno()).st_dev
+        assert os.fstat(file.fileno()).st_nlink == 0
+        assert ground.look(root.fileno()) == {}
+
+
+def test_named_temporary_file(root: VeryTmpRoot) -> None:
+    with tempfile.NamedTemporaryFile("w", dir=root.path, prefix="p-", suffix=".s") as file:
+        file.write("named")
+        file.flush()
+        folder, name = os.path.split(file.name)
+        assert folder == string(root)
+        assert name.startswith("p-")
+        assert name.endswith(".s")
+        assert ground.look(root.fileno()) == {name: b"named"}
+    assert ground.look(root.fileno()) == {}
+
+
+def test_mkstemp(root: VeryTmpRoot) -> None:
+    descriptor, name = tempfile.mkstemp(dir=root.path)
+    os.write(descriptor, b"x")
+    os.close(descriptor)
+    assert ground.look(root.fileno()) == {os.path.basename(name): b"x"}
+    assert os.path.dirname(name) == string(root)
+    assert stat.S_IMODE(os.stat(name).st_mode) == 0o600
+
+
+def test_mkdtemp(root: VeryTmpRoot) -> None:
+    (root / "d").mkdir()
+    name = tempfile.mkdtemp(dir=root / "d")
+    assert os.path.dirname(name) == os.fspath(root / "d")
+    assert ground.look(root.fileno()) == {"d": {os.path.basename(name): {}}}
+    assert root / "d" / name == root / "d" / os.path.basename(name)
+
+
+def test_temporary_directory(root: VeryTmpRoot, host: Path) -> None:
+    (host / "f").touch()
+    with tempfile.TemporaryDirectory(dir=root.path) as name:
+        ground.make(name, TREE | {"out": f"-> {host}"})
+        assert set(ground.look(root.fileno())) == {os.path.basename(name)}
+    assert ground.look(root.fileno()) == {}
+    assert ground.look(str(host)) == {"f": b""}
+
+
+def test_spooled_temporary_file(root: VeryTmpRoot) -> None:
+    with tempfile.SpooledTemporaryFile(4, dir=string(root)) as file:
+        file.write(b"more than four")
+        assert os.fstat(file.fileno()).st_dev == os.fstat(root.fileno()).st_dev
