@@ -63,7 +63,10 @@ UBUNTU = (
     "host); or for one program, by an AppArmor profile with flags=(unconfined) and the rule userns, for the real path "
     "of its interpreter."
 )
-MORE_FILES = "Close some files, or raise the limit on open files (ulimit -n)."
+MORE_FILES = {
+    errno.EMFILE: "Close some files, or raise the limit on open files (ulimit -n).",
+    errno.ENFILE: "The whole machine has too many files open: close some, or raise its limit (sysctl fs.file-max).",
+}
 MAC = "See what was denied with: ausearch -m avc -ts recent."
 
 
@@ -157,9 +160,8 @@ def killed(case: Case) -> Verdict | None:
 
 
 def full_table(case: Case) -> Verdict | None:
-    if case.errno not in (errno.EMFILE, errno.ENFILE):
-        return None
-    return case.verdict(Cause.DESCRIPTORS, MORE_FILES)
+    remedy = MORE_FILES.get(case.errno)
+    return case.verdict(Cause.DESCRIPTORS, remedy) if remedy else None
 
 
 def no_processes(case: Case) -> Verdict | None:

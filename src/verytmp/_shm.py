@@ -41,8 +41,7 @@ OURS = re.compile(f"[0-9a-f]{{{2 * NAME_BYTES}}}")  # what else lies there is no
 ATTEMPTS = 16  # the user's directory may go between two calls, with the last root in it
 
 REMEDIES = {
-    errno.EMFILE: MORE_FILES,
-    errno.ENFILE: MORE_FILES,
+    **MORE_FILES,
     errno.ENOENT: f"There is no {PLACE}: mount a tmpfs there.",
     errno.ENOSPC: f"{PLACE} is full: make room in it, or more of it (docker run --shm-size=256m).",
     errno.EROFS: f"{PLACE} can only be read: mount a tmpfs there.",
