@@ -28,7 +28,7 @@ LEFT_OUT = [
     "--deselect=tests/factory/test_factory_death.py::test_a_helper_that_hangs_is_replaced",
     # What a process has loaded: coverage is loaded too, and loads multiprocessing.
     "--deselect=tests/test_helper.py::test_the_fresh_interpreter_loads_the_childs_rooms_alone",
-    "--deselect=tests/test_travel.py::test_multiprocessing_may_come_later",
+    "--deselect=tests/travel/test_travel.py::test_multiprocessing_may_come_later",
 ]
 
 

@@ -71,7 +71,8 @@ def refused(call: Callable[[], object], *rules: Rule) -> tuple[str, bool]:
 @pytest.mark.parametrize("step", STEPS)
 def test_in_an_operation(prey: Prey, step: str) -> None:
     """The tree is as it was, until the file is there that an operation was to make."""
-    wrong, met = [], set()
+    wrong: list[object] = []
+    met: set[str] = set()
     rule = Rule("openat", errno.ENFILE, argument=2, mask=STEPS[step])
     for name, operation in OPERATIONS.items():
         prey.reset()

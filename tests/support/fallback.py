@@ -6,9 +6,13 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from support import refusals, tripwire
 from support.children import in_child
-from verytmp import VeryTmpFallbackWarning
+from verytmp import VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable
+
+DEAD = "0123456789abcdef"  # a name that a root might have
 
 
 def refused(function: Callable[[], Any]) -> Any:
@@ -22,3 +26,15 @@ def refused(function: Callable[[], Any]) -> Any:
             return function()
 
     return in_child(call)
+
+
+def made() -> VeryTmpRoot:
+    root = VeryTmpRoot(fallback="shm")
+    assert root.kind == "shm"
+    return root
+
+
+def error() -> VeryTmpUnavailable:
+    with pytest.raises(VeryTmpUnavailable) as caught:
+        made()
+    return caught.value

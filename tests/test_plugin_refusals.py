@@ -1,0 +1,127 @@
+"""What the plugin does where no root can be made."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support import ground, kernel
+from support.kernel import Rule
+from support.runs import ARGUMENTS, Run
+
+USES = """
+    import pytest
+
+    def test_path(tmp_path):
+        print("of", type(tmp_path).__name__)
+
+    def test_made(tmp_path_factory):
+        print("of", type(tmp_path_factory.mktemp("folder")).__name__)
+
+    def test_root(verytmp_root): ...
+
+    def test_factory(verytmp_factory):
+        verytmp_factory.root()
+
+    def test_none(): ...
+"""
+
+
+def refuse() -> None:
+    """What a container's seccomp profile does to an ordinary user."""
+    kernel.drop_capabilities(kernel.CAP_SYS_ADMIN)
+    kernel.seccomp(Rule("unshare", errno.EPERM))
+
+
+def refused(run: Run, *options: str, code: str = USES) -> list[str]:
+    """The lines of a run in which no root can be made, its last line first."""
+    run.pytester.makepyfile(test_it=code)
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", *ARGUMENTS, *options], capture_output=True, text=True, preexec_fn=refuse
+    )
+    return result.stdout.splitlines()[::-1]
+
+
+DIAGNOSIS = "no private tmpfs could be made: unshare(CLONE_NEWUSER|CLONE_NEWNS): Operation not permitted"
+
+SHORT = "verytmp: unshare(CLONE_NEWUSER|CLONE_NEWNS) (EPERM), as was said"
+
+
+def test_a_refusal_is_told_once_in_the_header(run: Run) -> None:
+    lines = refused(run, "--verytmp", "--tb=short")
+    assert "2 failed, 1 passed, 2 errors" in lines[0]
+    assert len([line for line in lines if line.startswith(f"verytmp: {DIAGNOSIS}")]) == 1
+    assert sum(DIAGNOSIS in line for line in lines) == 1
+    assert lines.index(next(line for line in lines if DIAGNOSIS in line)) > lines.index("collected 5 items")
+    assert sum(line.removeprefix("E   ") == SHORT for line in lines) == 4
+
+
+def test_a_refusal_is_told_once_without_a_header(run: Run) -> None:
+    for options in (["-q", "--verytmp"], []):
+        lines = refused(run, *options, "--tb=short", "-rN")
+        assert sum(DIAGNOSIS in line for line in lines) == 1
+        assert sum(SHORT in line for line in lines) == (3 if options else 1)
+
+
+def test_pytest_s_own_instead(run: Run) -> None:
+    lines = refused(run, "--verytmp", "--verytmp-fallback=tmp_path", "-rP", "--tb=short")
+    assert "verytmp: tmp_path is pytest's own" in lines
+    assert lines.count("of PosixPath") == 2
+    assert "3 passed" in lines[0]  # who names a root gets none that is none
+    assert sum(line.removeprefix("E   ") == SHORT for line in lines) == 2
+
+
+LIMITED = """
+    import os
+    import pytest
+
+    @pytest.mark.verytmp(size="1m")
+    def test_limited(verytmp_root): ...
+
+    def test_working_directory(tmp_path):
+        assert os.getcwd() == START
+        os.chdir(tmp_path)
+
+    def test_next(tmp_path):
+        assert os.getcwd() == START
+"""
+
+
+def test_shared_memory_instead(run: Run) -> None:
+    """Not for who asks for limits, which it has not; elsewhere they are kept whatever the fallback."""
+    before = ground.fallback()
+    lines = refused(run, "--verytmp", "--verytmp-fallback=shm", "-rP")
+    assert "5 passed" in lines[0]
+    assert lines.count("of VeryTmpPath") == 2
+    assert "verytmp: tmp_path is in memory, made in /dev/shm" in lines
+    code = LIMITED.replace("START", repr(str(run.pytester.path)))
+    lines = refused(run, "--verytmp", "--verytmp-fallback=shm", code=code)
+    assert "2 passed, 1 error" in lines[0]
+    assert sum(DIAGNOSIS in line for line in lines) == 0  # the header has another one
+    assert ground.fallback() == before
+    run(code, "--verytmp", "--verytmp-fallback=shm").assert_outcomes(passed=3)
+
+
+def test_the_environment_s_fallback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VERYTMP_FALLBACK", "shm")
+    ignored = "-Wignore::verytmp.VeryTmpFallbackWarning"
+    assert "5 passed" in refused(run, "--verytmp", ignored)[0]
+    assert "2 failed, 1 passed, 2 errors" in refused(run, "--verytmp", "--verytmp-fallback=error", ignored)[0]
+
+
+def test_where_it_is_not_refused_a_fallback_changes_nothing(run: Run) -> None:
+    run.pytester.makeini("[pytest]\nverytmp_fallback = tmp_path\n")
+    result = run(USES, "--verytmp", "-rP")
+    result.assert_outcomes(passed=5)
+    assert result.outlines.count("of VeryTmpPath") == 2
+    result.stdout.fnmatch_lines(["verytmp: tmp_path is in memory, made *"])
+
+
+def test_a_fallback_that_is_none(run: Run) -> None:
+    result = run(USES, "--verytmp-fallback=disk", apart=True)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--verytmp-fallback*disk*"])
+    assert not Path("kept").exists()

@@ -1,0 +1,10 @@
+"""Each of multiprocessing's methods."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(params=["fork", "forkserver", "spawn"])
+def method(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
