@@ -60,7 +60,7 @@ MAKING |= {"imports", "interruptions", "docs", "typing", "travel", "factory", "f
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     name = collection_path.stem.removeprefix("test_")
-    making = name in MAKING or name.startswith("plugin")
+    making = name in MAKING or name.startswith(("plugin", "factory", "travel", "fallback"))
     return True if making and config.getoption("--way") == "shm" else None
 
 

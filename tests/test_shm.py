@@ -115,7 +115,7 @@ def test_the_environment_sets_the_default() -> None:
     kind, none, limited = refused(make)
     assert kind == "shm"
     assert "VERYTMP_FALLBACK" not in none
-    assert limited.endswith(" VERYTMP_FALLBACK=shm was not taken: size cannot be kept in a directory in /dev/shm.")
+    assert limited.startswith("VERYTMP_FALLBACK=shm was not taken: size cannot be kept in a directory in /dev/shm. ")
 
 
 @pytest.mark.parametrize(

@@ -27,13 +27,14 @@ class Failure(Exception):
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m verytmp",
+        usage="python -m verytmp [-h] [--version] [doctor [-h] [--json]]",
         description="Make a private tmpfs, use it, unpack a wheel into another one, and check that nothing is left.",
         epilog="In a program: from verytmp import VeryTmpRoot; help(VeryTmpRoot) says the rest. "
         "In a test suite: pytest --verytmp; pytest --fixtures lists what it adds.",
     )
     parser.add_argument("--version", action="version", version=f"verytmp {__version__}")
     about = "Say whether a root can be made here, in which ways, and what to do if not. Status 0 if one can, else 1."
-    doctor = parser.add_subparsers(dest="command").add_parser(
+    doctor = parser.add_subparsers(dest="command", prog="python -m verytmp").add_parser(
         "doctor", help="what works here, and why not", description=about
     )
     doctor.add_argument("--json", action="store_true", help="for programs")

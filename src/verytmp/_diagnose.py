@@ -258,18 +258,18 @@ def none_left(case: Case) -> Verdict | None:
     if any(number is not None and number < NO_LIMIT for number in numbers.values()):
         return case.verdict(
             Cause.LIMIT,
-            "Close other roots, or raise the limit: sudo sysctl -w user.max_user_namespaces=15000 "
-            "user.max_mnt_namespaces=15000",
+            "Close other roots, make them with one VeryTmpFactory, or raise the limit: "
+            "sudo sysctl -w user.max_user_namespaces=15000 user.max_mnt_namespaces=15000",
         )
     return case.verdict(
         Cause.LIMIT,
-        "A sandbox around this one has the limit (as bwrap --disable-userns), or 33 user namespaces lie in each other: "
-        "leave it.",
+        "A sandbox around this one has the limit (as bwrap --disable-userns), or 33 user namespaces are nested: leave "
+        "it.",
     )
 
 
 def too_deep(case: Case) -> Verdict | None:
-    return case.verdict(Cause.LIMIT, "Leave some of the user namespaces that lie in each other.")
+    return case.verdict(Cause.LIMIT, "Leave some of the nested user namespaces.")
 
 
 def security_module(case: Case) -> Verdict | None:

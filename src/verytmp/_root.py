@@ -59,8 +59,8 @@ class VeryTmpRoot:
         noswap: never swap it out. Only with CAP_SYS_ADMIN, and Linux 6.4.
         fallback: ``"shm"`` has a directory in /dev/shm made where the tmpfs is refused, and a warning given: paths are
             confined there too, but less is promised (see the documentation). No limit can be kept there, so it
-            excludes other options than *mode*. ``"none"`` raises. By default what ``VERYTMP_FALLBACK`` says in the
-            environment, else ``"none"``.
+            excludes all options but *mode* and *nosymfollow*, which is false there. ``"none"`` raises. By default what
+            ``VERYTMP_FALLBACK`` says in the environment, else ``"none"``.
 
     Raises:
         ValueError: the kernel refuses an option; with its words.
@@ -190,7 +190,7 @@ def made(asked: Mapping[str, object], resident: Resident | None = None) -> _Made
         tree, how = tmpfs(options, resident)
     except VeryTmpUnavailable as refused:
         if instead == "none" or sys.platform != "linux":
-            refused.remedy = f"{refused.remedy} {_options.passed_over(asked)}".strip()
+            refused.remedy = f"{_options.passed_over(asked)} {refused.remedy}".strip()
             raise
         from ._shm import directory
 

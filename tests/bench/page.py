@@ -102,7 +102,7 @@ def text(known: dict[str, Any], shown: str, folder: Path) -> str:
     for sweep in SWEEPS:
         steps = results["sweeps"][sweep.name]
         chart = charts.lines(sweep.name, sweep.unit, steps, sweep.straight)
-        page += picture(folder, sweep.name.replace(",", "").replace("'", "").replace(" ", "-"), chart)
+        page += picture(folder, sweep.name, chart)
     missing = "; ".join(results["missing"])
     return page + (f"Not measured: {missing}.\n" if missing else "")
 
@@ -130,9 +130,10 @@ def markdown(head: list[str], body: list[list[str]]) -> str:
     return "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
 
 
-def picture(folder: Path, name: str, svg: str) -> str:
+def picture(folder: Path, title: str, svg: str) -> str:
+    name = title.replace(",", "").replace("'", "").replace(" ", "-")
     (folder / f"{name}.svg").write_text(svg)
-    return f"![{name.replace('-', ' ')}](performance/{name}.svg)\n\n"
+    return f"![{title}](performance/{name}.svg)\n\n"
 
 
 def rounded(value: Any) -> Any:

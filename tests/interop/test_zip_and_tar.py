@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from support import ground
-from support.archives import CANONICALISES, CANONICALISES_LINKS, data_filter, member, tar
+from support.archives import CANONICALISES, CANONICALISES_LINKS, data_filter, member, needs_filters, tar
 from support.twins import FILTERS, LINKED, TREE, UP, string
 
 from verytmp import VeryTmpRoot
@@ -45,6 +45,7 @@ def test_an_evil_zipfile(root: VeryTmpRoot, host: Path) -> None:
     assert {"up", "upmost"} < ground.look(root.fileno())["out"].keys()  # type: ignore[attr-defined]
 
 
+@needs_filters
 @pytest.mark.parametrize("how", FILTERS)
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
 def test_tarfile(root: VeryTmpRoot, mode: Any, how: Any) -> None:
@@ -64,6 +65,7 @@ def test_tarfile(root: VeryTmpRoot, mode: Any, how: Any) -> None:
     assert (stat.S_IMODE(extracted.st_mode), extracted.st_mtime, extracted.st_nlink) == (0o640, 2, links)
 
 
+@needs_filters
 @pytest.mark.parametrize("how", ["data", "tar"])
 def test_tarfile_with_a_filter_of_its_own(root: VeryTmpRoot, how: Any) -> None:
     """Which canonicalises, since 3.14: then it unpacks nothing, and says so."""
@@ -77,6 +79,7 @@ def test_tarfile_with_a_filter_of_its_own(root: VeryTmpRoot, how: Any) -> None:
             assert ground.look(root.fileno()) == {"f": b"evil"}
 
 
+@needs_filters
 @pytest.mark.parametrize(
     ("members", "error"),
     [
@@ -101,6 +104,7 @@ def test_an_evil_tarfile_is_refused(root: VeryTmpRoot, members: list[tarfile.Tar
     assert ground.look(root.fileno()).get("out", {}) == {}
 
 
+@needs_filters
 @pytest.mark.parametrize("how", FILTERS)
 @pytest.mark.tmpfs
 def test_an_evil_tarfile_does_not_reach_the_host(host: Path, how: Any) -> None:

@@ -364,7 +364,7 @@ ROWS: dict[str, Row] = {
     "os.chdir": Row("and relative names", changed_directory, WORKS),
     "os.getcwd": Row("in it", current_directory, REFUSES, "the working directory has no name"),
     "python": Row("a program and a module in it", script, WORKS),
-    "venv": Row("`python -m venv`, and its python", venv, REFUSES, "that is an absolute link"),
+    "venv": Row("`python -m venv`, and its python", venv, REFUSES, "its `python` is an absolute link"),
     "venv, copied": Row("`python -m venv --copies`, and its python", lambda root: venv(root, "--copies"), WORKS),
     "pip": Row("`pip install --target`", pip, WORKS, modules=("pip",)),
     "sqlite3": Row("a database", sqlite, REFUSES, CANONICAL, unless=OLD_SQLITE),

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from support import ground, kernel, tripwire
-from support.archives import data_filter, member, tar
+from support.archives import data_filter, member, needs_filters, tar
 from support.canary import Canary
 from support.children import in_child
 from support.fallback import DEAD, error, made, refused
@@ -206,6 +206,7 @@ def test_without_proc(home: Path) -> None:
 # -- strings in others' hands ------------------------------------------------------------------------------------------
 
 
+@needs_filters
 def test_the_filter_that_a_root_needs_does_not_serve(planted: Canary, host: Path) -> None:
     """It looks at names alone, for in a tmpfs the kernel sees to the links. Here tarfile's own has to see to them."""
     vault = host / "vault"
