@@ -102,7 +102,7 @@ def test_it_is_never_the_default() -> None:
 def test_the_environment_sets_the_default() -> None:
     def make() -> Any:
         os.environ["VERYTMP_FALLBACK"] = "shm"
-        found = [VeryTmpRoot().kind]
+        found: list[str] = [VeryTmpRoot().kind]
         for options in ({"fallback": "none"}, {"size": "1m"}):  # a limit cannot be kept
             with pytest.raises(VeryTmpUnavailable) as caught:
                 VeryTmpRoot(**options)  # type: ignore[arg-type]

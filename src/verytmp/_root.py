@@ -13,14 +13,16 @@ from .errors import VeryTmpUnavailable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import NamedTuple, NoReturn, Self
+    from typing import Literal, NamedTuple, NoReturn, Self
 
     from _typeshed import StrPath
 
     from ._resident import Resident
     from ._tree import Tree
 
-    _Made = tuple[Tree, str, str, Callable[[], object] | None]  # its tree, its kind, how it was made, what removes it
+    Kind = Literal["tmpfs", "shm"]
+
+    _Made = tuple[Tree, Kind, str, Callable[[], object] | None]  # its tree, its kind, how it was made, what removes it
 
     class VeryTmpUsage(NamedTuple):
         total: int
@@ -152,7 +154,7 @@ class VeryTmpRoot:
         return self._tree.fd
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Literal["tmpfs", "shm"]:
         """``"tmpfs"``, or ``"shm"`` for a directory in /dev/shm."""
         return self._kind
 
@@ -222,7 +224,7 @@ def check_available() -> None:
 
 
 def arrived(
-    made_as: type[VeryTmpRoot], tree: Tree, kind: str, how: str, remove: Callable[[], object] | None = None
+    made_as: type[VeryTmpRoot], tree: Tree, kind: Kind, how: str, remove: Callable[[], object] | None = None
 ) -> VeryTmpRoot:
     """A root that was made elsewhere: by a factory, or by another process, which has sent it."""
     root = object.__new__(made_as)
