@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import sys
 import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -289,3 +291,17 @@ def test_every_cause_is_met() -> None:
 def test_an_answer_in_words() -> None:
     answer = available()
     assert repr(answer) == f"<VeryTmpAvailability: {answer}>"
+
+
+def test_green_threads() -> None:
+    """gevent lets others run in the middle of what it has replaced, in the child too."""
+
+    def make() -> tuple[object, ...]:
+        kernel.drop_capabilities(kernel.CAP_SYS_ADMIN)
+        monkey = ModuleType("gevent.monkey")
+        monkey.is_module_patched = lambda name: name == "socket"  # type: ignore[attr-defined]
+        sys.modules["gevent.monkey"] = monkey
+        found = available()
+        return found.cause, "before gevent.monkey.patch_all()" in found.remedy
+
+    assert in_child(make) == (VeryTmpCause.PYTHON, True)

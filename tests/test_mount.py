@@ -13,6 +13,7 @@ from support.children import in_child
 from support.kernel import Rule
 
 from verytmp import _child, _linux, _mount
+from verytmp._doctor import FEATURES
 
 
 def mounted(options: list[str], *rules: Rule) -> dict[str, Any]:
@@ -262,3 +263,21 @@ def test_an_owner_that_is_no_number_leaves_no_descriptor(host: Path) -> None:
         _mount.nested_root(mounted, ["uid=99999999999999999999"], _mount.Steps())
     os.close(mounted)
     assert ground.new_descriptors(before) == {}
+
+
+def test_features_are_tried_each_alone() -> None:
+    """One that is refused hides no other, and nothing is left of any."""
+
+    def ask() -> tuple[dict[str, int], dict[int, str]]:
+        steps = _mount.Steps()
+        _child.enter_namespaces(steps)
+        kernel.seccomp(Rule("unshare", errno.EPERM), Rule("move_mount", errno.ENOSYS))
+        before = ground.descriptors()
+        outcomes = {name: number for name, number, _ in _mount.try_features(steps)}
+        return outcomes, ground.new_descriptors(before)
+
+    outcomes, left = in_child(ask)
+    assert left == {}
+    assert set(outcomes) == set(FEATURES)
+    assert (outcomes["user namespaces"], outcomes["move_mount"]) == (errno.EPERM, errno.ENOSYS)
+    assert outcomes["fsopen"] == outcomes["mount"] == outcomes["copy_file_range"] == 0

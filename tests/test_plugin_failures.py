@@ -297,3 +297,41 @@ def test_what_a_private_tmpfs_has_not_is_said(run: Run) -> None:
     result.assert_outcomes(failed=5)
     assert result.stdout.str().count("give it a directory on the host: @pytest.mark.real_tmp_path") == 3
     assert result.stdout.str().count("give this test a directory on the host: @pytest.mark.real_tmp_path") == 1
+
+
+UNLOADED = """
+    import os
+    import pytest
+
+    @pytest.fixture
+    def limited():
+        import resource
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        yield lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (4, limits[1]))
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    def boom(*_, **__):
+        raise RuntimeError("boom")
+
+    def test_patched(tmp_path, monkeypatch):
+        monkeypatch.setattr(os, "open", boom)
+        monkeypatch.setattr(os, "listdir", boom)
+        assert False
+
+    def test_without_descriptors(limited, tmp_path):
+        limited()
+        assert False
+
+    def test_patched_to_the_end(monkeypatch, tmp_path):
+        monkeypatch.setattr(os, "stat", boom)
+
+    def test_next(tmp_path):
+        (tmp_path / "f").touch()
+"""
+
+
+def test_what_a_test_has_put_out_of_order(run: Run) -> None:
+    """Its patches and limits are still in force when it is reported. That ends neither the run nor the next test."""
+    result = run(UNLOADED, "--verytmp")
+    result.assert_outcomes(passed=2, failed=2)
+    result.stdout.fnmatch_lines(["*what the test has in its roots cannot be shown: RuntimeError('boom')"])

@@ -100,7 +100,7 @@ def test_shared_memory_instead(run: Run) -> None:
     code = LIMITED.replace("START", repr(str(run.pytester.path)))
     lines = refused(run, "--verytmp", "--verytmp-fallback=shm", code=code)
     assert "2 passed, 1 error" in lines[0]
-    assert sum(DIAGNOSIS in line for line in lines) == 0  # the header has another one
+    assert sum(DIAGNOSIS in line for line in lines) == 1  # the header is of the fallback
     assert ground.fallback() == before
     run(code, "--verytmp", "--verytmp-fallback=shm").assert_outcomes(passed=3)
 
@@ -125,3 +125,27 @@ def test_a_fallback_that_is_none(run: Run) -> None:
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--verytmp-fallback*disk*"])
     assert not Path("kept").exists()
+
+
+ELSEWHERE = """
+    import builtins
+    import socket
+    import sys
+    import pytest
+
+    @pytest.fixture
+    def elsewhere(monkeypatch):
+        monkeypatch.setattr(sys, "platform", "win32")
+        monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+        monkeypatch.setattr(socket, "socket", None)
+        monkeypatch.setattr(builtins, "open", None)
+
+    def test_it(elsewhere, tmp_path):
+        (tmp_path / "f").touch()
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["-q"]])
+def test_where_a_test_puts_others_in_the_place_of_what_is_needed(run: Run, options: list[str]) -> None:
+    """The first root is made before the first test, and the others need none of that."""
+    run(ELSEWHERE, "--verytmp", *options).assert_outcomes(passed=1)

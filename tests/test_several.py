@@ -7,6 +7,7 @@ import errno
 import os
 import resource
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 from support import ground, kernel
-from support.children import in_child
+from support.children import HIGH, in_child
 from support.factories import MARK, by_helper, goes, helpers
 from support.kernel import Rule
 
@@ -373,3 +374,74 @@ def test_it_is_all_gone_with_the_factory() -> None:
         assert ground.new_descriptors(before) == {}
 
     by_helper(make)
+
+
+@pytest.mark.parametrize("way", [by_helper, in_child])
+def test_who_guards_sockets(way: Callable[..., Any]) -> None:
+    """As pytest-socket does, so that tests do not talk to the network."""
+
+    def make() -> tuple[int, dict[int, str]]:
+        with VeryTmpFactory() as factory:
+            factory.root().close()
+            before = ground.descriptors()
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(socket, "socket", None)
+                for _ in range(8):
+                    factory.root().close()
+                VeryTmpRoot().close()
+            with VeryTmpFactory() as other:
+                roots = [other.root() for _ in range(4)]
+                made = len(roots)
+                for root in roots:
+                    root.close()
+            del roots, root
+        return made, {number: name for number, name in ground.new_descriptors(before).items() if "epoll" not in name}
+
+    assert way(make) == (4, {})
+
+
+def test_a_factory_that_is_closed_meanwhile_keeps_nothing() -> None:
+    def race() -> list[object]:
+        kept: list[object] = []
+        for _ in range(20):
+            factory = VeryTmpFactory()
+
+            def use(factory: VeryTmpFactory = factory) -> None:
+                try:
+                    while True:
+                        factory.root().close()
+                except ValueError:
+                    pass
+
+            threads = [threading.Thread(target=use) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            time.sleep(0.005)
+            factory.close()
+            for thread in threads:
+                thread.join()
+            kept += [factory._resident.stock, factory._resident.spare]
+        return kept
+
+    assert set(in_child(race)) == {None}
+
+
+@pytest.mark.parametrize("way", [by_helper, in_child])
+def test_a_program_that_closes_all_descriptors(way: Callable[..., Any]) -> None:
+    """As daemons do. Roots that were in stock are gone with it; the next ones are made anew."""
+
+    def make() -> list[bool]:
+        factory = VeryTmpFactory()
+        for _ in range(4):
+            factory.root().close()
+        os.closerange(3, HIGH)
+        made = []
+        for _ in range(3):
+            try:
+                with factory.root() as root:
+                    made.append(root.path.is_dir())
+            except VeryTmpUnavailable:
+                made.append(False)
+        return made
+
+    assert way(make) == [True, True, True]

@@ -142,14 +142,18 @@ def copy_file(source: Path, target: Path, preserve_metadata: bool) -> None:
             os.ftruncate(writing.fileno(), 0)
         try:
             copy_bytes(reading.fileno(), writing.fileno(), status)
-            if preserve_metadata:
-                copy_metadata(reading.fileno(), writing.fileno())
         except BaseException as error:
             gone = removed(target, writing.fileno())
             if isinstance(error, OSError):
                 error.filename, error.filename2 = str(source), str(target)
                 error.add_note(f"The target, of which only a part was written, {'is removed' if gone else 'is left'}.")
             raise
+        if preserve_metadata:
+            try:
+                copy_metadata(reading.fileno(), writing.fileno())
+            except OSError as error:  # the target is whole
+                error.filename, error.filename2 = str(source), str(target)
+                raise
 
 
 def target_of(source: Path, target: Path) -> epoll:

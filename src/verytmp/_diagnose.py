@@ -138,7 +138,7 @@ def judge(refusals: list[Refusal], facts: Mapping[str, str], tried: Mapping[str,
 
 
 def rules(case: Case) -> Iterator[_Rule]:
-    yield from (killed, full_table, no_processes, no_proc)
+    yield from (killed, full_table, green_threads, no_processes, no_proc)
     if case.step == UNSHARE:
         yield from UNSHARE_RULES.get(case.errno, ())
     elif case.step in MAPS:
@@ -162,6 +162,12 @@ def killed(case: Case) -> Verdict | None:
 def full_table(case: Case) -> Verdict | None:
     remedy = MORE_FILES.get(case.errno)
     return case.verdict(Cause.DESCRIPTORS, remedy) if remedy else None
+
+
+def green_threads(case: Case) -> Verdict | None:
+    if case.step != "gevent":
+        return None
+    return case.verdict(Cause.PYTHON, "Make the roots before gevent.monkey.patch_all(), or in another process.")
 
 
 def no_processes(case: Case) -> Verdict | None:

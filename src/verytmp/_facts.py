@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from io import open as io_open
 
 FILES = {
     "label": "/proc/self/attr/current",
@@ -33,7 +34,7 @@ CAP_SETFCAP = 31
 
 def read(path: str) -> str | None:
     try:
-        with open(path, "rb", 0) as file:
+        with io_open(path, "rb", 0) as file:
             return file.read(4096).decode("utf-8", "replace").replace("\0", "").strip()
     except OSError:
         return None
@@ -68,7 +69,7 @@ def guide() -> str:
 
 def lines(path: str) -> list[str]:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
+        with io_open(path, encoding="utf-8", errors="replace") as file:
             return file.readlines()
     except OSError:
         return []

@@ -5,6 +5,7 @@ A path is here what it is to the tree: a relative string. Directories are listed
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import lru_cache
 from stat import S_IFDIR, S_IFLNK, S_ISDIR
@@ -178,7 +179,7 @@ def walk(
         else:
             left.append((path, directories, files))
         if directories:  # which the caller may have exchanged
-            left += [below(path, name) for name in reversed(directories)]
+            left += [below(path, os.fspath(name)) for name in reversed(directories)]
 
 
 def split_following(tree: Tree, path: str) -> tuple[list[str], list[str]]:

@@ -15,10 +15,12 @@ import warnings
 from contextlib import contextmanager
 
 from . import _child, _linux, _wire
+from ._pair import pair
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from typing import Any
 
     from ._signals import SignalsHeld
 
@@ -49,12 +51,12 @@ def perform(operation: str, options: list[str], signals: SignalsHeld, *, threads
     return descriptors, how
 
 
-def conversation(request: bytes, signals: SignalsHeld, threads: int) -> tuple[socket.socket, list[int], str]:
+def conversation(request: bytes, signals: SignalsHeld, threads: int) -> tuple[socket.SocketType, list[int], str]:
     """A child's answer, and the socket that it came over. The child is gone; one that it left behind may be there."""
     if _forking[0] not in (0, os.getpid()) and _forking[1] == _thread.get_ident():
         raise Refused([("fork", errno.EDEADLK, "a function that runs after each fork asked for a root of its own")])
     with refusing("socketpair"):
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = pair()
     try:
         with theirs:
             child = start(theirs, ours, threads)
@@ -121,7 +123,10 @@ class Child:
         return Refused([(step, errno.ECONNRESET, f"the mounting child was killed by {name}")])
 
 
-def start(connection: socket.socket, ours: socket.socket, threads: int) -> Child:
+def start(connection: socket.SocketType, ours: socket.SocketType, threads: int) -> Child:
+    monkey: Any = sys.modules.get("gevent.monkey")
+    if monkey is not None and any(map(monkey.is_module_patched, ("os", "select", "socket"))):
+        raise Refused([("gevent", errno.ENOSYS, "gevent has replaced the calls by which a child is asked")])
     if not forks(threads):
         return spawn(connection)
     try:
@@ -148,7 +153,7 @@ def forks(threads: int) -> bool:
 _forking = (0, 0)
 
 
-def fork(connection: socket.socket, ours: socket.socket) -> Child:
+def fork(connection: socket.SocketType, ours: socket.SocketType) -> Child:
     global _forking
     collecting = gc.isenabled()
     gc.disable()
@@ -166,7 +171,7 @@ def fork(connection: socket.socket, ours: socket.socket) -> Child:
             gc.enable()
 
 
-def spawn(connection: socket.socket) -> Child:
+def spawn(connection: socket.SocketType) -> Child:
     """A fresh interpreter, with the socket as its standard input. It inherits the signal mask, which blocks all."""
     executable = interpreter()
     if not executable:
@@ -195,14 +200,14 @@ def interpreter() -> str:
     return sys.executable
 
 
-def send(connection: socket.socket, request: bytes) -> None:
+def send(connection: socket.SocketType, request: bytes) -> None:
     try:
         connection.send(request, socket.MSG_NOSIGNAL)
     except BrokenPipeError:
         pass  # it is gone already; hearing it out tells why
 
 
-def hear(connection: socket.socket, child: Child, signals: SignalsHeld) -> tuple[list[int], str]:
+def hear(connection: socket.SocketType, child: Child, signals: SignalsHeld) -> tuple[list[int], str]:
     """The child's answer, with a bound. Signals are let in while this waits, and only then."""
     step = "start"
     deadline = time.monotonic() + ANSWER_PATIENCE
@@ -239,7 +244,7 @@ def hear(connection: socket.socket, child: Child, signals: SignalsHeld) -> tuple
             raise Refused([(step, errno.EPROTO, f"the mounting child said {message[:80]!r}")])
 
 
-def receive(connection: socket.socket) -> tuple[bytes, list[int], bool]:
+def receive(connection: socket.SocketType) -> tuple[bytes, list[int], bool]:
     """One message, its descriptors, and whether some of them were lost: recvmsg(2).
 
     Not `socket.recv_fds`, which drops its flags (CPython 3.11 to 3.15): programs that are started meanwhile would

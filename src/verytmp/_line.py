@@ -12,6 +12,7 @@ from sys import byteorder
 from . import _wire
 from ._helper import Refused
 from ._owner import owner
+from ._pair import Socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,16 +21,30 @@ if TYPE_CHECKING:
 FLAGS = int(socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT)  # members of an enum take 3 us to be put together
 
 
-class Line(socket.SocketType):
+class Line(Socket):
     """It closes itself when it goes, and warns nobody.
 
     A signal handler's exception may come anywhere, but not into what is in C: so a socket that is dropped is closed by
     its own `close`, and a descriptor that arrives has its owner before any Python runs.
     """
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ("__weakref__", "_itself")
 
-    __del__ = socket.SocketType.close
+    def __init__(self, number: int) -> None:
+        super().__init__(fileno=number)
+        self._itself = os.fstat(number)
+
+    __del__ = Socket.close
+
+    def lost(self) -> bool:
+        """Whether a program that closes all descriptors, as daemons do, was here. Then its number is not given back."""
+        try:
+            if os.path.samestat(os.fstat(self.fileno()), self._itself):
+                return False
+        except OSError:
+            pass
+        self.detach()
+        return True
 
     def adopted(self) -> epoll:
         """The descriptor that has come, and nothing of the message about it. It does not wait."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from io import FileIO
 
 from . import _helper, _mount, _several
 from ._causes import VeryTmpCause
@@ -72,7 +73,7 @@ def tree(root: epoll, resident: Resident | None) -> Tree:
     try:
         spare = shared()
         if resident is not None:
-            resident.spare = spare
+            resident.spare = None if resident.closed else spare
         return Tree(root, spare)
     except OSError as error:  # the descriptor table is full
         raise explained([("epoll_create1", error.errno or 0, error.strerror or "")]) from None
@@ -87,6 +88,8 @@ def made_directly(
         made = kept(first, how, resident)
         if resident is not None and resident.stocked:
             resident.stock = stocked(options, size, others, how)
+            if resident.closed:  # meanwhile, by another thread
+                resident.stock = None
     finally:
         for root in others:
             os.close(root)
@@ -129,7 +132,7 @@ def by_child(options: list[str], signals: SignalsHeld, threads: int, before: lis
 def thread_status() -> tuple[bool, int]:
     """Whether a seccomp filter is on this thread, and how many threads the process has: proc_pid_status(5)."""
     try:
-        with open(PROC, "rb", 0) as file:
+        with FileIO(PROC) as file:  # the built-in `open` may be a test's own
             status = file.read(8192)
     except OSError as error:
         raise explained([(PROC, error.errno or 0, error.strerror or "")]) from None

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-import sys
 from functools import partial
 
 TYPE_CHECKING = False
-if TYPE_CHECKING or sys.platform == "linux":
+if TYPE_CHECKING:
     from select import epoll
 
     # An owner for any descriptor, which closes it when it goes. epoll's is in C. In a `__del__` of ours, a signal
     # handler's exception may come before anything is closed: a storm of signals lost one root in 300 so.
     owner = epoll.fromfd
 else:
-    owner = None  # there is no root elsewhere
+    import select
+
+    epoll = getattr(select, "epoll", None)  # it is Linux's, and gevent takes it away: then there are no roots
+    owner = getattr(epoll, "fromfd", None)
+
+TAKEN_AWAY = owner is None
 
 
 def opened(name: str, flags: int, directory: int | None, mode: int = 0o777) -> epoll:

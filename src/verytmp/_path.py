@@ -58,7 +58,7 @@ class VeryTmpPath(Pure):
         raise UnsupportedOperation(f"{cls.__name__}.from_uri(): a URI names no root")
 
     def __reduce__(self) -> tuple[object, ...]:
-        return derived, (self._tree, self._rel)
+        return derived, (self._tree, self._rel, type(self))
 
     # -- what a path leads to ------------------------------------------------------------------------------------------
 
@@ -470,9 +470,9 @@ def is_utf_8(encoding: str) -> bool:
     return encoding in UTF_8
 
 
-def derived(tree: Tree, relative: str) -> VeryTmpPath:
+def derived(tree: Tree, relative: str, kind: type[VeryTmpPath] = VeryTmpPath) -> VeryTmpPath:
     """A path of a tree: the way in for `_root`, and for what comes from another process."""
-    path = object.__new__(VeryTmpPath)
+    path = object.__new__(kind)
     path._tree = tree
     path._rel = relative
     path._name = None

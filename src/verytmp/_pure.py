@@ -281,6 +281,8 @@ class Pure(PosixPath):
         """Another path as this root's inhabitants would write it; None for one that is elsewhere."""
         if isinstance(other, Pure):
             return other._within if other._tree is self._tree else None
+        if not isinstance(other, str) and getattr(other, "_tree", self._tree) is not self._tree:
+            return None  # another root
         text = text_of(other)
         within = self._without_drive(text)
         return None if isinstance(other, Path) and within is text else PurePosixPath(within)

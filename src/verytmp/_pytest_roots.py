@@ -10,6 +10,7 @@ import pytest
 
 from . import VeryTmpFactory, VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable
 from ._options import KEPT
+from ._pytest_keep import tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Held:
             return os.stat(".").st_dev == self.device and (
                 not self.place or f"{os.readlink('/proc/self/cwd')}/".startswith(f"{self.place}/")
             )
-        except OSError:
+        except Exception:  # of a test that has put something in the place of os.stat, say
             return False
 
     def close(self) -> None:
@@ -56,9 +57,11 @@ class Roots:
             self.keep = self.home / str(folder)
         elif folder := config.getini("verytmp_keep"):
             self.keep = (config.inipath or config.rootpath / "ini").parent / str(folder)
-        # Who has a header reads there why no root can be made; a worker of pytest-xdist has the options of who has one.
+        self.told: set[tuple[str, int | None]] = set()  # the refusals that somebody has read of already
+        # For a worker of pytest-xdist, the header of who has started it says why no root can be made.
         verbosity: Any = config.getoption("verbose", -1)
-        self.told = active and verbosity >= 0 and not config.getoption("no_header", True)
+        headed = active and verbosity >= 0 and not config.getoption("no_header", True)
+        self.elsewhere = headed and hasattr(config, "workerinput")
         self._possible: bool | None = None
         self._source: VeryTmpFactory | None = None
 
@@ -80,6 +83,14 @@ class Roots:
             self._source = VeryTmpFactory()
         return self._source
 
+    def begin(self) -> None:
+        """Make a root before any test does: one may have put something in the place of what that takes."""
+        if self._source is None:
+            try:
+                self.make({}).close()
+            except VeryTmpUnavailable:
+                pass  # who wants one is told
+
     def close(self) -> None:
         if self._source is not None:
             self._source.close()
@@ -90,8 +101,9 @@ class Roots:
         try:
             return self.make(options)
         except VeryTmpUnavailable as error:
-            text = f"{error.step} ({errorcode.get(error.errno or 0, error.errno)}), as was said" if self.told else error
-            self.told = True
+            said = self.elsewhere or (error.step, error.errno) in self.told
+            self.told.add((error.step, error.errno))
+            text = f"{error.step} ({errorcode.get(error.errno or 0, error.errno)}), as was said" if said else error
         pytest.fail(f"verytmp: {text}", pytrace=False)
 
     def possible(self) -> bool:
@@ -113,6 +125,7 @@ class Roots:
                 made = repr(root).partition(", ")[2].removesuffix(">")
                 return [f"verytmp: tmp_path is in memory, {made}"]
         except VeryTmpUnavailable as error:
+            self.told.add((error.step, error.errno))
             instead = "tmp_path is pytest's own"
             if self.fallback != "tmp_path":
                 instead = "--verytmp-fallback=shm takes directories in /dev/shm, and =tmp_path pytest's own"
@@ -137,9 +150,10 @@ class Roots:
         if roots is None:
             return
         if report.failed:
-            from ._pytest_keep import tell
-
-            tell(report, [held for held in roots if not held.root.closed], self.keep)
+            try:
+                tell(report, [held for held in roots if not held.root.closed], self.keep)
+            except Exception as error:  # the test's patches, limits and user are still in force
+                report.sections.append(("verytmp", f"what the test has in its roots cannot be shown: {error!r}"))
         if report.when == "teardown":
             for held in roots:
                 held.close()

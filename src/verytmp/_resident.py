@@ -67,6 +67,9 @@ class Resident:
             while len(died) < HELPERS:
                 self.check_open()
                 connection, self._idle = self._idle, None
+                if connection is not None and connection.lost():
+                    _strangers.append(connection)
+                    connection = None
                 if connection is not None and not connection.ours():
                     connection.end()
                     connection = None
@@ -119,6 +122,9 @@ class Resident:
         self.stock = None
 
 
+_strangers: list[Connection] = []  # whose numbers are not theirs any more: they must not go, and close them
+
+
 class Connection(Line):
     """The socket to a helper, which ends when it goes."""
 
@@ -127,7 +133,7 @@ class Connection(Line):
     all: ClassVar[WeakSet[Connection]] = WeakSet()
 
     def __init__(self, number: int, end: epoll) -> None:
-        super().__init__(fileno=number)
+        super().__init__(number)
         self.all.add(self)
         self._end = end  # readable when the helper is gone, though some other process may still hold its socket
         self._user = user()

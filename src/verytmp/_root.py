@@ -7,6 +7,7 @@ import sys
 from collections import namedtuple
 
 from . import _options
+from ._owner import TAKEN_AWAY
 from ._path import VeryTmpPath, derived
 from .errors import VeryTmpUnavailable
 
@@ -74,6 +75,7 @@ class VeryTmpRoot:
     """
 
     __slots__ = ("__weakref__", "_kind", "_made", "_remove", "_tree")
+    _kind: Kind
 
     def __init__(
         self,
@@ -216,6 +218,9 @@ def check_available() -> None:
     if sys.platform != "linux":
         reason = f"verytmp needs Linux, and this is {sys.platform}"
         raise VeryTmpUnavailable(errno.ENOSYS, "sys.platform", reason, cause="not-linux")
+    if TAKEN_AWAY:
+        reason = "gevent has taken select.epoll away: import verytmp before gevent.monkey.patch_all()"
+        raise VeryTmpUnavailable(errno.ENOSYS, "select.epoll", reason, cause="python")
     # ctypes, socket and the like take longer than all the rest, so they wait until they are needed.
     try:
         from . import _make  # noqa: F401  # pyright: ignore[reportUnusedImport]  # whether it can be

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from os import dup2
-from select import epoll
 from weakref import WeakSet, ref
+
+from ._owner import epoll  # type: ignore[attr-defined]  # not select's itself, which gevent takes away
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

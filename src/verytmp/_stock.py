@@ -8,6 +8,7 @@ import socket
 from . import _mount, _wire
 from ._helper import Refused
 from ._line import Line
+from ._pair import pair
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ class Stock:
         self._line: Line | None = None
         self._left = iter(descriptors)  # as many as there are, to be counted by what is in C
         if descriptors:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            self._line = Line(fileno=ours.detach())
+            ours, theirs = pair()
+            self._line = Line(ours.detach())
             with theirs:
                 for descriptor in descriptors:
                     rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, _wire.pack([descriptor]))
@@ -42,6 +43,8 @@ class Stock:
 
     def take(self) -> tuple[epoll, str] | None:
         """The owner of a root's descriptor, and how the root was made; none where there is none."""
+        if self._line is not None and self._line.lost():
+            self._line = None
         if self._line is None or next(self._left, None) is None:
             return None
         try:

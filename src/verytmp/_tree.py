@@ -15,6 +15,7 @@ import os
 import sys
 from functools import partial
 from io import BufferedReader, BufferedWriter, FileIO
+from io import open as io_open  # as pathlib has it: who puts something in the place of the built-in one means strings
 from stat import S_IFDIR, S_IFLNK, S_ISLNK, S_ISREG
 
 from ._owner import opened, owner
@@ -233,14 +234,14 @@ class Tree:
                     raw_mode, buffered = BUFFERED[mode]
                     file = buffered(FileIO(relative, raw_mode, opener=self._opener))
                 else:
-                    file = open(relative, mode, buffering, encoding, errors, newline, opener=self._opener)  # noqa: SIM115  # the user closes it
+                    file = io_open(relative, mode, buffering, encoding, errors, newline, opener=self._opener)  # noqa: SIM115  # the user closes it
                 raw = file if "b" in mode else file.buffer
                 (raw if buffering == 0 else raw.raw).name = f"{proc_fd()}{self._number}/{relative}"
                 return file  # type: ignore[no-any-return]  # what it is, the mode says
         except OSError as error:
             if error.errno not in WALKABLE:
                 self._refuse(error, relative)
-        return open(
+        return io_open(
             self.string(relative), mode, buffering, encoding, errors, newline, opener=partial(self._dup, relative)
         )
 

@@ -72,6 +72,11 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return roots_of(config).header() if active(config) else []
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if active(session.config):
+        roots_of(session.config).begin()
+
+
 @pytest.fixture(scope="session")
 def verytmp_factory(pytestconfig: pytest.Config) -> Generator[Factory]:
     """Makes roots, with options as keywords: verytmp_factory.root(size="8m"). They are closed when the session ends."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from functools import partial
 from pathlib import Path
 
 import pytest
-from support import ground
-from support.copies import ACCESSED, MODIFIED, TREE, age, bring_in, metadata
+from support import ground, kernel
+from support.children import in_child
+from support.copies import ACCESSED, MODIFIED, TREE, age, bring_in, failure, metadata
 
 from verytmp import VeryTmpRoot, _copy
 
@@ -133,3 +135,21 @@ def test_attributes_that_are_refused_are_left_behind(host: Path) -> None:
         _copy.extended_attributes(directory)
     os.close(directory)
     assert caught.value.errno == errno.EBADF
+
+
+def test_metadata_that_is_refused_leaves_the_target_whole(host: Path) -> None:
+    """As of somebody else's file, which may be written to, and not be given other times."""
+    (host / "old").write_bytes(b"old")
+
+    def copy() -> list[object]:
+        with VeryTmpRoot() as root:
+            (root / "new").write_bytes(b"potatoes")
+            kernel.seccomp(kernel.Rule("utimensat", errno.EPERM))
+            found: list[object] = []
+            for target in (host / "old", root / "copy"):
+                copy_it = partial((root / "new").copy, target, preserve_metadata=True)
+                number, _, name, notes = failure(copy_it)
+                found += [number, name == str(target), notes, target.read_bytes()]
+            return found
+
+    assert in_child(copy) == [errno.EPERM, True, [], b"potatoes"] * 2

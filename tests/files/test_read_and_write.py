@@ -214,3 +214,11 @@ def test_new_files_have_the_umasks_mode(base: Path, umask: int) -> None:
         "d": oct(0o777 & ~umask),
         "shut": "0o500",
     }
+
+
+def test_the_built_in_open_may_be_somebody_elses(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pathlib's is io.open."""
+    (base / "f").write_text("potatoes")
+    monkeypatch.setattr("builtins.open", None)
+    with (base / "f").open() as text, (base / "f").open("rb") as data:
+        assert (text.read(), data.read()) == ("potatoes", b"potatoes")

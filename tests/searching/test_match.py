@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from verytmp import VeryTmpRoot
+from verytmp import VeryTmpRoot, _glob
 
 
 @pytest.mark.parametrize(
@@ -155,3 +155,26 @@ def test_relative_to_what_is_elsewhere(root: VeryTmpRoot, host: Path) -> None:
                 with pytest.raises(ValueError):
                     (root / "a").relative_to(start, walk_up=walk_up)
             assert not (root / "a").is_relative_to(start)
+        words = root / os.fspath(other)[1:]  # the same, inside
+        assert not words.is_relative_to(other)
+        assert not words.match(other)
+
+
+@pytest.mark.parametrize("case_sensitive", [True, False])
+@pytest.mark.parametrize(
+    "pattern", ["a", "A", "*", "**", "a/**", "**/b", "a/**/c", "**/*.py", "a/b/c/d", "?/[ab]/**", "a/**/**/c"]
+)
+@pytest.mark.parametrize("name", ["a", "a/b", "a/b/c", "b/a.py", "A/B/c"])
+def test_what_stands_in_for_newer_pathlibs(name: str, pattern: str, case_sensitive: bool) -> None:
+    """On each Python, beside its own where it has one."""
+    full = _glob.full_match(name, pattern, case_sensitive)
+    right = _glob.match(PurePosixPath(name).parts, PurePosixPath(pattern).parts, case_sensitive)
+    if sys.version_info >= (3, 13):
+        assert full == PurePosixPath(name).full_match(pattern, case_sensitive=case_sensitive)
+    if sys.version_info >= (3, 12) and "**" not in pattern:
+        assert right == PurePosixPath(name).match(pattern, case_sensitive=case_sensitive)
+
+
+def test_what_stands_in_refuses_an_empty_pattern() -> None:
+    with pytest.raises(ValueError, match="empty pattern"):
+        _glob.match(("a",), (), True)

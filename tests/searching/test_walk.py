@@ -213,3 +213,13 @@ def test_a_directory_made_meanwhile_is_entered_if_it_is_seen(root: VeryTmpRoot, 
     with moments.interposed({moment: make}):
         found = {path.name for path in root.path.rglob("*")}
     assert found in ({"f"}, {"f", "new", "below"})
+
+
+@pytest.mark.parametrize("base", places(HAS_WALK), indirect=True)
+def test_paths_among_the_directories(tree: Any) -> None:
+    """A walk's caller may put them there, as anything that a path can be joined with."""
+    walked = []
+    for place, directories, _ in tree.walk():
+        walked.append(place.relative_to(tree).as_posix())
+        directories[:] = [Path("d/e")] if place == tree else []
+    assert walked == [".", "d/e"]

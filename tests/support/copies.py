@@ -30,8 +30,8 @@ D: Any = TREE["d"]
 FOLLOWED = D | {"up": b"potatoes", "in": {"g": b"g"}}
 
 NEWS_TO_THE_KERNEL = {
-    "x86_64": {"copy_file_range": 326, "sendfile": 40},
-    "aarch64": {"copy_file_range": 285, "sendfile": 71},
+    "x86_64": {"copy_file_range": 326, "sendfile": 40, "utimensat": 280},
+    "aarch64": {"copy_file_range": 285, "sendfile": 71, "utimensat": 88},
 }
 
 kernel.NUMBERS.update(NEWS_TO_THE_KERNEL[platform.machine()])

@@ -74,6 +74,29 @@ def test_a_pipe(host: Path, method: str) -> None:
     run(host, method, code)
 
 
+def test_a_subclass(host: Path, method: str) -> None:
+    code = """
+    class Marked(VeryTmpPath):
+        __slots__ = ()
+
+    def work(here):
+        path = here.recv()
+        assert type(path) is type(path.parent) is Marked
+        here.send(path.read_text())
+
+    def main(root):
+        (root / "f").write_text("potatoes")
+        marked = object.__new__(Marked)
+        marked._tree, marked._rel, marked._name = root.path._tree, "f", None
+        here, there = context.Pipe()
+        child = start(work, there)
+        here.send(marked)
+        assert here.recv() == "potatoes"
+        end(child)
+    """
+    run(host, method, code)
+
+
 def test_queues(host: Path, method: str) -> None:
     code = """
     def work(there, back):
