@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from support.factories import by_helper
 
-from verytmp import _helper, _resident, _wire
+from verytmp import VeryTmpFactory, _helper, _resident, _wire
 from verytmp._helper import Unanswered
 from verytmp._owner import owner
 from verytmp._resident import Connection
@@ -65,3 +66,16 @@ def test_one_that_does_not_end_is_killed_as_well_as_that_goes(monkeypatch: pytes
         connection.end()
         assert peer.recv(1) == b""
         assert connection.hang_up()
+
+
+@pytest.mark.parametrize("closed", [(1,), (2,), (1, 2), (0, 1, 2)], ids=str)
+def test_a_program_without_standard_streams(closed: tuple[int, ...]) -> None:
+    """As daemons have none: its helper has some all the same, and stays."""
+
+    def make() -> list[bool]:
+        for stream in closed:
+            os.close(stream)
+        with VeryTmpFactory() as factory:
+            return ["by a resident helper" in repr(factory.root()) for _ in range(3)]
+
+    assert by_helper(make) == [True, True, True]

@@ -19,7 +19,7 @@ from ._pair import pair
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from typing import Any
 
     from ._signals import SignalsHeld
@@ -143,9 +143,10 @@ def forks(threads: int) -> bool:
 
     In a process of more threads, a copy may hold locks that nobody there can release. Of one that is not dumpable, as
     after setuid(2), a copy may not write its own maps, for /proc shows them as root's; and to make it dumpable would
-    show others all the secrets that this process keeps from them.
+    show others all the secrets that this process keeps from them. In a sub-interpreter, a copy ends at once (3.13).
     """
-    return not interpreter() or (threads == 1 and _linux.prctl(_linux.PR_GET_DUMPABLE) == 1)
+    is_main: Callable[[], bool] = getattr(_thread, "_is_main_interpreter", lambda: True)
+    return not interpreter() or (threads == 1 and is_main() and _linux.prctl(_linux.PR_GET_DUMPABLE) == 1)
 
 
 # The process and thread that are forking: in the child, functions that run after a fork must not make roots. (A child
@@ -185,11 +186,22 @@ def spawn(connection: socket.SocketType) -> Child:
                     executable,
                     [executable, "-I", "-S", "-B", _child.__file__],
                     os.environ,
-                    file_actions=[(os.POSIX_SPAWN_DUP2, source, 0)],
+                    file_actions=[(os.POSIX_SPAWN_DUP2, source, 0), *filled()],
                 )
             )
     finally:
         os.close(source)
+
+
+def filled() -> Generator[tuple[int, int, str, int, int]]:
+    """What opens the standard streams that this process has closed, as daemons do: the child's own would take them."""
+    for stream in (1, 2):
+        try:
+            there = os.get_inheritable(stream)  # what else has taken the number is not for the child
+        except OSError:
+            there = False
+        if not there:
+            yield os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_RDWR, 0
 
 
 def interpreter() -> str:
