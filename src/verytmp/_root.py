@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from ._resident import Resident
     from ._tree import Tree
 
-    Kind = Literal["tmpfs", "shm"]
+    _Kind = Literal["tmpfs", "shm"]
 
-    _Made = tuple[Tree, Kind, str, Callable[[], object] | None]  # its tree, its kind, how it was made, what removes it
+    _Made = tuple[Tree, _Kind, str, Callable[[], object] | None]  # its tree, its kind, how it was made, what removes it
 
     class VeryTmpUsage(NamedTuple):
         total: int
@@ -75,7 +75,7 @@ class VeryTmpRoot:
     """
 
     __slots__ = ("__weakref__", "_kind", "_made", "_remove", "_tree")
-    _kind: Kind
+    _kind: _Kind
 
     def __init__(
         self,
@@ -229,7 +229,7 @@ def check_available() -> None:
 
 
 def arrived(
-    made_as: type[VeryTmpRoot], tree: Tree, kind: Kind, how: str, remove: Callable[[], object] | None = None
+    made_as: type[VeryTmpRoot], tree: Tree, kind: _Kind, how: str, remove: Callable[[], object] | None = None
 ) -> VeryTmpRoot:
     """A root that was made elsewhere: by a factory, or by another process, which has sent it."""
     root = object.__new__(made_as)
