@@ -55,7 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 # What is about making the mount, or about nothing that a root's kind changes.
 MAKING = {"mount", "helper", "wire", "options", "unavailable", "diagnose", "doctor", "shm", "life", "main"}
-MAKING |= {"imports", "interruptions", "docs", "typing", "travel", "factory", "fallback"}
+MAKING |= {"imports", "interruptions", "docs", "typing"}
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

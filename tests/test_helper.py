@@ -263,7 +263,7 @@ def test_the_fresh_interpreter_loads_the_childs_rooms_alone() -> None:
             last = message
     assert _wire.decode(last)[0] == _wire.DONE
     loaded = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
-    rooms = {f"verytmp.{room}" for room in ("_child", "_linux", "_mount", "_pair", "_several", "_wire")}
+    rooms = {f"verytmp.{room}" for room in ("_child", "_linux", "_mount", "_several", "_wire")}
     assert {name for name in loaded if name.startswith("verytmp")} == rooms
     assert not loaded & {"site", "pathlib", "typing", "subprocess", "contextlib"}
 

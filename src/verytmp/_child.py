@@ -16,6 +16,7 @@ if __name__ == "__main__":
 
     child.main(0)
 
+import _socket
 import errno
 import gc
 import os
@@ -24,7 +25,6 @@ import socket
 from functools import partial
 
 from . import _linux, _mount, _several, _wire
-from ._pair import Socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def main(descriptor: int) -> None:
     status = 1
     try:
         gc.disable()  # a collection here would run the parent's finalisers a second time
-        connection = Socket(fileno=descriptor)  # kept until the end: closing it might warn
+        connection = _socket.socket(fileno=descriptor)  # kept until the end: closing it might warn
         operation, fields = _wire.decode(connection.recv(_wire.MESSAGE_BYTES))
         steps = ReportedSteps(connection)
         if operation == _wire.RESIDE:
@@ -55,7 +55,7 @@ class ReportedSteps(_mount.Steps):
 
     __slots__ = ("_connection",)
 
-    def __init__(self, connection: socket.SocketType) -> None:
+    def __init__(self, connection: _socket.socket) -> None:
         super().__init__()
         self._connection = connection
 
@@ -64,7 +64,7 @@ class ReportedSteps(_mount.Steps):
         self._connection.send(_wire.encode(_wire.STEP, step))
 
 
-def answer(connection: socket.SocketType, steps: _mount.Steps, perform: Callable[[], tuple[list[int], str]]) -> None:
+def answer(connection: _socket.socket, steps: _mount.Steps, perform: Callable[[], tuple[list[int], str]]) -> None:
     """Send the descriptors that a request asked for, and keep none of them; or the refusals that it met."""
     try:
         descriptors, how = perform()
@@ -86,9 +86,7 @@ def answer(connection: socket.SocketType, steps: _mount.Steps, perform: Callable
                 os.close(descriptor)
 
 
-def tell(
-    connection: socket.SocketType, steps: _mount.Steps, probe: Callable[[_mount.Steps], list[_wire.Refusal]]
-) -> None:
+def tell(connection: _socket.socket, steps: _mount.Steps, probe: Callable[[_mount.Steps], list[_wire.Refusal]]) -> None:
     """Send what was tried and how it went, in the form of refusals: those with 0 are none."""
     try:
         outcomes = probe(steps)
@@ -107,7 +105,7 @@ def performed(operation: str, options: list[str], steps: _mount.Steps) -> tuple[
     return _mount.OPERATIONS[operation](options, steps, private=True)
 
 
-def settle(connection: socket.SocketType, steps: _mount.Steps, owner: int) -> tuple[list[int], str]:
+def settle(connection: _socket.socket, steps: _mount.Steps, owner: int) -> tuple[list[int], str]:
     """Leave a resident helper behind, in namespaces of its own: a descriptor that becomes readable when it ends.
 
     It is no child of its owner's, who may be waiting for all that it has.
@@ -137,7 +135,7 @@ def pidfd(process: int) -> int | None:
         return None
 
 
-def serve(connection: socket.SocketType, owner: int | None, kept: int) -> None:
+def serve(connection: _socket.socket, owner: int | None, kept: int) -> None:
     """Answer requests until there is nobody to ask any more.
 
     That is when the connection's other end is closed; or when the owner is dead, for a child that it had forked may
@@ -161,7 +159,7 @@ def serve(connection: socket.SocketType, owner: int | None, kept: int) -> None:
         steps = _mount.Steps()
 
 
-def several(connection: socket.SocketType, steps: _mount.Steps, count: int, options: list[str]) -> None:
+def several(connection: _socket.socket, steps: _mount.Steps, count: int, options: list[str]) -> None:
     """Answer so many requests for a tmpfs, each as if it had come alone."""
     try:
         made, how = _several.tmpfs(count, options, _mount.Steps(), private=True)

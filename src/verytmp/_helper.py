@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import _thread
 import errno
 import gc
@@ -12,10 +13,9 @@ import socket
 import sys
 import time
 import warnings
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from . import _child, _linux, _wire
-from ._pair import pair
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,14 +51,15 @@ def perform(operation: str, options: list[str], signals: SignalsHeld, *, threads
     return descriptors, how
 
 
-def conversation(request: bytes, signals: SignalsHeld, threads: int) -> tuple[socket.SocketType, list[int], str]:
+def conversation(request: bytes, signals: SignalsHeld, threads: int) -> tuple[_socket.socket, list[int], str]:
     """A child's answer, and the socket that it came over. The child is gone; one that it left behind may be there."""
     if _forking[0] not in (0, os.getpid()) and _forking[1] == _thread.get_ident():
         raise Refused([("fork", errno.EDEADLK, "a function that runs after each fork asked for a root of its own")])
     with refusing("socketpair"):
-        ours, theirs = pair()
+        # Not `socket.socketpair`: it makes `socket.socket` objects, in whose place tests and gevent put others.
+        ours, theirs = _socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        with theirs:
+        with closing(theirs):
             child = start(theirs, ours, threads)
         try:
             send(ours, request)
@@ -123,7 +124,7 @@ class Child:
         return Refused([(step, errno.ECONNRESET, f"the mounting child was killed by {name}")])
 
 
-def start(connection: socket.SocketType, ours: socket.SocketType, threads: int) -> Child:
+def start(connection: _socket.socket, ours: _socket.socket, threads: int) -> Child:
     monkey: Any = sys.modules.get("gevent.monkey")
     if monkey is not None and any(map(monkey.is_module_patched, ("os", "select", "socket"))):
         raise Refused([("gevent", errno.ENOSYS, "gevent has replaced the calls by which a child is asked")])
@@ -154,7 +155,7 @@ def forks(threads: int) -> bool:
 _forking = (0, 0)
 
 
-def fork(connection: socket.SocketType, ours: socket.SocketType) -> Child:
+def fork(connection: _socket.socket, ours: _socket.socket) -> Child:
     global _forking
     collecting = gc.isenabled()
     gc.disable()
@@ -172,7 +173,7 @@ def fork(connection: socket.SocketType, ours: socket.SocketType) -> Child:
             gc.enable()
 
 
-def spawn(connection: socket.SocketType) -> Child:
+def spawn(connection: _socket.socket) -> Child:
     """A fresh interpreter, with the socket as its standard input. It inherits the signal mask, which blocks all."""
     executable = interpreter()
     if not executable:
@@ -212,14 +213,14 @@ def interpreter() -> str:
     return sys.executable
 
 
-def send(connection: socket.SocketType, request: bytes) -> None:
+def send(connection: _socket.socket, request: bytes) -> None:
     try:
         connection.send(request, socket.MSG_NOSIGNAL)
     except BrokenPipeError:
         pass  # it is gone already; hearing it out tells why
 
 
-def hear(connection: socket.SocketType, child: Child, signals: SignalsHeld) -> tuple[list[int], str]:
+def hear(connection: _socket.socket, child: Child, signals: SignalsHeld) -> tuple[list[int], str]:
     """The child's answer, with a bound. Signals are let in while this waits, and only then."""
     step = "start"
     deadline = time.monotonic() + ANSWER_PATIENCE
@@ -256,7 +257,7 @@ def hear(connection: socket.SocketType, child: Child, signals: SignalsHeld) -> t
             raise Refused([(step, errno.EPROTO, f"the mounting child said {message[:80]!r}")])
 
 
-def receive(connection: socket.SocketType) -> tuple[bytes, list[int], bool]:
+def receive(connection: _socket.socket) -> tuple[bytes, list[int], bool]:
     """One message, its descriptors, and whether some of them were lost: recvmsg(2).
 
     Not `socket.recv_fds`, which drops its flags (CPython 3.11 to 3.15): programs that are started meanwhile would

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import errno
 import os
 import socket
@@ -12,7 +13,6 @@ from sys import byteorder
 from . import _wire
 from ._helper import Refused
 from ._owner import owner
-from ._pair import Socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FLAGS = int(socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT)  # members of an enum take 3 us to be put together
 
 
-class Line(Socket):
+class Line(_socket.socket):
     """It closes itself when it goes, and warns nobody.
 
     A signal handler's exception may come anywhere, but not into what is in C: so a socket that is dropped is closed by
@@ -34,7 +34,7 @@ class Line(Socket):
         super().__init__(fileno=number)
         self._itself = os.fstat(number)
 
-    __del__ = Socket.close
+    __del__ = _socket.socket.close
 
     def lost(self) -> bool:
         """Whether a program that closes all descriptors, as daemons do, was here. Then its number is not given back."""

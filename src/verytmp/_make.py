@@ -71,12 +71,13 @@ def kept(descriptor: int, made: str, resident: Resident | None = None) -> tuple[
 
 def tree(root: epoll, resident: Resident | None) -> Tree:
     try:
-        spare = shared()
-        if resident is not None:
-            resident.spare = None if resident.closed else spare
-        return Tree(root, spare)
+        made = Tree(root, shared())
     except OSError as error:  # the descriptor table is full
         raise explained([("epoll_create1", error.errno or 0, error.strerror or "")]) from None
+    if resident is not None:
+        resident.spare = shared()
+        resident.settle()
+    return made
 
 
 def made_directly(
@@ -88,8 +89,7 @@ def made_directly(
         made = kept(first, how, resident)
         if resident is not None and resident.stocked:
             resident.stock = stocked(options, size, others, how)
-            if resident.closed:  # meanwhile, by another thread
-                resident.stock = None
+            resident.settle()
     finally:
         for root in others:
             os.close(root)

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     # An owner for any descriptor, which closes it when it goes. epoll's is in C. In a `__del__` of ours, a signal
     # handler's exception may come before anything is closed: a storm of signals lost one root in 300 so.
     owner = epoll.fromfd
+    new_epoll = epoll
 else:
     import select
 
-    epoll = getattr(select, "epoll", None)  # it is Linux's, and gevent takes it away: then there are no roots
-    owner = getattr(epoll, "fromfd", None)
+    new_epoll = getattr(select, "epoll", None)  # it is Linux's, and gevent takes it away: then there are no roots
+    owner = getattr(new_epoll, "fromfd", None)
 
 TAKEN_AWAY = owner is None
 

@@ -67,10 +67,7 @@ class Resident:
             while len(died) < HELPERS:
                 self.check_open()
                 connection, self._idle = self._idle, None
-                if connection is not None and connection.lost():
-                    _strangers.append(connection)
-                    connection = None
-                if connection is not None and not connection.ours():
+                if connection is not None and (connection.lost() or not connection.ours()):
                     connection.end()
                     connection = None
                 connection = connection or started()
@@ -109,11 +106,16 @@ class Resident:
     def close(self) -> None:
         """Let the helper go, and see it off."""
         self.closed = True
-        self.stock = self.spare = None
+        self.settle()
         with self._turn:
             connection, self._idle = self._idle, None
             if connection is not None:
                 connection.end()
+
+    def settle(self) -> None:
+        """Keep nothing that saves time later, if another thread has closed it."""
+        if self.closed:
+            self.stock = self.spare = None
 
     def forget(self) -> None:
         """In a forked child: the lock may be held by a thread that is not here."""
@@ -122,7 +124,7 @@ class Resident:
         self.stock = None
 
 
-_strangers: list[Connection] = []  # whose numbers are not theirs any more: they must not go, and close them
+_strangers: list[epoll] = []  # their numbers are somebody else's by now, so they must not go and close them
 
 
 class Connection(Line):
@@ -212,6 +214,9 @@ class Connection(Line):
 
     def end(self) -> None:
         """Hang up, and wait until the helper is gone, if it is this process's."""
+        if self.lost():
+            _strangers.append(self._end)
+            return
         if self.hang_up():
             last = select.poll()
             last.register(self._end, select.POLLIN)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from os import dup2
 from weakref import WeakSet, ref
 
-from ._owner import epoll  # type: ignore[attr-defined]  # not select's itself, which gevent takes away
+from ._owner import new_epoll
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from select import epoll
     from typing import ClassVar
 
     from ._tree import Tree
@@ -24,7 +25,7 @@ class Spare:
     trees: ClassVar[WeakSet[Tree]] = WeakSet()  # all there are, whichever spare they have
 
     def __init__(self) -> None:
-        self._epoll = epoll()
+        self._epoll = new_epoll()
 
     def cover(self, number: int) -> None:
         """Exchange what lies under a descriptor's number, in one step."""
@@ -32,7 +33,7 @@ class Spare:
             self._epoll.poll(0)
         except OSError:  # a program that closes all descriptors, as daemons do, was here
             _strangers.append(self._epoll)
-            self._epoll = epoll()
+            self._epoll = new_epoll()
         dup2(self._epoll.fileno(), number, inheritable=False)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import _socket
 import os
 import socket
+from contextlib import closing
 
 from . import _mount, _wire
 from ._helper import Refused
 from ._line import Line
-from ._pair import pair
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ class Stock:
         self._line: Line | None = None
         self._left = iter(descriptors)  # as many as there are, to be counted by what is in C
         if descriptors:
-            ours, theirs = pair()
+            ours, theirs = _socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # as in `_helper`
             self._line = Line(ours.detach())
-            with theirs:
+            with closing(theirs):
                 for descriptor in descriptors:
                     rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, _wire.pack([descriptor]))
                     theirs.sendmsg([b"\0"], [rights])

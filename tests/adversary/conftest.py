@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from support import canary
+from support.prey import Prey
 
 from verytmp import VeryTmpRoot
 
@@ -27,3 +29,9 @@ def root(request: pytest.FixtureRequest, planted: canary.Canary) -> Iterator[Ver
         yield made
         if not made.closed:
             planted.look(made.fileno())
+
+
+@pytest.fixture(params=[True, False], ids=["nosymfollow", "symfollow"])
+def prey(request: pytest.FixtureRequest, host: Path) -> Iterator[Prey]:
+    with VeryTmpRoot(nosymfollow=request.param) as made, VeryTmpRoot() as other:
+        yield Prey(made, host, other)

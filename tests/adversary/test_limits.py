@@ -10,14 +10,14 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import ground, kernel
 from support.children import in_child
-from support.prey import INSIDE, LOOKS, OPERATIONS, TREES, Prey, tree
+from support.prey import ANSWERS, INSIDE, LOOKS, OPERATIONS, TREES, Prey, tree
 
 from verytmp import VeryTmpRoot, VeryTmpUnavailable
 
@@ -27,12 +27,6 @@ ENOUGH = 16  # descriptors that no operation needs all of
 @pytest.fixture(autouse=True)
 def confined() -> None:
     """No tripwire in a process that has no descriptors or memory left; nobody leads it out here."""
-
-
-@pytest.fixture(params=[True, False], ids=["nosymfollow", "symfollow"])
-def prey(request: pytest.FixtureRequest, host: Path) -> Iterator[Prey]:
-    with VeryTmpRoot(nosymfollow=request.param) as root, VeryTmpRoot() as other:
-        yield Prey(root, host, other)
 
 
 def attempt(prey: Prey, name: str) -> object:
@@ -81,10 +75,6 @@ def test_descriptors_run_out_in_an_operation(prey: Prey) -> None:
     wrong, refused = in_child(run_out)
     assert wrong == []
     assert {"open", "read_bytes", "iterdir", "write_bytes", "create", "copy file", "move all"} <= set(refused)
-
-
-# What answers "there is nothing" for all that cannot be looked at, as pathlib does.
-ANSWERS = {"info"} | ({"exists", "is_file", "is_dir", "lexists"} if sys.version_info >= (3, 14) else set())
 
 
 def moved(prey: Prey, name: str) -> bool:

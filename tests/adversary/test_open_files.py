@@ -4,39 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
-import platform
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from support import ground, kernel
 from support.children import in_child
 from support.kernel import Rule
-from support.prey import OPERATIONS, TREES, Prey
+from support.prey import ANSWERS, OPERATIONS, TREES, Prey
 
 from verytmp import VeryTmpCause, VeryTmpFactory, VeryTmpRoot, VeryTmpUnavailable
 
-kernel.NUMBERS |= {"pidfd_open": 434} | {
-    "x86_64": {"openat": 257, "socketpair": 53, "pipe2": 293, "epoll_create1": 291},
-    "aarch64": {"openat": 56, "socketpair": 199, "pipe2": 59, "epoll_create1": 20},
-}[platform.machine()]
-
 # Which opened files there is no room for: all, or those of one step of an operation.
 STEPS = {"any": 0, "a new file": os.O_CREAT, "a place": os.O_PATH, "a directory": os.O_DIRECTORY}
-# What answers "there is nothing" for all that cannot be looked at, as pathlib does.
-ANSWERS = {"info"} | ({"exists", "is_file", "is_dir", "lexists"} if sys.version_info >= (3, 14) else set())
 
 
 @pytest.fixture(autouse=True)
 def confined() -> None:
     """No tripwire: before Python 3.13, what it reads of a frame lives on, and with it the descriptors of a failure."""
-
-
-@pytest.fixture(params=[True, False], ids=["nosymfollow", "symfollow"])
-def prey(request: pytest.FixtureRequest, host: Path) -> Iterator[Prey]:
-    with VeryTmpRoot(nosymfollow=request.param) as root, VeryTmpRoot() as other:
-        yield Prey(root, host, other)
 
 
 def numbers() -> list[int]:

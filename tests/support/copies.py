@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import signal
 import socket
 import stat
@@ -28,13 +27,6 @@ TREE: ground.Tree = {
 
 D: Any = TREE["d"]
 FOLLOWED = D | {"up": b"potatoes", "in": {"g": b"g"}}
-
-NEWS_TO_THE_KERNEL = {
-    "x86_64": {"copy_file_range": 326, "sendfile": 40, "utimensat": 280},
-    "aarch64": {"copy_file_range": 285, "sendfile": 71, "utimensat": 88},
-}
-
-kernel.NUMBERS.update(NEWS_TO_THE_KERNEL[platform.machine()])
 
 # Later than any ctime, so that reading does not change it (relatime); and nanoseconds that a float would lose.
 ACCESSED, MODIFIED = 4_102_444_800_123_456_789, 1_000_000_000_987_654_321

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,8 @@ TREES: dict[str, Callable[[VeryTmpPath, Prey], object]] = {  # in many steps
     "move all": lambda p, prey: walked(p.move(prey.other / "new")),
 }
 OPERATIONS = READS | LOOKS | WRITES | TREES
+# What answers "there is nothing" for all that cannot be looked at, as pathlib does.
+ANSWERS = {"info"} | ({"exists", "is_file", "is_dir", "lexists"} if sys.version_info >= (3, 14) else set())
 
 
 def missing() -> object:
