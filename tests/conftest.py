@@ -216,6 +216,16 @@ def tmp_path_factory() -> Iterator[HostFactory]:
     shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def plain_output() -> Iterator[None]:
+    """What tests start writes the same everywhere: pytest, say, shortens its lines by these."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("CI", "BUILD_NUMBER", "NO_COLOR", "FORCE_COLOR", "PY_COLORS"):
+            patch.delenv(name, raising=False)
+        patch.setenv("COLUMNS", "80")
+        yield
+
+
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs pytest with the plugin, in a directory of its own."""

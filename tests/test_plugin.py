@@ -148,7 +148,8 @@ def test_loading_it_loads_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("way", ["option", "ini"])
-def test_tmp_path_is_one(run: Run, way: str) -> None:
+def test_tmp_path_is_one(run: Run, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TMPDIR", raising=False)
     if way == "ini":
         run.pytester.makeini("[pytest]\nverytmp = true\n")
     run(
