@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import resource
 import sys
@@ -30,6 +31,7 @@ def refusal(set_up: Callable[[], object], threads: int = 1) -> VeryTmpUnavailabl
 
     def make() -> Any:
         VeryTmpRoot().close()
+        gc.collect()  # descriptors in the garbage of earlier tests would be closed in the middle of this
         set_up()
         stop = threading.Event()
         for _ in range(threads - 1):
