@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -133,6 +134,13 @@ def test_every_room_is_in_the_layout() -> None:
     layout = (REPOSITORY / "CONTRIBUTING.md").read_text()
     for file in (REPOSITORY / "src" / "verytmp").glob("*.py"):
         assert f"    {file.name} " in layout
+
+
+def test_every_attack_is_on_the_page() -> None:
+    page = (REPOSITORY / "docs" / "adversaries.md").read_text()
+    for file in (REPOSITORY / "tests" / "adversary").rglob("test_*.py"):
+        words = ast.get_docstring(ast.parse(file.read_text())) or ""
+        assert f"| {words.splitlines()[0].rstrip('.')} |" in page, file.name
 
 
 def test_every_cause_is_in_the_guide() -> None:

@@ -61,7 +61,7 @@ def main(options: list[str]) -> int:
 
 
 def row(name: str, counts: dict[str, int]) -> str:
-    words = (ast.get_docstring(ast.parse((HERE / f"{name}.py").read_text())) or "").splitlines()[0].rstrip(".")
+    words = (ast.get_docstring(ast.parse(next(HERE.rglob(f"{name}.py")).read_text())) or "").splitlines()[0].rstrip(".")
     counted = ", ".join(f"{count:,} {what}" for what, count in counts.items() if what != "tests")
     return f"| {words} | {counts['tests']:,} | {counted or '-'} | 0 | 0 | 0 |\n"
 
