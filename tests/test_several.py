@@ -446,3 +446,20 @@ def test_a_program_that_closes_all_descriptors(way: Callable[..., Any]) -> None:
         return made
 
     assert way(make) == [True, True, True]
+
+
+@pytest.mark.parametrize("then", [VeryTmpFactory.close, VeryTmpFactory.root], ids=["close", "root"])
+@pytest.mark.parametrize("way", [by_helper, in_child])
+def test_what_has_taken_their_numbers_is_let_be(way: Callable[..., Any], then: Callable[..., object]) -> None:
+    """By such a program, before it makes another root, or closes the factory."""
+
+    def make() -> list[int]:
+        factory = VeryTmpFactory()
+        for _ in range(4):
+            factory.root().close()
+        os.closerange(3, HIGH)
+        pairs = [[end.detach() for end in socket.socketpair()] for _ in range(8)]
+        then(factory)
+        return [os.write(one, b"x") + len(os.read(other, 9)) for one, other in pairs]
+
+    assert way(make) == [2] * 8

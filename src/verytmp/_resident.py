@@ -115,6 +115,9 @@ class Resident:
     def settle(self) -> None:
         """Keep nothing that saves time later, if another thread has closed it."""
         if self.closed:
+            for kept in (self.stock, self.spare):
+                if kept is not None:
+                    kept.lost()  # else it would close what has its number now
             self.stock = self.spare = None
 
     def forget(self) -> None:

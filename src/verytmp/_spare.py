@@ -27,12 +27,18 @@ class Spare:
     def __init__(self) -> None:
         self._epoll = new_epoll()
 
-    def cover(self, number: int) -> None:
-        """Exchange what lies under a descriptor's number, in one step."""
+    def lost(self) -> bool:
+        """Whether a program that closes all descriptors, as daemons do, was here. Then its number is not given back."""
         try:
             self._epoll.poll(0)
-        except OSError:  # a program that closes all descriptors, as daemons do, was here
+        except OSError:
             _strangers.append(self._epoll)
+            return True
+        return False
+
+    def cover(self, number: int) -> None:
+        """Exchange what lies under a descriptor's number, in one step."""
+        if self.lost():
             self._epoll = new_epoll()
         dup2(self._epoll.fileno(), number, inheritable=False)
 

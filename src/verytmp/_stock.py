@@ -42,9 +42,13 @@ class Stock:
         """Whether it is of this kind, and this very process's, as the user that this is now."""
         return self._kind == (options, user())
 
+    def lost(self) -> bool:
+        """Whether a program that closes all descriptors, as daemons do, was here. Then no number is given back."""
+        return self._line is not None and self._line.lost()
+
     def take(self) -> tuple[epoll, str] | None:
         """The owner of a root's descriptor, and how the root was made; none where there is none."""
-        if self._line is not None and self._line.lost():
+        if self.lost():
             self._line = None
         if self._line is None or next(self._left, None) is None:
             return None
