@@ -243,6 +243,14 @@ def test_open_files_go_on() -> None:
         assert file.read() == "potatoes"
 
 
+def test_closing_takes_no_descriptor() -> None:
+    roots = [VeryTmpRoot() for _ in range(3)]
+    before = ground.descriptors()
+    for root in roots:
+        root.close()
+    assert ground.descriptors().keys() <= before.keys()
+
+
 @pytest.mark.tmpfs
 def test_closing_needs_no_descriptor() -> None:
     def close() -> tuple[list[str], str]:
