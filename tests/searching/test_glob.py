@@ -179,6 +179,7 @@ def test_case_sensitive(tree: Any, verb: str, pattern: str, minded: str, ignored
         ("glob", "", "**/c.py", "c.py d/e/c.py dlink/e/c.py abs/c.py", "c.py d/e/c.py"),
         ("glob", "", "**/f/*", "d/e/f/a.txt dlink/e/f/a.txt abs/f/a.txt", "d/e/f/a.txt"),
         ("glob", "", "*/c.py", "abs/c.py", "abs/c.py"),
+        ("glob", "d/e", "**/", "d/e d/e/f", "d/e d/e/f"),
         ("glob", "", "dlink/**/c.py", "dlink/e/c.py", "dlink/e/c.py"),
         ("rglob", "", "c.py", "c.py d/e/c.py dlink/e/c.py abs/c.py", "c.py d/e/c.py"),
         ("rglob", "", "**/c.py", "c.py d/e/c.py dlink/e/c.py abs/c.py", "c.py d/e/c.py"),

@@ -174,14 +174,28 @@ def test_walk_where_nobody_may_look(tree: Any) -> None:
 
 @pytest.mark.parametrize("nosymfollow", [True, False])
 @pytest.mark.parametrize(
-    ("name", "leads_to"),
-    [("/etc", "/etc"), ("//etc", "/etc"), ("d/", "/d"), ("./d", "/d"), ("d//e", "/d/e"), ("/d/e/", "/d/e"), (".", "/")],
+    ("start", "name", "leads_to"),
+    [
+        ("", "/etc", "/etc"),
+        ("", "//etc", "/etc"),
+        ("", "d/", "/d"),
+        ("", "./d", "/d"),
+        ("", "d//e", "/d/e"),
+        ("", "/d/e/", "/d/e"),
+        ("", ".", "/"),
+        ("d", "/etc", "/etc"),
+        ("d", "e/", "/d/e"),
+        ("d", "./e", "/d/e"),
+        ("d", ".", "/d"),
+    ],
 )
-def test_a_walk_goes_where_its_caller_says_within_the_root(nosymfollow: bool, name: str, leads_to: str) -> None:
+def test_a_walk_goes_where_its_caller_says_within_the_root(
+    nosymfollow: bool, start: str, name: str, leads_to: str
+) -> None:
     with VeryTmpRoot(nosymfollow=nosymfollow) as root:
         for directory in ("d", "d/e", "etc"):
             os.mkdir(directory, dir_fd=root.fileno())
-        walk = root.path.walk()
+        walk = (root / start).walk()
         _, directories, _ = next(walk)
         directories[:] = [name]
         path, _, files = next(walk)
