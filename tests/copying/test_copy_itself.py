@@ -30,6 +30,7 @@ from verytmp import VeryTmpRoot
         ("dlink", "d", True, errno.EEXIST),
         ("d", "d/x", True, errno.EINVAL),
         ("d", "d/e/x", True, errno.EINVAL),
+        ("d", "d/missing/x", True, errno.EINVAL),
         ("d", "dlink/x", True, errno.EINVAL),
         ("d", "dlink/e/x", True, errno.EINVAL),
         ("d", "d/in/x", False, errno.EINVAL),

@@ -41,6 +41,7 @@ NUMBERS = {
         "clone": 56,
         "mount": 165,
         "umount2": 166,
+        "flistxattr": 196,
         "exit_group": 231,
         "openat": 257,
         "unshare": 272,
@@ -51,6 +52,7 @@ NUMBERS = {
         "copy_file_range": 326,
     },
     "aarch64": {
+        "flistxattr": 13,
         "epoll_create1": 20,
         "umount2": 39,
         "mount": 40,
