@@ -207,6 +207,13 @@ def close_with_a_closed_directory(root: VeryTmpRoot) -> None:
     root.close()
 
 
+def close_with_a_directory_to_look_at(root: VeryTmpRoot) -> None:
+    (root / "d").mkdir()
+    (root / "d" / "f").touch()
+    os.chmod(root / "d", 0o500)
+    root.close()
+
+
 def close_with_a_mode_of_its_own(root: VeryTmpRoot) -> None:
     root.path.chmod(0)
     root.close()
@@ -222,7 +229,16 @@ def drop(root: VeryTmpRoot) -> None:
 
 
 @pytest.mark.parametrize(
-    "way", [close, leave, close_with_a_closed_directory, close_with_a_mode_of_its_own, close_with_a_deep_tree, drop]
+    "way",
+    [
+        close,
+        leave,
+        close_with_a_closed_directory,
+        close_with_a_directory_to_look_at,
+        close_with_a_mode_of_its_own,
+        close_with_a_deep_tree,
+        drop,
+    ],
 )
 def test_it_is_removed(way: Callable[[VeryTmpRoot], None]) -> None:
     def use() -> None:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from support import kernel
 from support.children import in_child
 from support.copies import REFUSED, SIZE, bring_in, refuse, sparse, there
 
@@ -60,6 +61,22 @@ def test_a_file_system_that_does_not_tell_of_holes(host: Path) -> None:
         with pytest.raises(OSError):
             _copy.copy_bytes(writing.fileno(), writing.fileno(), (host / "large").stat())
     assert b"r-xp" in (host / "copy").read_bytes()
+
+
+def test_a_file_that_cannot_be_read_on(host: Path) -> None:
+    """Which is told, and not taken for a file system that does not tell of holes."""
+
+    def copy() -> int | None:
+        kernel.seccomp(kernel.Rule("lseek", errno.EIO))
+        with open(host / "file", "rb", 0) as reading, open(host / "copy", "wb", 0) as writing:
+            try:
+                _copy.copy_bytes(reading.fileno(), writing.fileno(), os.fstat(reading.fileno()))
+            except OSError as error:
+                return error.errno
+        return None
+
+    (host / "file").write_bytes(bytes(1 << 20))
+    assert in_child(copy) == errno.EIO
 
 
 def test_holes_come_in(root: VeryTmpRoot, host: Path) -> None:

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
+from support import kernel
+from support.children import in_child
 from support.copies import TREE, D, failure, on_both_mounts, special, there, within_seconds
 
 from verytmp import VeryTmpRoot
@@ -105,3 +107,17 @@ def test_into_the_copy_of_an_ancestor(root: VeryTmpRoot) -> None:
     (root / "there").mkdir()
     said = within_seconds(lambda: (root / "d").copy("there/x"))
     assert said[0] == errno.EINVAL
+
+
+def test_a_read_only_file_onto_itself(root: VeryTmpRoot) -> None:
+    """That it is the same file says more than that it may not be written to."""
+
+    def copy() -> str:
+        kernel.drop_capabilities()
+        with pytest.raises(OSError) as caught:
+            (root / "f").copy("hard")
+        return str(caught.value)
+
+    special(root)
+    os.chmod(f"{os.fspath(root)}/f", 0o400)
+    assert "Source and target are the same file" in in_child(copy)

@@ -147,6 +147,21 @@ def test_a_file_system_without_attributes(root: VeryTmpRoot) -> None:
     assert in_child(copy) & 0o777 == 0o751
 
 
+def test_attributes_that_have_no_room(root: VeryTmpRoot) -> None:
+    def copy() -> None:
+        kernel.seccomp(kernel.Rule("fsetxattr", errno.ENOSPC))
+        said = failure(lambda: (root / "f").copy("copy", preserve_metadata=True))
+        assert said == (errno.ENOSPC, str(root / "f"), str(root / "copy"), [])
+
+    try:
+        os.setxattr(f"{os.fspath(root)}/f", "user.verytmp", b"")
+    except OSError as error:
+        assert error.errno == errno.EOPNOTSUPP  # noqa: PT017
+        pytest.skip("this kernel's tmpfs has no user extended attributes")
+    in_child(copy)
+    assert (root / "copy").read_bytes() == (root / "f").read_bytes()
+
+
 def test_metadata_that_is_refused_leaves_the_target_whole(host: Path) -> None:
     """As of somebody else's file, which may be written to, and not be given other times."""
     (host / "old").write_bytes(b"old")

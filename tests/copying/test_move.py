@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ground
+from support import ground, kernel
+from support.children import in_child
 from support.copies import (
     ACCESSED,
     MODIFIED,
@@ -144,3 +145,21 @@ def test_what_may_not_be_read_stays(root: VeryTmpRoot, elsewhere: Path) -> None:
     remains = there(root)
     remains.pop("there", None)
     assert remains == TREE
+
+
+def test_what_may_not_be_removed_is_told_and_copied(root: VeryTmpRoot, host: Path) -> None:
+    """What lies deepest goes first, so that all of it is there then, twice."""
+
+    def move() -> None:
+        kernel.drop_capabilities()
+        assert failure(lambda: (root / "d").move(host / "d"))[:2] == (errno.EACCES, str(root / "d"))
+
+    before = there(root)
+    os.chmod(f"{os.fspath(root)}/d/e", 0o500)
+    try:
+        in_child(move)
+        assert there(host)["d"] == before["d"]
+        assert there(root)["d"] == before["d"]
+    finally:
+        for path in (root, host):
+            os.chmod(f"{os.fspath(path)}/d/e", 0o700)

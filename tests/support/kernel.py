@@ -36,11 +36,13 @@ NUMBERS = {
     "mount_setattr": 442,
 } | {
     "x86_64": {
+        "lseek": 8,
         "sendfile": 40,
         "socketpair": 53,
         "clone": 56,
         "mount": 165,
         "umount2": 166,
+        "fsetxattr": 190,
         "flistxattr": 196,
         "exit_group": 231,
         "openat": 257,
@@ -52,12 +54,14 @@ NUMBERS = {
         "copy_file_range": 326,
     },
     "aarch64": {
+        "fsetxattr": 7,
         "flistxattr": 13,
         "epoll_create1": 20,
         "umount2": 39,
         "mount": 40,
         "openat": 56,
         "pipe2": 59,
+        "lseek": 62,
         "sendfile": 71,
         "utimensat": 88,
         "exit_group": 94,
