@@ -61,7 +61,7 @@ class Roots:
         # For a worker of pytest-xdist, the header of who has started it says why no root can be made.
         verbosity: Any = config.getoption("verbose", -1)
         headed = active and verbosity >= 0 and not config.getoption("no_header", True)
-        self.elsewhere = headed and hasattr(config, "workerinput")
+        self.elsewhere: bool = headed and hasattr(config, "workerinput")
         self._possible: bool | None = None
         self._source: VeryTmpFactory | None = None
 
