@@ -82,7 +82,21 @@ def test_roots_are_made(threads: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "operation", ["open", "read_bytes", "write_bytes", "touch", "iterdir", "link", "above", "chmod", "rename", "rglob"]
+    "operation",
+    [
+        "open",
+        "text",
+        "directory",
+        "read_bytes",
+        "write_bytes",
+        "touch",
+        "iterdir",
+        "link",
+        "above",
+        "chmod",
+        "rename",
+        "rglob",
+    ],
 )
 @pytest.mark.parametrize("nosymfollow", [True, False])
 def test_paths_are_used(operation: str, nosymfollow: bool) -> None:
@@ -94,6 +108,8 @@ def test_paths_are_used(operation: str, nosymfollow: bool) -> None:
         (root / "l").symlink_to("d")
         calls: dict[str, Callable[[], object]] = {
             "open": lambda: path.open("rb").close(),
+            "text": lambda: path.open("w").close(),
+            "directory": lambda: refused(path.parent.open),
             "read_bytes": path.read_bytes,
             "write_bytes": lambda: path.write_bytes(b"y"),
             "touch": (root / "t").touch,
@@ -106,10 +122,43 @@ def test_paths_are_used(operation: str, nosymfollow: bool) -> None:
         }
         return calls[operation]
 
+    def refused(call: Callable[[], object]) -> None:
+        try:
+            call()
+        except IsADirectoryError:
+            pass
+
     left, others = in_child(storm, make, 150, 0.0002)
     assert others == []
-    if operation != "open" or nosymfollow:  # `open` of a walked path has a place left where it may lose one
+    if (
+        operation not in ("open", "text", "directory") or nosymfollow
+    ):  # `open` of a walked path has a place left where it may lose one
         assert left == {}
+
+
+@pytest.mark.parametrize("mode", ["rb", "w"])
+def test_an_audit_hook_refuses(mode: str) -> None:
+    """It is asked about a descriptor that is open already, when a file object is made of it."""
+
+    def refused() -> tuple[int, dict[int, str]]:
+        path = VeryTmpRoot() / "f"
+        path.touch()
+        before, count, armed = ground.descriptors(), 0, [True]
+
+        def hook(event: str, arguments: tuple[object, ...]) -> None:
+            if armed and event == "open" and isinstance(arguments[0], int):
+                raise Interrupted
+
+        sys.addaudithook(hook)
+        for _ in range(10):
+            try:
+                path.open(mode).close()
+            except Interrupted:
+                count += 1
+        armed.clear()
+        return count, ground.new_descriptors(before)
+
+    assert in_child(refused) == (10, {})
 
 
 @pytest.mark.parametrize("operation", ["touch", "iterdir", "stat", "open"])

@@ -289,8 +289,7 @@ class VeryTmpPath(Pure):
         """Make the file if it is not there; else set its times to now."""
         if exist_ok and self._tree.renew(self._rel):
             return
-        flags = os.O_CREAT | os.O_WRONLY | (0 if exist_ok else os.O_EXCL)
-        self._tree.open(self._rel, flags, mode).close()
+        self._tree.create(self._rel, mode, not exist_ok)
 
     # -- directory entries ---------------------------------------------------------------------------------------------
 

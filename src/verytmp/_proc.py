@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from os import getpid
 
 
 def self_fd(descriptor: int) -> str:
@@ -20,7 +21,7 @@ def proc_fd() -> str:
     process's. Where /proc does not know us, strings lead nowhere, for everyone.
     """
     global _proc
-    pid = os.getpid()
+    pid = getpid()
     if _proc[0] != pid:
         try:
             _proc = pid, f"/proc/{os.readlink('/proc/self')}/fd/"

@@ -14,10 +14,11 @@ import errno
 import os
 import sys
 from functools import partial
-from io import BufferedReader, BufferedWriter, FileIO
+from io import BufferedReader, BufferedWriter, FileIO, TextIOWrapper
 from io import open as io_open  # as pathlib has it: who puts something in the place of the built-in one means strings
-from stat import S_IFDIR, S_IFLNK, S_ISLNK, S_ISREG
+from stat import S_ISLNK
 
+from . import _contents
 from ._owner import opened, owner
 from ._proc import proc_fd, self_fd
 from ._resolve import changing, collapse, fall_out_of_step, resolve, straightened
@@ -26,14 +27,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from select import epoll
-    from typing import IO, Any, NoReturn
+    from typing import IO, Any, NoReturn, TypeVar
 
     from ._spare import Spare
 
-ST_NOSYMFOLLOW = 0x2000  # statfs(2): the mount follows no symlinks
+    _T = TypeVar("_T")
 
-# How a path begins that no call may be given as it is: an empty one, and one that the kernel takes for the host's.
-NEVER_ALONE = ("", "/")
+ST_NOSYMFOLLOW = 0x2000  # statfs(2): the mount follows no symlinks
 
 # What a walk can do better than one call: links to follow, and paths longer than PATH_MAX.
 WALKABLE = (errno.ELOOP, errno.ENAMETOOLONG)
@@ -44,22 +44,32 @@ MISSING = (errno.ENOENT, errno.ENOTDIR, errno.EBADF, errno.ELOOP)  # what pathli
 ATTEMPTS = 16
 
 CREATE_NEW = os.O_CREAT | os.O_EXCL
-LINKS_OF_A_LEAF = 2  # of a directory: its name, and its own "."
-SMALL_BYTES = 1 << 14  # read without asking for the size
-# As the built-in `open` does it, but that asks if the file is a terminal, which takes 0.4 us; there is none in a root.
-BUFFERED = {"rb": ("r", BufferedReader), "wb": ("w", BufferedWriter)}
-FILE_BYTES = 1 << 16  # read at once from what does not know its size
+OVERWRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+LISTED = os.O_RDONLY | (os.O_DIRECTORY if hasattr(os, "O_DIRECTORY") else 0)  # Windows has none
+
+# How most files are opened, and what the built-in `open` makes of it: what openat(2) is told, FileIO's mode, what reads
+# or writes through that, and the type of `encoding`. It would also ask if the file is a terminal, and as it is given an
+# opener, have the kernel close the descriptor in other programs, which openat(2) has seen to: 0.3 to 0.8 us.
+READ = (os.O_RDONLY,), ("r",), BufferedReader
+WRITE = (OVERWRITE,), ("w",), BufferedWriter
+USUAL: dict[str, Any] = {
+    mode + suffix: (*how, type(None) if suffix == "b" else str)
+    for mode, how in (("r", READ), ("w", WRITE))
+    for suffix in ("", "t", "b")
+}
+UNUSUAL: Any = (), (), None, None
 
 
 class Tree:
     """A root's directory descriptor, for as long as anything refers to it."""
 
-    __slots__ = ("__weakref__", "_number", "_open", "_opener", "_owner", "_spare", "fd", "one_call")
+    __slots__ = ("__weakref__", "_number", "_open", "_opener", "_owner", "_place", "_spare", "fd", "one_call")
 
     def __init__(self, owner: epoll, spare: Spare) -> None:
         self._owner = owner  # gives the number back when this tree goes
         self._spare = spare
         self._number = self.fd = owner.fileno()  # fd is -1 once it is closed
+        self._place = f"{self._number}/"  # in /proc: a string is asked for more often than made
         self._aim()
         self.one_call = bool(os.statvfs(self.fd).f_flag & ST_NOSYMFOLLOW)
         spare.trees.add(self)
@@ -100,7 +110,7 @@ class Tree:
         """A path as a string. It holds no ``..``: a program that cleans paths up lexically would leave the root."""
         if ".." in relative:
             relative = collapse(relative)
-        return f"{proc_fd()}{self._number}/{relative}"
+        return f"{proc_fd()}{self._place}{relative}"
 
     def check_open(self) -> None:
         if self.fd < 0:
@@ -124,7 +134,7 @@ class Tree:
         try:
             if not relative:
                 return call(self.fd, ".", *args)
-            if self.one_call and relative[:1] not in NEVER_ALONE and ".." not in relative:
+            if self.one_call and relative and relative[0] != "/" and ".." not in relative:
                 for straight in straightened(self.fd, relative, follow):
                     try:
                         return call(self.fd, straight, *args)
@@ -149,7 +159,7 @@ class Tree:
         *at_root* is what the kernel says of ``/``. Of a root's ``.`` it says something else to who may not search it.
         """
         try:
-            if self.one_call and relative[:1] not in NEVER_ALONE and ".." not in relative:
+            if self.one_call and relative and relative[0] != "/" and ".." not in relative:
                 return call(relative, *args, dir_fd=self.fd)
         except OSError as error:
             if error.errno not in WALKABLE:
@@ -181,7 +191,7 @@ class Tree:
         if not relative:
             return self.status()
         try:
-            if self.one_call and relative[:1] not in NEVER_ALONE and ".." not in relative:
+            if self.one_call and relative and relative[0] != "/" and ".." not in relative:
                 return os.stat(relative, dir_fd=self.fd, follow_symlinks=follow)
         except OSError as error:
             if error.errno not in WALKABLE:
@@ -194,7 +204,7 @@ class Tree:
         if not relative:
             return self.status()
         try:
-            if self.one_call and relative[:1] not in NEVER_ALONE and ".." not in relative:
+            if self.one_call and relative and relative[0] != "/" and ".." not in relative:
                 return os.stat(relative, dir_fd=self.fd, follow_symlinks=follow)
         except OSError as error:
             if error.errno not in WALKABLE:
@@ -213,7 +223,7 @@ class Tree:
     def open(self, relative: str, flags: int, mode: int = 0o777) -> epoll:
         """open(2): the owner of a descriptor, close-on-exec. ``with`` closes it."""
         try:
-            if self.one_call and relative[:1] not in NEVER_ALONE and ".." not in relative:
+            if self.one_call and relative and relative[0] != "/" and ".." not in relative:
                 return next(map(owner, map(self._open, (relative,), (flags,), (mode,))))  # as `opened`
         except OSError as error:
             if error.errno not in WALKABLE:
@@ -227,16 +237,27 @@ class Tree:
         self, relative: str, mode: str, buffering: int, encoding: str | None, errors: str | None, newline: str | None
     ) -> IO[Any]:
         """The built-in `open`, which takes the descriptor over as soon as there is one."""
+        file: Any
+        raw: Any
         try:
-            if self.one_call and relative[:1] not in NEVER_ALONE and ".." not in relative:
-                file: Any
-                if mode in BUFFERED and buffering == -1 and encoding is errors is newline is None:
-                    raw_mode, buffered = BUFFERED[mode]
-                    file = buffered(FileIO(relative, raw_mode, opener=self._opener))
-                else:
-                    file = io_open(relative, mode, buffering, encoding, errors, newline, opener=self._opener)  # noqa: SIM115  # the user closes it
+            if self.one_call and relative and relative[0] != "/" and ".." not in relative:
+                flags, kind, buffered, given = USUAL.get(mode, UNUSUAL)
+                # What is of a wrong type, or not for binary files, is to be refused before anything is opened.
+                if type(encoding) is given and buffering == -1 and errors is newline is None:
+                    raw, descriptor = None, -1
+                    try:
+                        # As in `_using`. FileIO fails with a directory, and where an audit hook does.
+                        for descriptor in map(self._opener, (relative,), flags):
+                            for raw in map(FileIO, (descriptor,), kind):
+                                raw.name = f"{proc_fd()}{self._place}{relative}"
+                                file = buffered(raw)
+                                return texts(file, encoding, mode) if given is str else file  # type: ignore[no-any-return]
+                    finally:
+                        if raw is None and descriptor >= 0:
+                            os.close(descriptor)
+                file = io_open(relative, mode, buffering, encoding, errors, newline, opener=self._opener)  # noqa: SIM115  # the user closes it
                 raw = file if "b" in mode else file.buffer
-                (raw if buffering == 0 else raw.raw).name = f"{proc_fd()}{self._number}/{relative}"
+                (raw if buffering == 0 else raw.raw).name = f"{proc_fd()}{self._place}{relative}"
                 return file  # type: ignore[no-any-return]  # what it is, the mode says
         except OSError as error:
             if error.errno not in WALKABLE:
@@ -249,82 +270,48 @@ class Tree:
         with self.open(relative, flags, 0o666) as file:
             return os.dup(file.fileno())
 
-    def read(self, relative: str) -> bytes:
-        """A file's bytes."""
+    def _using(self, relative: str, flags: int, call: Callable[[int], _T], mode: int = 0o666) -> _T:
+        """What *call* makes of a file's descriptor, which is closed then."""
+        descriptor = -1
         try:
-            with self.open(relative, os.O_RDONLY) as file:
-                descriptor = file.fileno()
-                # Most files are small. To read one, and then nothing, takes 0.4 us less than to ask for its size first.
-                data = os.read(descriptor, SMALL_BYTES)
-                chunks = [data]
-                if len(data) == SMALL_BYTES:
-                    status = os.fstat(descriptor)
-                    if S_ISREG(status.st_mode):  # all of it at once: joining it to the rest would copy it once more
-                        chunks = [os.pread(descriptor, status.st_size + 1, 0)]
-                        if len(chunks[0]) == status.st_size:  # and not one byte more
-                            return chunks[0]
-                        os.lseek(descriptor, len(chunks[0]), os.SEEK_SET)
-                while data:
-                    data = os.read(descriptor, FILE_BYTES)
-                    chunks.append(data)
-                return chunks[0] if len(chunks) == 2 else b"".join(chunks)
+            if self.one_call and relative and relative[0] != "/" and ".." not in relative:
+                # A `for` lets no signal handler run before its name holds what it is given.
+                for descriptor in map(self._open, (relative,), (flags,), (mode,)):
+                    return call(descriptor)
+        except OSError as error:
+            if descriptor >= 0 or error.errno not in WALKABLE:
+                self._refuse(error, relative)
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+        try:
+            with self.open(relative, flags, mode) as file:
+                return call(file.fileno())
         except OSError as error:
             self._refuse(error, relative)
+
+    def read(self, relative: str) -> bytes:
+        """A file's bytes."""
+        return self._using(relative, os.O_RDONLY, _contents.read)
 
     def write(self, relative: str, data: bytes | memoryview) -> None:
         """Make a file of these bytes, or put them in place of what one holds."""
-        try:
-            with self.open(relative, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666) as file:
-                written = os.write(file.fileno(), data)
-                while written < len(data):
-                    data = memoryview(data)[written:]
-                    written = os.write(file.fileno(), data)
-        except OSError as error:
-            self._refuse(error, relative)
+        self._using(relative, OVERWRITE, partial(_contents.write, data))
+
+    def create(self, relative: str, mode: int, exclusive: bool) -> None:
+        """Make an empty file, if there is none; or, if it is to be *exclusive*, fail."""
+        self._using(relative, os.O_WRONLY | os.O_CREAT | (os.O_EXCL if exclusive else 0), bool, mode)
 
     def listdir(self, relative: str) -> list[str]:
-        try:
-            with self.open(relative, os.O_RDONLY | os.O_DIRECTORY) as directory:
-                return os.listdir(directory.fileno())
-        except OSError as error:
-            self._refuse(error, relative)
+        return self._using(relative, LISTED, os.listdir)
 
     def scandir(self, relative: str, links: bool) -> list[tuple[str, int]]:
-        """A directory's names, each with its type: S_IFDIR, S_IFLNK if *links* are asked for, or 0 for anything else.
-
-        The kernel gives the types along with the names. Asking each entry in a function of ours took as long again.
-        """
-        try:
-            with self.open(relative, os.O_RDONLY | os.O_DIRECTORY) as directory:
-                names = None if links else files_alone(directory.fileno())
-                if names is not None:
-                    return [(name, 0) for name in names]
-                with os.scandir(directory.fileno()) as entries:
-                    if links:
-                        return [
-                            (entry.name, S_IFDIR if is_dir else S_IFLNK if entry.is_symlink() else 0)
-                            for entry in entries
-                            for is_dir in (entry.is_dir(follow_symlinks=False),)
-                        ]
-                    return [(entry.name, S_IFDIR if entry.is_dir(follow_symlinks=False) else 0) for entry in entries]
-        except OSError as error:
-            self._refuse(error, relative)
+        """A directory's names, each with its type: S_IFDIR, S_IFLNK if *links* are asked for, or 0 for all else."""
+        return self._using(relative, LISTED, _contents.kinds_and_links if links else _contents.kinds)
 
     def split(self, relative: str) -> tuple[list[str], list[str]]:
         """The names of a directory's directories, and those of all else in it."""
-        try:
-            with self.open(relative, os.O_RDONLY | os.O_DIRECTORY) as directory:
-                names = files_alone(directory.fileno())
-                if names is not None:
-                    return [], names
-                with os.scandir(directory.fileno()) as scanned:
-                    entries = list(scanned)  # going through them twice takes less than appending each
-                return (
-                    [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)],
-                    [entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)],
-                )
-        except OSError as error:
-            self._refuse(error, relative)
+        return self._using(relative, LISTED, _contents.split)
 
     def chmod(self, relative: str, mode: int, follow: bool = True) -> None:
         self._change(os.chmod, relative, mode, follow=follow)
@@ -339,7 +326,7 @@ class Tree:
     def renew(self, relative: str) -> bool:
         """Set the times to now, as `utime`; whether that could be done. No error is made up for nobody to read."""
         try:
-            if self.one_call and relative[:1] not in NEVER_ALONE and ".." not in relative:
+            if self.one_call and relative and relative[0] != "/" and ".." not in relative:
                 os.utime(relative, dir_fd=self.fd)
                 return True
         except OSError as error:
@@ -354,7 +341,7 @@ class Tree:
 
     def _change(self, call: Callable[..., None], relative: str, *args: object, follow: bool = True) -> None:
         try:
-            if follow and self.one_call and relative[:1] not in NEVER_ALONE and ".." not in relative:
+            if follow and self.one_call and relative and relative[0] != "/" and ".." not in relative:
                 return call(relative, *args, dir_fd=self.fd)
         except OSError as error:
             if error.errno not in WALKABLE:
@@ -405,8 +392,10 @@ class Tree:
         how = {} if follow is None else {"follow_symlinks": follow}
         try:
             simple = (
-                relative[:1] not in NEVER_ALONE
-                and target[:1] not in NEVER_ALONE
+                relative
+                and relative[0] != "/"
+                and target
+                and target[0] != "/"
                 and ".." not in relative
                 and ".." not in target
             )
@@ -434,6 +423,17 @@ class Tree:
 
 def entry_here(directory: int, name: str, call: Callable[..., Any], *args: object) -> Any:
     return call(name, *args, dir_fd=directory)
+
+
+def texts(file: Any, encoding: str | None, mode: str) -> Any:
+    """A file of texts, by its bytes'."""
+    try:
+        made: Any = TextIOWrapper(file, encoding)
+    except BaseException:
+        file.close()
+        raise
+    made.mode = mode  # as the built-in `open` does
+    return made
 
 
 def utime(name: str, ns: tuple[int, int] | None, follow: bool = True, dir_fd: int | None = None) -> None:
@@ -473,18 +473,6 @@ def open_here(directory: int, name: str, flags: int, mode: int) -> epoll:
         file.close()
     # It was swapped for a link behind our back. O_DIRECTORY answers ENOTDIR to one, and O_PATH opens it.
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
-
-
-def files_alone(directory: int) -> list[str] | None:
-    """A directory's names, if none of them is a directory's; else None.
-
-    Each directory in one is a link more to it, by its ``..``. So nobody has to be asked for the types of what is in
-    one that has but its own two. What went while its name was read counts as a file.
-    """
-    if os.fstat(directory).st_nlink != LINKS_OF_A_LEAF:
-        return None
-    names = os.listdir(directory)
-    return names if os.fstat(directory).st_nlink == LINKS_OF_A_LEAF else None
 
 
 def ends_above(relative: str) -> bool:

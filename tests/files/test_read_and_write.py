@@ -153,6 +153,68 @@ def test_open(tree: Path, mode: str, kind: type) -> None:
         assert type(raw) is io.FileIO
 
 
+@pytest.mark.parametrize("mode", ["r", "rt", "rb", "w", "wt", "wb", "a", "r+", "w+b"])
+def test_what_an_open_file_says_of_itself(base: Path, host: Path, mode: str) -> None:
+    """As pathlib has it from the built-in `open`, which is not always asked."""
+
+    def said(path: Path) -> list[object]:
+        file: Any
+        with path.open(mode, encoding=None if "b" in mode else "utf-8") as file:
+            names = ("mode", "encoding", "errors", "newlines", "line_buffering", "write_through", "closed")
+            own = [getattr(file, name, None) for name in names]
+            asked = [file.readable(), file.writable(), file.seekable(), file.isatty(), file.tell()]
+            buffer = file if "b" in mode else file.buffer
+            kinds = [type(file), type(buffer), type(buffer.raw), buffer.mode, buffer.raw.closefd]
+            return [*kinds, *own, *asked, file.name == str(path)]
+
+    (base / "f").write_text("potatoes")
+    (host / "f").write_text("potatoes")
+    assert said(base / "f") == said(host / "f")
+    assert there(base) == {"f": b"" if "w" in mode else b"potatoes"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"mode": "wb", "encoding": "utf-8"}, ValueError),
+        ({"mode": "wb", "errors": "strict"}, ValueError),
+        ({"mode": "wb", "newline": ""}, ValueError),
+        ({"mode": "w", "encoding": 1}, TypeError),
+        ({"mode": "w", "errors": 1}, TypeError),
+        ({"mode": "w", "newline": 1}, TypeError),
+        ({"mode": "w", "buffering": "1"}, TypeError),
+        ({"mode": "w", "buffering": 1.0}, TypeError),
+        ({"mode": "wz"}, ValueError),
+        ({"mode": "wr"}, ValueError),
+        ({"mode": "wtb"}, ValueError),
+        ({"mode": ""}, ValueError),
+    ],
+    ids=repr,
+)
+def test_what_is_refused_before_it_is_opened(base: Path, arguments: dict[str, Any], error: type[Exception]) -> None:
+    (base / "f").write_text("potatoes")
+    with pytest.raises(error):
+        (base / "f").open(**arguments)
+    assert there(base) == {"f": b"potatoes"}
+
+
+@pytest.mark.parametrize("arguments", [{"encoding": "nonsense"}, {"encoding": ""}, {"newline": "x"}], ids=repr)
+@pytest.mark.parametrize("mode", ["r", "w", "r+"])
+def test_texts_that_are_refused_close_what_was_opened(base: Path, mode: str, arguments: dict[str, Any]) -> None:
+    """No descriptor is left, and no warning given."""
+    (base / "f").write_text("potatoes")
+    with pytest.raises((LookupError, ValueError)):
+        (base / "f").open(mode, **arguments)
+
+
+@pytest.mark.parametrize("mode", ["r", "rb", "w", "wb", "a", "r+"])
+def test_a_directory_is_not_opened(base: Path, mode: str) -> None:
+    (base / "d").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        (base / "d").open(mode)
+    assert caught.value.filename == str(base / "d")
+
+
 def test_open_modes(tree: Path) -> None:
     with (tree / "f").open("a") as file:
         file.write("!")

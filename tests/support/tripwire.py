@@ -27,6 +27,7 @@ ROOMS = {
         "_path",
         "_pure",
         "_tree",
+        "_contents",
         "_resolve",
         "_realpath",
         "_glob",
@@ -41,6 +42,7 @@ OPENERS = {
     ("_owner.py", "opened"),
     ("_tree.py", "file"),
     ("_tree.py", "open"),
+    ("_tree.py", "_using"),
 }  # who gives os.open a directory: its audit event does not say so
 
 # The ways out: `copy` and `move` to or from a plain path, and a plain path to compare a file with. The directory of the
