@@ -21,8 +21,6 @@ import errno
 import gc
 import os
 import select
-import socket
-from functools import partial
 
 from . import _linux, _mount, _several, _wire
 
@@ -40,11 +38,11 @@ def main(descriptor: int) -> None:
         operation, fields = _wire.decode(connection.recv(_wire.MESSAGE_BYTES))
         steps = ReportedSteps(connection)
         if operation == _wire.RESIDE:
-            answer(connection, steps, lambda: settle(connection, steps, int(*fields)))
+            answer(connection, steps, settle, connection, steps, int(*fields))
         elif operation in PROBES:
             tell(connection, steps, PROBES[operation])
         else:
-            answer(connection, steps, lambda: alone(operation, fields, steps))
+            answer(connection, steps, alone, operation, fields, steps)
         status = 0
     finally:
         os._exit(status)
@@ -64,16 +62,18 @@ class ReportedSteps(_mount.Steps):
         self._connection.send(_wire.encode(_wire.STEP, step))
 
 
-def answer(connection: _socket.socket, steps: _mount.Steps, perform: Callable[[], tuple[list[int], str]]) -> None:
+def answer(
+    connection: _socket.socket, steps: _mount.Steps, perform: Callable[..., tuple[list[int], str]], *args: object
+) -> None:
     """Send the descriptors that a request asked for, and keep none of them; or the refusals that it met."""
     try:
-        descriptors, how = perform()
+        descriptors, how = perform(*args)
     except OSError as error:
         connection.send(_wire.encode_refusals(steps.refused(error)))
     except Exception as error:
         connection.send(_wire.encode_refusals([(steps.now, errno.EIO, repr(error))]))
     else:
-        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, _wire.pack(descriptors))
+        rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, _wire.pack(descriptors))
         try:
             connection.sendmsg([_wire.encode(_wire.DONE, how)], [rights])
         except OSError as error:
@@ -155,7 +155,7 @@ def serve(connection: _socket.socket, owner: int | None, kept: int) -> None:
         if operation == _wire.SEVERAL:
             several(connection, steps, int(options[0]), options[1:])
             continue
-        answer(connection, steps, partial(performed, operation, options, steps))
+        answer(connection, steps, performed, operation, options, steps)
         steps = _mount.Steps()
 
 
@@ -166,9 +166,9 @@ def several(connection: _socket.socket, steps: _mount.Steps, count: int, options
     except OSError:  # each one will tell
         made, how = [], ""
     for descriptor in made:
-        answer(connection, steps, partial(handed_on, descriptor, how))
+        answer(connection, steps, handed_on, descriptor, how)
     for _ in range(count - len(made)):
-        answer(connection, steps, partial(performed, "tmpfs", options, steps))
+        answer(connection, steps, performed, "tmpfs", options, steps)
 
 
 def handed_on(descriptor: int, how: str) -> tuple[list[int], str]:
@@ -214,7 +214,7 @@ def enter_namespaces(steps: _mount.Steps) -> None:
 def try_namespaces(steps: _mount.Steps) -> list[_wire.Refusal]:
     """What unshare(2) answers to each of several questions, and what AppArmor has made of this process then."""
     found = [
-        steps.outcome(name, partial(_linux.unshare, flags))
+        steps.outcome(name, _linux.unshare, flags)
         for name, flags in (
             ("unshare(0)", 0),
             ("unshare(CLONE_NEWUSER|1)", _linux.CLONE_NEWUSER | 1),

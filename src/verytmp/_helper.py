@@ -9,7 +9,6 @@ import gc
 import os
 import select
 import signal
-import socket
 import sys
 import time
 import warnings
@@ -57,7 +56,7 @@ def conversation(request: bytes, signals: SignalsHeld, threads: int) -> tuple[_s
         raise Refused([("fork", errno.EDEADLK, "a function that runs after each fork asked for a root of its own")])
     with refusing("socketpair"):
         # Not `socket.socketpair`: it makes `socket.socket` objects, in whose place tests and gevent put others.
-        ours, theirs = _socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     try:
         with closing(theirs):
             child = start(theirs, ours, threads)
@@ -215,7 +214,7 @@ def interpreter() -> str:
 
 def send(connection: _socket.socket, request: bytes) -> None:
     try:
-        connection.send(request, socket.MSG_NOSIGNAL)
+        connection.send(request, _socket.MSG_NOSIGNAL)
     except BrokenPipeError:
         pass  # it is gone already; hearing it out tells why
 
@@ -263,16 +262,16 @@ def receive(connection: _socket.socket) -> tuple[bytes, list[int], bool]:
     Not `socket.recv_fds`, which drops its flags (CPython 3.11 to 3.15): programs that are started meanwhile would
     inherit the descriptors.
     """
-    room = socket.CMSG_SPACE(DESCRIPTORS_MAX * _wire.INT_BYTES)
+    room = _socket.CMSG_SPACE(DESCRIPTORS_MAX * _wire.INT_BYTES)
     try:
-        message, ancillary, flags, _ = connection.recvmsg(_wire.MESSAGE_BYTES, room, socket.MSG_CMSG_CLOEXEC)
+        message, ancillary, flags, _ = connection.recvmsg(_wire.MESSAGE_BYTES, room, _socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError:  # said once, where it ended before it had read all; what it said lies behind that
-        message, ancillary, flags, _ = connection.recvmsg(_wire.MESSAGE_BYTES, room, socket.MSG_CMSG_CLOEXEC)
+        message, ancillary, flags, _ = connection.recvmsg(_wire.MESSAGE_BYTES, room, _socket.MSG_CMSG_CLOEXEC)
     descriptors: list[int] = []
     for level, kind, data in ancillary:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+        if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
             descriptors += _wire.unpack(data)
-    return message, descriptors, bool(flags & socket.MSG_CTRUNC)
+    return message, descriptors, bool(flags & _socket.MSG_CTRUNC)
 
 
 def refusals(step: str, fields: list[str]) -> list[_wire.Refusal]:

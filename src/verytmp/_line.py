@@ -5,7 +5,6 @@ from __future__ import annotations
 import _socket
 import errno
 import os
-import socket
 from functools import partial
 from operator import itemgetter
 from sys import byteorder
@@ -18,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from select import epoll
 
-FLAGS = int(socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT)  # members of an enum take 3 us to be put together
+FLAGS = int(_socket.MSG_CMSG_CLOEXEC | _socket.MSG_DONTWAIT)  # members of an enum take 3 us to be put together
 
 
 class Line(_socket.socket):
@@ -48,7 +47,7 @@ class Line(_socket.socket):
 
     def adopted(self) -> epoll:
         """The descriptor that has come, and nothing of the message about it. It does not wait."""
-        room = socket.CMSG_SPACE(_wire.INT_BYTES)
+        room = _socket.CMSG_SPACE(_wire.INT_BYTES)
         rights = map(self.recvmsg, (_wire.MESSAGE_BYTES,), (room,), (FLAGS,))
         for part in (1, 0, 2):  # of the message its control data, of these the first, of that its bytes
             rights = map(itemgetter(part), rights)

@@ -60,11 +60,11 @@ class Steps:
         self.refusals.append((self.now, number, error.strerror or os.strerror(number)))
         return self.refusals
 
-    def outcome(self, step: str, call: Callable[[], object]) -> Refusal:
+    def outcome(self, step: str, call: Callable[..., object], *args: object) -> Refusal:
         """Try something: its name, and 0 or how it was refused."""
         self(step)
         try:
-            call()
+            call(*args)
         except OSError as error:
             return step, error.errno or 0, error.strerror or ""
         return step, 0, ""

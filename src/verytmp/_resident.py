@@ -6,12 +6,12 @@ is nothing to clean up, and no process is waited for at the interpreter's exit.
 
 from __future__ import annotations
 
+import _socket
 import _thread
 import errno
 import os
 import select
 import signal
-import socket
 from weakref import WeakSet
 
 from . import _helper, _mount, _wire
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ._signals import SignalsHeld
     from ._spare import Spare
 
-LOOK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)  # members of an enum take 3 us to be put together
+LOOK = int(_socket.MSG_PEEK | _socket.MSG_DONTWAIT)  # members of an enum take 3 us to be put together
 STOCKED = 16  # so many roots may be made before they are asked for; of each, the kernel keeps some KiB
 HELPERS = 2  # for one request: a helper that dies is replaced once
 END_PATIENCE = 5.0  # seconds for a helper to end; it does within a millisecond, where the machine has time for it
@@ -166,13 +166,13 @@ class Connection(Line):
             if early:
                 self._ahead -= 1
             else:
-                self.send(request, socket.MSG_NOSIGNAL)
+                self.send(request, _socket.MSG_NOSIGNAL)
             wanted = min(self._same, stocked)
             self._same += 1
             if self._ahead * 2 < wanted:
                 kind, options = _wire.decode(request)
                 if kind == _wire.TMPFS:
-                    self.send(_wire.encode(_wire.SEVERAL, str(wanted - self._ahead), *options), socket.MSG_NOSIGNAL)
+                    self.send(_wire.encode(_wire.SEVERAL, str(wanted - self._ahead), *options), _socket.MSG_NOSIGNAL)
                     self._ahead = wanted
         except (BrokenPipeError, ConnectionResetError):  # hearing it out tells
             pass
@@ -234,7 +234,7 @@ class Connection(Line):
         ours = self._user[0] == os.getpid()
         if ours:
             try:
-                self.shutdown(socket.SHUT_RDWR)
+                self.shutdown(_socket.SHUT_RDWR)
             except OSError:  # it is gone already
                 pass
         self.close()

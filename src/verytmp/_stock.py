@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import _socket
 import os
-import socket
 from contextlib import closing
 
 from . import _mount, _wire
@@ -31,11 +30,11 @@ class Stock:
         self._line: Line | None = None
         self._left = iter(descriptors)  # as many as there are, to be counted by what is in C
         if descriptors:
-            ours, theirs = _socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # as in `_helper`
+            ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)  # as in `_helper`
             self._line = Line(ours.detach())
             with closing(theirs):
                 for descriptor in descriptors:
-                    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, _wire.pack([descriptor]))
+                    rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, _wire.pack([descriptor]))
                     theirs.sendmsg([b"\0"], [rights])
 
     def of(self, options: list[str]) -> bool:
