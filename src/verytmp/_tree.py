@@ -228,6 +228,9 @@ class Tree:
         except OSError as error:
             if error.errno not in WALKABLE:
                 self._refuse(error, relative)
+        return self._open_walking(relative, flags, mode)
+
+    def _open_walking(self, relative: str, flags: int, mode: int) -> epoll:
         follow = not flags & os.O_NOFOLLOW and flags & CREATE_NEW != CREATE_NEW
         follow = follow or ends_above(relative)
         file: epoll = self._walk(relative, follow, open_here, flags, mode, create=bool(flags & os.O_CREAT))
@@ -267,7 +270,7 @@ class Tree:
         )
 
     def _dup(self, relative: str, _: str, flags: int) -> int:
-        with self.open(relative, flags, 0o666) as file:
+        with self._open_walking(relative, flags, 0o666) as file:
             return os.dup(file.fileno())
 
     def _using(self, relative: str, flags: int, call: Callable[[int], _T], mode: int = 0o666) -> _T:
@@ -285,7 +288,7 @@ class Tree:
             if descriptor >= 0:
                 os.close(descriptor)
         try:
-            with self.open(relative, flags, mode) as file:
+            with self._open_walking(relative, flags, mode) as file:
                 return call(file.fileno())
         except OSError as error:
             self._refuse(error, relative)
