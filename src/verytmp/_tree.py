@@ -254,14 +254,14 @@ class Tree:
                             for raw in map(FileIO, (descriptor,), kind):
                                 raw.name = f"{proc_fd()}{self._place}{relative}"
                                 file = buffered(raw)
-                                return texts(file, encoding, mode) if given is str else file  # type: ignore[no-any-return]
+                                return texts(file, encoding, mode) if given is str else file  # type: ignore[no-any-return]  # what it is, the mode says
                     finally:
                         if raw is None and descriptor >= 0:
                             os.close(descriptor)
                 file = io_open(relative, mode, buffering, encoding, errors, newline, opener=self._opener)  # noqa: SIM115  # the user closes it
                 raw = file if "b" in mode else file.buffer
                 (raw if buffering == 0 else raw.raw).name = f"{proc_fd()}{self._place}{relative}"
-                return file  # type: ignore[no-any-return]  # what it is, the mode says
+                return file  # type: ignore[no-any-return]  # as above
         except OSError as error:
             if error.errno not in WALKABLE:
                 self._refuse(error, relative)
