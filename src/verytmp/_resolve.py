@@ -136,13 +136,16 @@ def straightened(root: int, relative: str, follow: bool) -> Iterator[str]:
                 else:
                     return
         links += 1
-        steps = [name for name in words.split("/") if name not in ("", ".")]
-        if not steps or ".." in steps or words.endswith(("/", "/.")):
-            return
-        names[first : first + 1] = steps
-        if words.startswith("/"):
-            del names[:first]
-            first = 0
+        if "/" not in words and words not in (".", ".."):  # another name in the same directory: most links are so
+            names[first] = words
+        else:
+            steps = [name for name in words.split("/") if name not in ("", ".")]
+            if not steps or ".." in steps or words.endswith(("/", "/.")):
+                return
+            names[first : first + 1] = steps
+            if words.startswith("/"):
+                del names[:first]
+                first = 0
         yield "/".join(names)
 
 
