@@ -98,7 +98,8 @@ def test_made_real(
     assert error.cause is cause
     assert evidence in "; ".join(error.evidence)
     assert remedy in error.remedy
-    assert f" What to do: {error.remedy} (more: " in str(error)
+    less = 'with less promised: VeryTmpRoot(fallback="shm"); '
+    assert f" What to do: {error.remedy} ({less}more: python -m verytmp doctor, and " in str(error)
 
 
 def test_in_a_chroot(host: Path) -> None:
@@ -106,6 +107,14 @@ def test_in_a_chroot(host: Path) -> None:
     assert (error.step, error.errno, error.cause) == (UNSHARE, errno.EPERM, VeryTmpCause.CHROOT)
     assert "root: not mounted" in error.evidence
     assert "pivot_root" in error.remedy
+
+
+def test_in_a_chroot_onto_a_mount_point(host: Path) -> None:
+    """From inside it looks like any root, so that is said to be likely, and no more."""
+    error = refusal(lambda: refusals.chroot(str(host), mounted=True))
+    assert (error.step, error.errno, error.cause) == (UNSHARE, errno.EPERM, VeryTmpCause.UNKNOWN)
+    assert "root: mounted" in error.evidence
+    assert error.remedy.startswith("Most likely this is a chroot onto a mount point: enter the tree with pivot_root(2)")
 
 
 @pytest.mark.skipif(not refusals.has_landlock(), reason="this kernel has no Landlock")
@@ -231,7 +240,7 @@ ALLOWED = {"unshare(0)": 0, "unshare(CLONE_NEWUSER|1)": errno.EINVAL}
             "namespace.unpriv_enable=1",
         ),
         ([(UNSHARE, errno.EPERM)], PLAIN | {"uid_map": "0 100000 500"}, ALLOWED, "uid-map", "mapped"),
-        ([(UNSHARE, errno.EPERM)], PLAIN, ALLOWED, "unknown", ""),
+        ([(UNSHARE, errno.EPERM)], PLAIN, ALLOWED, "unknown", "Most likely this is a chroot onto a mount point"),
         ([(UNSHARE, errno.EPERM)], PLAIN | {"root": "not mounted"}, ALLOWED, "chroot", "pivot_root"),
         ([(UNSHARE, errno.EACCES)], PLAIN, ALLOWED, "unknown", ""),
         ([("uid_map", errno.EPERM)], PLAIN, ALLOWED, "unknown", ""),

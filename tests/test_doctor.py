@@ -30,7 +30,7 @@ def test_for_people() -> None:
         assert f"\n{heading}\n" in found.stdout
     assert "yes by a forked child" in found.stdout
     assert "VERYTMP_FALLBACK is not set" in found.stdout
-    assert found.stdout.splitlines()[-1].startswith("yes a private tmpfs can be made ")
+    assert found.stdout.splitlines()[-1].startswith("a private tmpfs can be made ")
     assert "\033" not in found.stdout  # colour is for terminals
 
 
@@ -65,10 +65,10 @@ def test_where_it_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert status == 1
     assert "no  by a forked child" in text
     assert "not tried: under a seccomp filter" in text
-    assert "\nno  no private tmpfs could be made: unshare" in text
+    assert "\nno private tmpfs could be made: unshare" in text
     assert "cause: seccomp-call (unshare(0): EPERM; Seccomp: 2" in text
     assert "remedy: " in text
-    assert "no  it could not be asked: Operation not permitted (EPERM)" in text
+    assert "?   it could not be asked: Operation not permitted (EPERM)" in text
     assert text.rstrip().endswith("/docs/how-to/containers.md")
 
 
@@ -79,7 +79,7 @@ def test_where_it_is_refused_for_programs(capsys: pytest.CaptureFixture[str]) ->
     assert (report["works"], report["cause"]) == (False, "seccomp-call")
     assert "unshare(0): EPERM" in report["evidence"]
     assert not any(way["made"] for way in report["ways"])
-    assert not any(feature["found"] for feature in report["features"])
+    assert {feature["found"] for feature in report["features"]} == {None}
 
 
 def test_it_changes_nothing(host: Path) -> None:

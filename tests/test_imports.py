@@ -30,6 +30,7 @@ KNOWS = {
         "_facts",
         "_helper",
         "_mount",
+        "_options",
         "_owner",
         "_several",
         "_signals",

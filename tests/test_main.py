@@ -8,15 +8,16 @@ import pydoc
 import re
 import subprocess
 import sys
+import warnings
 import zipfile
 from pathlib import Path
 
 import pytest
-from support import kernel
+from support import kernel, refusals
 from support.children import in_child
 
 import verytmp
-from verytmp import VeryTmpRoot, __main__
+from verytmp import VeryTmpFallbackWarning, VeryTmpRoot, __main__
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -40,10 +41,10 @@ def test_the_main_job() -> None:
     lines = [line for line in result.stdout.splitlines() if line]
     assert lines[0].startswith(f"verytmp {verytmp.__version__}, Python {sys.version.split()[0]}, Linux ")
     steps = [line[2:23].strip() for line in lines if line.endswith(" ms")]
-    assert steps == ["a root", "the seed's scenario", "before", "unpack", "compare", "run it", "after", "left behind"]
+    assert steps == ["a root", "a file outlives it", "before", "unpack", "compare", "run it", "after", "left behind"]
     words = {line[2:23].strip(): line[23:].strip() for line in lines if line.endswith(" ms")}
     assert "made directly" in words["a root"] or "made by a forked child" in words["a root"]
-    assert "reads back 'potatoes'" in words["the seed's scenario"]
+    assert "reads back 'potatoes'" in words["a file outlives it"]
     assert words["before"].startswith("0 bytes used of 67,108,864")
     assert words["run it"].startswith("pip ")
     assert "/fd/" in words["run it"]
@@ -68,6 +69,19 @@ def test_a_refusal_in_plain_words(capfd: pytest.CaptureFixture[str]) -> None:
     error = capfd.readouterr().err
     assert "verytmp: no private tmpfs could be made: unshare" in error
     assert "Traceback" not in error
+
+
+def test_the_fallback_has_no_sizes(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fallen_back() -> int:
+        os.environ["VERYTMP_FALLBACK"] = "shm"
+        warnings.simplefilter("ignore", VeryTmpFallbackWarning)
+        refusals.docker()
+        status = __main__.main([])
+        sys.stdout.flush()
+        return status
+
+    assert in_child(fallen_back) == 0
+    assert "into a directory in /dev/shm, without a size of its own" in capfd.readouterr().out
 
 
 def test_no_wheel_in_plain_words(monkeypatch: pytest.MonkeyPatch, host: Path) -> None:

@@ -100,6 +100,12 @@ def test_a_failure_is_kept(run: Run, way: str) -> None:
     assert (kept / "d" / "f.txt").exists()
 
 
+def test_a_file_is_no_place_to_keep_failures(run: Run) -> None:
+    result = run("def test_it(): pass", "--verytmp-keep", "test_it.py")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--verytmp-keep takes a directory, and */test_it.py is none"])
+
+
 def test_failures_around_the_test(run: Run) -> None:
     """In a fixture that is set up, and, where it is kept, in one that is torn down: the root is there until then."""
     result = run(
@@ -167,9 +173,11 @@ def test_what_a_failed_test_has_stays_as_it_is(run: Run) -> None:
 
 def test_where_nothing_can_be_kept(run: Run) -> None:
     (run.pytester.path / "kept").touch()
-    result = run(FAILS, "--verytmp", "--verytmp-keep=kept")
+    result = run(FAILS, "--verytmp", "--verytmp-keep=kept/below")
     result.assert_outcomes(passed=1, failed=1, xfailed=1)
-    result.stdout.fnmatch_lines([*LISTED, "not kept: [[]Errno 20[]] Not a directory: *kept/test_it.py-test_fails'"])
+    result.stdout.fnmatch_lines(
+        [*LISTED, "not kept: [[]Errno 20[]] Not a directory: *kept/below/test_it.py-test_fails'"]
+    )
 
 
 def test_a_large_tree_is_listed_in_part(run: Run) -> None:
@@ -285,6 +293,9 @@ def test_what_a_private_tmpfs_has_not_is_said(run: Run) -> None:
             code = "import sys; sys.exit('unable to get current ' + 'working directory')"  # as git says it
             subprocess.run([sys.executable, "-c", code], check=True)
 
+        def test_database(tmp_path):
+            raise ValueError("unable to open database file")  # as SQLite says it, where it canonicalises paths
+
         def test_link(tmp_path):
             (tmp_path / "link").symlink_to(tmp_path / "f")
             open(tmp_path / "link")
@@ -294,8 +305,8 @@ def test_what_a_private_tmpfs_has_not_is_said(run: Run) -> None:
         """,
         "--verytmp",
     )
-    result.assert_outcomes(failed=5)
-    assert result.stdout.str().count("give it a directory on the host: @pytest.mark.real_tmp_path") == 3
+    result.assert_outcomes(failed=6)
+    assert result.stdout.str().count("give it a directory on the host: @pytest.mark.real_tmp_path") == 4
     assert result.stdout.str().count("give this test a directory on the host: @pytest.mark.real_tmp_path") == 1
 
 

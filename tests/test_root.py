@@ -257,5 +257,6 @@ def test_unavailable_survives_a_pickle() -> None:
         str(error),
     )
     assert isinstance(copy, OSError)
-    said = "no private tmpfs could be made: unshare: it says no (EPERM). What to do: ask again (more: "
+    said = "no private tmpfs could be made: unshare: it says no (EPERM). What to do: ask again "
+    said += '(with less promised: VeryTmpRoot(fallback="shm"); more: '
     assert str(copy).startswith(said)

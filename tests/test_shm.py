@@ -115,7 +115,9 @@ def test_the_environment_sets_the_default() -> None:
     kind, none, limited = refused(make)
     assert kind == "shm"
     assert "VERYTMP_FALLBACK" not in none
-    assert limited.startswith("VERYTMP_FALLBACK=shm was not taken: size cannot be kept in a directory in /dev/shm. ")
+    assert limited.startswith(
+        "Leave out size, which a directory in /dev/shm cannot keep: VERYTMP_FALLBACK=shm was not taken for that. Or: "
+    )
 
 
 @pytest.mark.parametrize(

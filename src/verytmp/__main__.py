@@ -50,13 +50,20 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         show("a root", make)
         before = traces()  # after the first root, which imports ctypes: some libffi's keep themselves open from then on
-        show("the seed's scenario", potatoes)
+        show("a file outlives it", potatoes)
         real_input(bundled_wheel())
         show("left behind", lambda: left_behind(before))
     except (Failure, OSError) as error:
-        print(f"\nverytmp: {error}", file=sys.stderr)
+        print(f"\nverytmp: {in_lines(str(error))}", file=sys.stderr)
         return 1
     return 0
+
+
+def in_lines(text: str) -> str:
+    """An error's sentences, each on a line of its own."""
+    for begin in ("The cause is ", "What was read: ", "What to do: ", "(with less promised: ", "(more: "):
+        text = text.replace(f" {begin}", f"\n{begin}")
+    return text
 
 
 def show(what: str, step: Callable[[], str]) -> None:
@@ -85,14 +92,24 @@ def potatoes() -> str:
 
 def real_input(wheel: Path) -> None:
     """Some 500 files: unpacked, compared, and run from where they are."""
-    with VeryTmpRoot(size=SIZE) as root:
-        print(f"\n{wheel.name}, which CPython bundles, into a root with size={SIZE}")
+    with sized_root() as root:
+        about = (
+            f"a root with size={SIZE}" if root.kind == "tmpfs" else "a directory in /dev/shm, without a size of its own"
+        )
+        print(f"\n{wheel.name}, which CPython bundles, into {about}")
         show("before", lambda: usage(root))
         show("unpack", lambda: unpack(wheel, root))
         show("compare", lambda: compare(wheel, root))
         show("run it", lambda: run(root))
         show("after", lambda: usage(root))
     print()
+
+
+def sized_root() -> VeryTmpRoot:
+    """Where a run has asked for the fallback, and needs it, there are no sizes."""
+    with VeryTmpRoot() as made:
+        sized = made.kind == "tmpfs"
+    return VeryTmpRoot(size=SIZE) if sized else VeryTmpRoot()
 
 
 def bundled_wheel() -> Path:

@@ -67,6 +67,7 @@ MORE_FILES = {
     errno.EMFILE: "Close some files, or raise the limit on open files (ulimit -n).",
     errno.ENFILE: "The whole machine has too many files open: close some, or raise its limit (sysctl fs.file-max).",
 }
+PIVOT = "enter the tree with pivot_root(2), as systemd-nspawn, bwrap and unshare do; or run with CAP_SYS_ADMIN."
 MAC = "See what was denied with: ausearch -m avc -ts recent."
 
 
@@ -182,7 +183,7 @@ def no_processes(case: Case) -> Verdict | None:
 
 def no_proc(case: Case) -> Verdict | None:
     if case.errno == errno.ENOENT and (case.step in MAPS or case.step.startswith("/proc/")):
-        return case.verdict(Cause.PROC, "Mount it: mount -t proc proc /proc.")
+        return case.verdict(Cause.PROC, "Mount /proc: mount -t proc proc /proc.")
     if case.errno == errno.EROFS and case.step in MAPS:
         return case.verdict(Cause.PROC, "A root needs /proc, writable: mount -o remount,rw /proc.")
     return None
@@ -218,10 +219,7 @@ def refused_flags(case: Case) -> Verdict | None:
 def in_a_chroot(case: Case) -> Verdict | None:
     if case.fact("root") != "not mounted":
         return None
-    return case.verdict(
-        Cause.CHROOT,
-        "Enter the tree with pivot_root(2), as systemd-nspawn, bwrap and unshare do; or run with CAP_SYS_ADMIN.",
-    )
+    return case.verdict(Cause.CHROOT, f"E{PIVOT[1:]}")
 
 
 def nobody(case: Case) -> Verdict | None:
@@ -239,6 +237,19 @@ def one_but_not_both(case: Case) -> Verdict | None:
         return None
     case.fact("kernel")
     return case.verdict(Cause.SYSCTL, "Boot with namespace.unpriv_enable=1 (RHEL 7), or use a newer kernel.")
+
+
+def as_in_a_chroot(case: Case) -> Verdict | None:
+    """No filter, no setting, a user with a number. A chroot onto a mount point looks like any root from inside."""
+    if case.tried(ANY_UNSHARE) != 0 or case.tried(NO_SUCH_FLAG) != errno.EINVAL or case.fact("root") != "mounted":
+        return None
+    if (
+        case.selinux()
+        or case.ubuntu()
+        or case.fact("label").removesuffix("(unconfined)").strip() not in ("", "unconfined")
+    ):
+        return None
+    return case.verdict(Cause.UNKNOWN, f"Most likely this is a chroot onto a mount point: {PIVOT}")
 
 
 def no_such_call(case: Case) -> Verdict | None:
@@ -368,7 +379,7 @@ if TYPE_CHECKING:
     _Rule = Callable[[Case], Verdict | None]
 
 UNSHARE_RULES: dict[int, tuple[_Rule, ...]] = {
-    errno.EPERM: (switched_off, refused_call, refused_flags, in_a_chroot, nobody, one_but_not_both),
+    errno.EPERM: (switched_off, refused_call, refused_flags, in_a_chroot, nobody, one_but_not_both, as_in_a_chroot),
     errno.ENOSYS: (no_such_call,),
     errno.EINVAL: (no_such_namespace, refused_call, one_but_not_both),
     errno.ENOSPC: (refused_call, none_left),

@@ -69,7 +69,7 @@ def report() -> dict[str, Any]:
         "environment": facts(),
         "ways": [{"way": way, **tried(call)} for way, call in ways()],
         "features": [
-            {"feature": name, "found": not number, "said": said(number, text)} | about
+            {"feature": name, "found": None if number is None else not number, "said": said(number or 0, text)} | about
             for name, number, text, about in features()
         ],
         "fallback": {"asked for": os.environ.get(VARIABLE, ""), "place": PLACE, "writable": os.access(PLACE, os.W_OK)},
@@ -117,16 +117,16 @@ def tried(call: Callable[[], str]) -> dict[str, Any]:
     return {"made": made, "how": how, "milliseconds": round(1000 * (time.perf_counter() - start), 2)}
 
 
-def features() -> Iterator[tuple[str, int, str, dict[str, str]]]:
-    """What the kernel answers, asked by a child in namespaces of its own; it cannot be asked where there are none."""
+def features() -> Iterator[tuple[str, int | None, str, dict[str, str]]]:
+    """What the kernel answers, asked by a child in namespaces of its own: no number where it cannot be asked."""
     try:
         with SignalsHeld() as signals:
             outcomes = {name: (number, text) for name, number, text in _helper.probe("features", signals, threads=1)}
     except OSError as error:
         outcomes = {"": (error.errno or 0, error.strerror or "")}
-    refused = next((outcome for name, outcome in outcomes.items() if name not in FEATURES), (0, "not asked"))
+    refused = next((said(*outcome) for name, outcome in outcomes.items() if name not in FEATURES), "not asked")
     for name, (linux, why, instead) in FEATURES.items():
-        number, text = outcomes.get(name, (refused[0] or -1, refused[1]))
+        number, text = outcomes.get(name, (None, refused))
         yield name, number, text, {"linux": linux, "for": why, "instead": instead}
 
 
@@ -150,9 +150,8 @@ def lines(found: dict[str, Any], colour: bool) -> Iterator[str]:
     for way in found["ways"]:
         yield f"  {mark(way['made'])} {way['way']:<20} {way['milliseconds']:8.2f} ms  {way['how']}"
     yield "\nWhat the kernel has for it"
-    answers = {feature["said"] for feature in found["features"]}
-    if len(answers) == 1 and not any(feature["found"] for feature in found["features"]):
-        yield f"  {mark(False)} it could not be asked: {answers.pop()}"
+    if all(feature["found"] is None for feature in found["features"]):
+        yield f"  ?   it could not be asked: {found['features'][0]['said']}"
         found = found | {"features": []}
     for feature in found["features"]:
         yield f"  {mark(feature['found'])} {feature['feature']:<24} Linux {feature['linux']}: {feature['for']}"
@@ -161,10 +160,11 @@ def lines(found: dict[str, Any], colour: bool) -> Iterator[str]:
     fallback = found["fallback"]
     yield "\nFallback"
     asked = f"{VARIABLE}={fallback['asked for']}" if fallback["asked for"] else f"{VARIABLE} is not set"
-    yield f"  {mark(fallback['writable'])} {fallback['place']} can be written to; {asked}"
-    yield f"\n{mark(found['works'])} {found['verdict']}."
+    can = "can" if fallback["writable"] else "cannot"
+    yield f"  {mark(fallback['writable'])} {fallback['place']} {can} be written to; {asked}"
+    yield f"\n{GREEN if found['works'] else RED}{found['verdict']}.{PLAIN}" if colour else f"\n{found['verdict']}."
     if found["cause"]:
-        yield f"    cause: {found['cause']} ({'; '.join(found['evidence'])})"
+        yield f"    cause: {found['cause']}" + (f" ({'; '.join(found['evidence'])})" if found["evidence"] else "")
     if found["remedy"]:
         yield f"    remedy: {found['remedy']}"
     if not found["works"]:

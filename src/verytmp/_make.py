@@ -10,12 +10,13 @@ from . import _helper, _mount, _several
 from ._causes import VeryTmpCause
 from ._diagnose import LABEL_THEN, MAPS, UNSHARE, Verdict, judge
 from ._facts import facts
+from ._options import FORMS
 from ._owner import owner
 from ._signals import unlost
 from ._spare import shared
 from ._stock import Stock
 from ._tree import Tree
-from .errors import VeryTmpUnavailable
+from .errors import BEFORE, VeryTmpUnavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -147,8 +148,9 @@ def explained(
     *before, (step, number, text) = refusals
     if number == errno.EINVAL and (step in ("options", "mount", "fchownat") or step.startswith("fsconfig(")):
         about = [option for option in options if step == f"fsconfig({option.partition('=')[0]})"] or options
-        return ValueError(f"{text} (asked for: {', '.join(about)})")
-    reason = "; ".join([text, *(f"before that, {step}: {text}" for step, _, text in before)])
+        forms = [f"{key}= takes {form}" for key, form in FORMS.items() if any(o.startswith(f"{key}=") for o in about)]
+        return ValueError("; ".join([f"{text} (asked for: {', '.join(about)})", *forms]))
+    reason = BEFORE.join([text, *(f"{step}: {text}" for step, _, text in before)])
     try:
         verdict = diagnosed(refusals, signals, threads)
     except Exception as error:  # the refusal is the news, and not what went wrong in explaining it

@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 VARIABLE = "VERYTMP_FALLBACK"  # in the environment: the default of *fallback*, for a whole run
 KEPT = ("mode", "nosymfollow")  # what a directory in /dev/shm has too, or is the default, which `nosymfollow` tells of
 
+FORMS = {  # what to write for those that have a notation of their own
+    "size": "bytes, or a str as '64m' or '10%'",
+    "nr_blocks": "a number, or a str as '10k'",
+    "nr_inodes": "a number, or a str as '10k'",
+    "huge": "'never', 'always', 'within_size' or 'advise'",
+    "mpol": "a policy as 'interleave' or 'bind:0-3'",
+}
+
 
 def mount_options(given: Mapping[str, object]) -> list[str]:
     """The words for what was asked for; None asks for nothing. `TypeError` or `ValueError` names the option."""
@@ -50,7 +58,8 @@ def passed_over(asked: Mapping[str, object]) -> str:
     given = {key: value for key, value in asked.items() if key != "fallback"}
     if asked.get("fallback") is not None or os.environ.get(VARIABLE) != "shm":
         return ""
-    return f"{VARIABLE}=shm was not taken: {unkept(given)} cannot be kept in a directory in /dev/shm."
+    lost = unkept(given)
+    return f"Leave out {lost}, which a directory in /dev/shm cannot keep: {VARIABLE}=shm was not taken for that."
 
 
 def amount(key: str, value: object) -> str:

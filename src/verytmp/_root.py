@@ -194,7 +194,7 @@ def made(asked: Mapping[str, object], resident: Resident | None = None) -> _Made
         tree, how = tmpfs(options, resident)
     except VeryTmpUnavailable as refused:
         if instead == "none" or sys.platform != "linux":
-            refused.remedy = f"{_options.passed_over(asked)} {refused.remedy}".strip()
+            refused.remedy = " Or: ".join(filter(None, (_options.passed_over(asked), refused.remedy)))
             raise
         from ._shm import directory
 

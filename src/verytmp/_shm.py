@@ -24,7 +24,7 @@ from ._diagnose import MORE_FILES
 from ._owner import opened
 from ._spare import shared
 from ._tree import Tree
-from .errors import VeryTmpFallbackWarning, VeryTmpUnavailable
+from .errors import BEFORE, VeryTmpFallbackWarning, VeryTmpUnavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,12 +47,18 @@ REMEDIES = {
     errno.EROFS: f"{PLACE} can only be read: mount a tmpfs there.",
 }
 
+
+def remedies() -> dict[int, str]:
+    if os.access(PLACE, os.W_OK):
+        return REMEDIES
+    return REMEDIES | {errno.EACCES: f"This user may not write to {PLACE}: give it the mode 1777."}
+
+
 _told: set[tuple[str, int | None]] = set()
 
 
 def directory(refused: VeryTmpUnavailable, options: list[str]) -> tuple[Tree, Callable[[], object]]:
     """A new directory's tree, and what removes it: at the latest when the tree is garbage, or the program ends."""
-    tell(refused)
     mode = next(int(option[5:], 8) for option in options if option.startswith("mode="))
     home = f"{PLACE}/verytmp-{os.geteuid()}"
     held = None
@@ -72,10 +78,16 @@ def directory(refused: VeryTmpUnavailable, options: list[str]) -> tuple[Tree, Ca
         if held:
             held.close()
         tidy(home)
-        reason = f"{error.strerror}; and before that, {refused.step}: {refused.reason}"
-        remedy = f"{REMEDIES.get(error.errno or 0, f'Look at {home}.')} {refused.remedy}".strip()
+        reason = f"{error.strerror}{BEFORE}{refused.step}: {refused.reason}"
+        remedy = f"{remedies().get(error.errno or 0, f'Look at {home}.')} {refused.remedy}".strip()
         raise VeryTmpUnavailable(error.errno or 0, home, reason, remedy, "fallback", refused.evidence) from None
-    return tree, finalize(tree, remove, home, name, held, os.fstat(held.fileno()), os.getpid())
+    removal = finalize(tree, remove, home, name, held, os.fstat(held.fileno()), os.getpid())
+    try:
+        tell(refused)
+    except BaseException:  # warnings are errors here
+        removal()
+        raise
+    return tree, removal
 
 
 def tell(refused: VeryTmpUnavailable) -> None:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["UnsupportedOperation", "VeryTmpError", "VeryTmpFallbackWarning", "VeryTmpUnavailable"]
 
+BEFORE = "; before that, "  # in a reason: what was refused on the way
+WITHOUT_FALLBACK = ("descriptors", "fallback", "python")  # nothing else could be made there either
+
 if sys.version_info >= (3, 13):
     from pathlib import UnsupportedOperation
 else:
@@ -62,7 +65,8 @@ class VeryTmpUnavailable(VeryTmpError):
 
     def __str__(self) -> str:
         name = errorcode.get(self.errno or 0, self.errno)
-        text = f"no private tmpfs could be made: {self.step}: {self.reason} ({name})."
+        last, *before = self.reason.partition(BEFORE)  # the number is the last one's
+        text = f"no private tmpfs could be made: {self.step}: {last} ({name}){''.join(before)}."
         if self.cause.words:
             text += f" The cause is {self.cause.words}"
             text += f" ({'; '.join(self.evidence)})." if self.evidence else "."
@@ -72,8 +76,10 @@ class VeryTmpUnavailable(VeryTmpError):
             return text
         from ._facts import guide
 
-        more = f"python -m verytmp doctor, and {guide()}"
-        return f"{text} What to do: {self.remedy} (more: {more})" if self.remedy else f"{text} More: {more}"
+        if self.remedy:
+            text += f" What to do: {self.remedy}"
+        less = "" if self.cause in WITHOUT_FALLBACK else 'with less promised: VeryTmpRoot(fallback="shm"); '
+        return f"{text} ({less}more: python -m verytmp doctor, and {guide()})"
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.errno, self.step, self.reason, self.remedy, str(self.cause), self.evidence)

@@ -24,7 +24,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--verytmp", action="store_true", help="make tmp_path and tmp_path_factory.mktemp give VeryTmpPaths"
     )
-    group.addoption("--verytmp-keep", metavar="DIR", help="copy what a failed test has in its roots to DIR/<test id>")
+    group.addoption(
+        "--verytmp-keep",
+        metavar="DIR",
+        help="copy what a failed test has in its roots to DIR/<test id> (its tmp_path is one with --verytmp)",
+    )
     group.addoption(
         "--verytmp-fallback",
         choices=FALLBACKS,
@@ -43,6 +47,9 @@ def pytest_configure(config: pytest.Config) -> None:
     fallback = config.getini("verytmp_fallback")
     if fallback and fallback not in FALLBACKS:
         raise pytest.UsageError(f"verytmp_fallback is one of {', '.join(FALLBACKS)}, and not {fallback}")
+    keep = config.invocation_params.dir / str(config.getoption("--verytmp-keep") or "")
+    if keep.exists() and not keep.is_dir():  # a test file, say, whose place it has taken on the command line
+        raise pytest.UsageError(f"--verytmp-keep takes a directory, and {keep} is none")
     if active(config):
         from ._pytest_tmp_path import override
 

@@ -69,9 +69,11 @@ def namespaces_of_our_own() -> None:
     _checked(libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None))
 
 
-def chroot(folder: str) -> None:
-    """In a directory that is no mount point, with a /proc."""
+def chroot(folder: str, mounted: bool = False) -> None:
+    """In a directory, which is a mount point or not, with a /proc."""
     namespaces_of_our_own()
+    if mounted:
+        _checked(libc.mount(folder.encode(), folder.encode(), None, MS_BIND | MS_REC, None))
     proc = os.path.join(folder, "proc")
     os.mkdir(proc)
     _checked(libc.mount(b"/proc", proc.encode(), None, MS_BIND | MS_REC, None))
