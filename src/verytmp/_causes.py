@@ -49,3 +49,6 @@ WORDS = {
     VeryTmpCause.KERNEL: "the kernel, which does not have it",
     VeryTmpCause.CHILD: "the mounting child's end",
 }
+
+BEFORE = "; before that, "  # in a reason: what was refused on the way
+WITHOUT_FALLBACK = (VeryTmpCause.DESCRIPTORS, VeryTmpCause.FALLBACK, VeryTmpCause.PYTHON)  # which would not help

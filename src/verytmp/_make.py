@@ -7,7 +7,7 @@ import os
 from io import FileIO
 
 from . import _helper, _mount, _several
-from ._causes import VeryTmpCause
+from ._causes import BEFORE, VeryTmpCause
 from ._diagnose import LABEL_THEN, MAPS, UNSHARE, Verdict, judge
 from ._facts import facts
 from ._options import FORMS
@@ -16,7 +16,7 @@ from ._signals import unlost
 from ._spare import shared
 from ._stock import Stock
 from ._tree import Tree
-from .errors import BEFORE, VeryTmpUnavailable
+from .errors import VeryTmpUnavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -19,12 +19,13 @@ import warnings
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
 from weakref import finalize
 
+from ._causes import BEFORE
 from ._delete import empty
 from ._diagnose import MORE_FILES
 from ._owner import opened
 from ._spare import shared
 from ._tree import Tree
-from .errors import BEFORE, VeryTmpFallbackWarning, VeryTmpUnavailable
+from .errors import VeryTmpFallbackWarning, VeryTmpUnavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

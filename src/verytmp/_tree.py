@@ -14,11 +14,12 @@ import errno
 import os
 import sys
 from functools import partial
-from io import BufferedReader, BufferedWriter, FileIO, TextIOWrapper
-from io import open as io_open  # as pathlib has it: who puts something in the place of the built-in one means strings
+from io import FileIO, TextIOWrapper
+from operator import index
 from stat import S_ISLNK
 
 from . import _contents
+from ._files import BLOCKS, DEFAULT, ERRORS, NEWLINES, UNUSUAL, USUAL, judged, usual_size
 from ._owner import opened, owner
 from ._proc import proc_fd, self_fd
 from ._resolve import changing, collapse, fall_out_of_step, resolve, straightened
@@ -46,18 +47,6 @@ ATTEMPTS = 16
 CREATE_NEW = os.O_CREAT | os.O_EXCL
 OVERWRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 LISTED = os.O_RDONLY | (os.O_DIRECTORY if hasattr(os, "O_DIRECTORY") else 0)  # Windows has none
-
-# How most files are opened, and what the built-in `open` makes of it: what openat(2) is told, FileIO's mode, what reads
-# or writes through that, and the type of `encoding`. It would also ask if the file is a terminal, and as it is given an
-# opener, have the kernel close the descriptor in other programs, which openat(2) has seen to: 0.3 to 0.8 us.
-READ = (os.O_RDONLY,), ("r",), BufferedReader
-WRITE = (OVERWRITE,), ("w",), BufferedWriter
-USUAL: dict[str, Any] = {
-    mode + suffix: (*how, type(None) if suffix == "b" else str)
-    for mode, how in (("r", READ), ("w", WRITE))
-    for suffix in ("", "t", "b")
-}
-UNUSUAL: Any = (), (), None, None
 
 
 class Tree:
@@ -239,39 +228,57 @@ class Tree:
     def file(
         self, relative: str, mode: str, buffering: int, encoding: str | None, errors: str | None, newline: str | None
     ) -> IO[Any]:
-        """The built-in `open`, which takes the descriptor over as soon as there is one."""
-        file: Any
-        raw: Any
+        """As the built-in `open`, with a descriptor that is opened here."""
+        flags, kind, buffered, text, encodings = USUAL.get(mode, UNUSUAL)
+        if not (
+            buffering is DEFAULT
+            and encoding in encodings
+            and (errors is newline is None or (text and errors in ERRORS and newline in NEWLINES))
+        ):
+            flags, kind, buffered, text, _ = judged(relative, mode, buffering, encoding, errors, newline)
+            buffering = index(buffering)
+        simple = self.one_call and relative and relative[0] != "/" and ".." not in relative
+        layer: Any
+        raw: Any = None
+        file: Any = None
+        descriptor = -1
         try:
-            if self.one_call and relative and relative[0] != "/" and ".." not in relative:
-                flags, kind, buffered, given = USUAL.get(mode, UNUSUAL)
-                # What is of a wrong type, or not for binary files, is to be refused before anything is opened.
-                if type(encoding) is given and buffering == -1 and errors is newline is None:
-                    raw, descriptor = None, -1
-                    try:
-                        # As in `_using`. FileIO fails with a directory, and where an audit hook does.
-                        for descriptor in map(self._opener, (relative,), flags):
-                            for raw in map(FileIO, (descriptor,), kind):
-                                raw.name = f"{proc_fd()}{self._place}{relative}"
-                                file = buffered(raw)
-                                return texts(file, encoding, mode) if given is str else file  # type: ignore[no-any-return]  # what it is, the mode says
-                    finally:
-                        if raw is None and descriptor >= 0:
-                            os.close(descriptor)
-                file = io_open(relative, mode, buffering, encoding, errors, newline, opener=self._opener)  # noqa: SIM115  # the user closes it
-                raw = file if "b" in mode else file.buffer
-                (raw if buffering == 0 else raw.raw).name = f"{proc_fd()}{self._place}{relative}"
-                return file  # type: ignore[no-any-return]  # as above
+            try:
+                if simple:
+                    for descriptor in map(self._opener, (relative,), flags):  # as in `_using`
+                        break
+            except OSError as error:
+                if error.errno not in WALKABLE:
+                    raise
+            if descriptor < 0:
+                with self._open_walking(relative, flags[0], 0o666) as found:
+                    for descriptor in map(os.dup, (found.fileno(),)):
+                        break
+            for raw in map(FileIO, (descriptor,), kind):
+                break
+            raw.name = f"{proc_fd()}{self._place}{relative}" if simple else self.string(relative)
+            if buffering is DEFAULT:
+                layer = buffered(raw, raw._blksize if BLOCKS else usual_size(raw))
+            elif buffering:
+                layer = buffered(raw, buffering if buffering > 1 else usual_size(raw))
+            else:
+                layer = raw
+            if text:
+                layer = TextIOWrapper(layer, encoding, errors, newline, buffering == 1)
+                layer.mode = text
+            file = layer
+            return file  # type: ignore[no-any-return]  # what it is, the mode says
         except OSError as error:
-            if error.errno not in WALKABLE:
-                self._refuse(error, relative)
-        return io_open(
-            self.string(relative), mode, buffering, encoding, errors, newline, opener=partial(self._dup, relative)
-        )
-
-    def _dup(self, relative: str, _: str, flags: int) -> int:
-        with self._open_walking(relative, flags, 0o666) as file:
-            return os.dup(file.fileno())
+            if error.errno is None:  # it cannot be read or written so, whatever it is called
+                raise
+            self._refuse(error, relative)
+        finally:
+            if file is not None:
+                pass
+            elif raw is not None:
+                raw.close()
+            elif descriptor >= 0:  # FileIO takes no directory, and fails where an audit hook does
+                os.close(descriptor)
 
     def _using(self, relative: str, flags: int, call: Callable[[int], _T], mode: int = 0o666) -> _T:
         """What *call* makes of a file's descriptor, which is closed then."""
@@ -426,17 +433,6 @@ class Tree:
 
 def entry_here(directory: int, name: str, call: Callable[..., Any], *args: object) -> Any:
     return call(name, *args, dir_fd=directory)
-
-
-def texts(file: Any, encoding: str | None, mode: str) -> Any:
-    """A file of texts, by its bytes'."""
-    try:
-        made: Any = TextIOWrapper(file, encoding)
-    except BaseException:
-        file.close()
-        raise
-    made.mode = mode  # as the built-in `open` does
-    return made
 
 
 def utime(name: str, ns: tuple[int, int] | None, follow: bool = True, dir_fd: int | None = None) -> None:

@@ -12,9 +12,6 @@ if TYPE_CHECKING:
 
 __all__ = ["UnsupportedOperation", "VeryTmpError", "VeryTmpFallbackWarning", "VeryTmpUnavailable"]
 
-BEFORE = "; before that, "  # in a reason: what was refused on the way
-WITHOUT_FALLBACK = ("descriptors", "fallback", "python")  # nothing else could be made there either
-
 if sys.version_info >= (3, 13):
     from pathlib import UnsupportedOperation
 else:
@@ -64,6 +61,8 @@ class VeryTmpUnavailable(VeryTmpError):
         super().__init__(errno, self.reason)
 
     def __str__(self) -> str:
+        from ._causes import BEFORE, WITHOUT_FALLBACK
+
         name = errorcode.get(self.errno or 0, self.errno)
         last, *before = self.reason.partition(BEFORE)  # the number is the last one's
         text = f"no private tmpfs could be made: {self.step}: {last} ({name}){''.join(before)}."

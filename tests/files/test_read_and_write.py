@@ -184,6 +184,10 @@ def test_what_an_open_file_says_of_itself(base: Path, host: Path, mode: str) -> 
         ({"mode": "w", "newline": 1}, TypeError),
         ({"mode": "w", "buffering": "1"}, TypeError),
         ({"mode": "w", "buffering": 1.0}, TypeError),
+        ({"mode": "w", "buffering": -1.0}, TypeError),
+        ({"mode": "w", "encoding": "utf-8\0"}, ValueError),
+        ({"mode": "w", "encoding": "\udc80"}, ValueError),
+        ({"mode": "w", "errors": "strict\0"}, ValueError),
         ({"mode": "wz"}, ValueError),
         ({"mode": "wr"}, ValueError),
         ({"mode": "wtb"}, ValueError),
@@ -196,6 +200,57 @@ def test_what_is_refused_before_it_is_opened(base: Path, arguments: dict[str, An
     with pytest.raises(error):
         (base / "f").open(**arguments)
     assert there(base) == {"f": b"potatoes"}
+
+
+@pytest.mark.parametrize("buffering", [-1, 2, 100, 5000])
+def test_what_is_buffered(tree: Path, host: Path, buffering: int) -> None:
+    """As much as pathlib's files keep back, and read ahead; by a plain name, and through a link."""
+    sizes = []
+    for base in (tree, host):
+        (base / "f").write_bytes(bytes(100_000))
+        if not (base / "link").exists():
+            (base / "link").symlink_to("f")
+        for name in ("f", "link"):
+            with (base / name).open("rb", buffering) as reader:
+                assert isinstance(reader, io.BufferedReader)
+                ahead = len(reader.peek())
+            with (base / name).open("wb", buffering) as writer:
+                kept = [os.fstat(writer.fileno()).st_size for _ in range(4) if writer.write(bytes(3000))]
+            sizes.append((ahead, kept))
+            (base / "f").write_bytes(bytes(100_000))
+    assert len(set(map(repr, sizes))) == 1
+
+
+@pytest.mark.parametrize("name", ["f", "link", "d/../f"])
+def test_a_file_without_a_buffer(tree: Path, name: str) -> None:
+    class Zero:
+        def __index__(self) -> int:
+            return 0
+
+    zeros: list[Any] = [0, False, Zero()]
+    for zero in zeros:
+        with (tree / name).open("rb", zero) as file:
+            assert type(file) is io.FileIO
+            assert file.name == str(tree / name)
+
+
+@pytest.mark.parametrize("name", ["f", "link", "d/../f"])
+def test_a_warning_is_given_once(tree: Path, name: str) -> None:
+    with pytest.warns(RuntimeWarning, match="line buffering") as warned:
+        (tree / name).open("rb", 1).close()
+    assert len(warned) == 1
+    with (tree / name).open("w", 1) as file:
+        file.write("a\nb")
+        assert (file.line_buffering, os.fstat(file.fileno()).st_size) == (True, 3)
+
+
+@pytest.mark.parametrize("name", ["pipe", "to the pipe"])
+def test_a_pipe_cannot_be_updated(base: Path, name: str) -> None:
+    os.mkfifo(f"{plain(base)}/pipe")
+    (base / "to the pipe").symlink_to("pipe")
+    with pytest.raises(io.UnsupportedOperation, match="File or stream is not seekable") as caught:
+        (base / name).open("r+")
+    assert (caught.value.errno, caught.value.filename) == (None, None)
 
 
 @pytest.mark.parametrize("arguments", [{"encoding": "nonsense"}, {"encoding": ""}, {"newline": "x"}], ids=repr)

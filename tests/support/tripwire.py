@@ -28,6 +28,7 @@ ROOMS = {
         "_pure",
         "_tree",
         "_contents",
+        "_files",
         "_resolve",
         "_realpath",
         "_glob",
@@ -43,6 +44,7 @@ OPENERS = {
     ("_tree.py", "file"),
     ("_tree.py", "open"),
     ("_tree.py", "_using"),
+    ("_files.py", "judged"),
 }  # who gives os.open a directory: its audit event does not say so
 
 # The ways out: `copy` and `move` to or from a plain path, and a plain path to compare a file with. The directory of the
