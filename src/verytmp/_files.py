@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     # What openat(2) is told, FileIO's mode, what reads or writes through that, the mode that a file of texts tells
     # (None for one of bytes), and the encodings that need no judge.
-    How = tuple[tuple[int], tuple[str], Any, str | None, Container[str | None]]
+    _How = tuple[tuple[int], tuple[str], Any, str | None, Container[str | None]]
 
 DEFAULT = -1  # of *buffering*
 
@@ -25,7 +25,7 @@ NONE = frozenset((None,))
 ENCODINGS = frozenset(("locale", "utf-8", "utf8", "UTF-8", "utf-8-sig", "ascii", "latin-1"))
 
 
-def of_mode(mode: str) -> How:
+def of_mode(mode: str) -> _How:
     """Of a mode that is one."""
     letter = next(letter for letter in mode if letter in FLAGS)
     flags = FLAGS[letter] | os.O_WRONLY
@@ -45,7 +45,7 @@ USUAL = {
     for others in ("", "b", "t", "+", "b+", "t+")
     for letters in permutations(opening + others)
 }
-UNUSUAL: How = (0,), ("",), None, None, ()
+UNUSUAL: _How = (0,), ("",), None, None, ()
 ERRORS = frozenset((None, "strict", "ignore", "replace", "surrogateescape", "backslashreplace", "xmlcharrefreplace"))
 NEWLINES = frozenset((None, "", "\n", "\r", "\r\n"))
 
@@ -54,7 +54,7 @@ class _Judged(Exception):
     """What ends the built-in `open` where it would open a file."""
 
 
-def judged(name: str, mode: str, buffering: int, encoding: str | None, errors: str | None, newline: str | None) -> How:
+def judged(name: str, mode: str, buffering: int, encoding: str | None, errors: str | None, newline: str | None) -> _How:
     """What is unusual, or cannot be, as the built-in `open` judges it, with its warnings: before anything is opened."""
 
     def judge(_: str, flags: int) -> int:
