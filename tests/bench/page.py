@@ -60,9 +60,9 @@ LIMITS = """
 
 Beside the system calls alone, by os and with nothing around them: in Python, nothing is faster.
 
-- `open`: as much as the built-in one takes with an opener that opens the file in the root. Three quarters of it are the
-  file object's and its buffer's, as they are of pathlib's. The rest is openat(2) with a directory, by way of an object
-  in C that no signal can interrupt, and the file's name, for which getpid(2) is asked.
+- `open`: little more than the built-in one takes with an opener that opens the file in the root. Three quarters of it
+  are the file object's and its buffer's, as they are of pathlib's. The rest is openat(2) with a directory, called in a
+  way that no signal can interrupt, and the file's name, for which getpid(2) is asked.
 - `walk`: most of its time is spent reading names, and pathlib spends as much on that.
 - Removal: close(2) of the last descriptor gives everything back, file by file. No name is looked up any more.
 - A root: the kernel makes a file system, and when its mount goes, waits until no processor can be using it.
