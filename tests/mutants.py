@@ -35,14 +35,13 @@ ROOMS = {
     "_spare": ["test_tree.py"],
     "_pure": ["test_path_pure.py", "test_surface.py"],
     "_tree": ["test_tree.py", "test_confinement.py", "files", "test_interruptions.py"],
-    "_contents": ["files", "searching"],
 }
 # Where not the whole room is meant: its functions, and what they are.
-OWNING = ("__init__", "_aim", "close", "check_open", "_of_root", "_using", "file", "_dup")
+OWNING = ("__init__", "_aim", "close", "check_open", "_of_root", "_using", "file")
 JOINS = ("__truediv__", "__rtruediv__", "joinpath", "with_segments", "_join", "_without_drive", "_derive", "_within")
 PARTS = {
     "_pure": ("the rules of joining", {*(f"Pure.{name}" for name in JOINS), "text_of", "is_plain_name", "exact"}),
-    "_tree": ("the owner", {*(f"Tree.{name}" for name in OWNING), "texts"}),
+    "_tree": ("the owner", {f"Tree.{name}" for name in OWNING}),
 }
 # What is about other things than the mutant, or what is forbidden in the namespace.
 LEFT_OUT = "not planted_bug and not would_trip and not test_owner and not noswap"

@@ -102,6 +102,48 @@ def test_a_root_whose_number_is_0_is_open(root: VeryTmpRoot) -> None:
     assert in_child(read) == (0, ["f"], "operation on a closed VeryTmpRoot")
 
 
+def test_files_are_closed_whose_number_is_0(root: VeryTmpRoot) -> None:
+    def used() -> tuple[list[object], bool]:
+        path, found = root / "d" / "f", list[object]()
+        path.parent.mkdir()
+        os.close(0)
+        path.write_bytes(b"x")
+        found.append(path.read_bytes())
+        with path.open("rb") as file:
+            found.append(file.fileno())
+        try:
+            path.parent.open()
+        except IsADirectoryError as error:
+            found.append(error.filename == str(path.parent))
+        return found, 0 in ground.descriptors()
+
+    assert in_child(used) == ([b"x", 0, True], False)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda tree, name: tree.read(name),
+        lambda tree, name: tree.write(name, b""),
+        lambda tree, name: tree.listdir(os.path.dirname(name)),
+        lambda tree, name: tree.file(name, "rb", -1, None, None, None),
+        lambda tree, name: tree.stat(name),
+        lambda tree, name: tree.chmod(name, 0),
+        lambda tree, name: tree.unlink(name),
+        lambda tree, name: tree.rename(name, "f"),
+    ],
+    ids=["read", "write", "listdir", "file", "stat", "chmod", "unlink", "rename"],
+)
+def test_a_string_that_begins_with_a_slash_is_the_roots(
+    root: VeryTmpRoot, host: Path, call: Callable[[Tree, str], object]
+) -> None:
+    """No path has one. The kernel would take it from its own root, whatever directory it is given."""
+    (host / "secret").write_text("secret")
+    with pytest.raises(FileNotFoundError):
+        call(root.path._tree, f"{host}/secret")
+    assert (host / "secret").read_text() == "secret"
+
+
 @pytest.mark.parametrize("ask", [lambda root: root.path.stat(), lambda root: root.usage()], ids=["stat", "usage"])
 def test_closed_while_it_is_asked(root: VeryTmpRoot, ask: Callable[[VeryTmpRoot], object]) -> None:
     """What lies under the number by then would answer."""
