@@ -180,14 +180,3 @@ def test_import_loads_nothing_that_can_wait() -> None:
     assert "verytmp" in loaded
     assert not set(loaded) & set(LAZY)
     assert set(loaded) - {"__future__", "select"} <= {"verytmp", *(f"verytmp.{room}" for room in ROOMS)}
-
-
-def test_a_fresh_child_loads_the_rooms_that_it_needs() -> None:
-    """It is waited for: `socket` alone, with enum and selectors, took a third of its life."""
-    command = [sys.executable, "-I", "-S", "-X", "importtime", str(SOURCE / "_child.py")]
-    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    assert ended.returncode == 1  # that is no socket
-    loaded = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
-    rooms = {name for name in loaded if name.startswith("verytmp")}
-    assert rooms == {f"verytmp.{room}" for room in ("_child", "_linux", "_mount", "_several", "_wire")}
-    assert not loaded & {"socket", "enum", "selectors", "collections", "functools", "re", "typing", "pathlib"}
