@@ -236,8 +236,8 @@ def test_a_file_without_a_buffer(tree: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["f", "link", "d/../f"])
 def test_a_warning_is_given_once(tree: Path, name: str) -> None:
-    with pytest.warns(RuntimeWarning, match="line buffering") as warned:
-        (tree / name).open("rb", 1).close()
+    with pytest.warns(RuntimeWarning, match="line buffering") as warned, (tree / name).open("rb", 1) as reader:
+        assert len(reader.peek()) == len("potatoes")
     assert len(warned) == 1
     with (tree / name).open("w", 1) as file:
         sizes = [os.fstat(file.fileno()).st_size for text in ("a", "\nb") if file.write(text)]
