@@ -262,6 +262,14 @@ def test_texts_that_are_refused_close_what_was_opened(base: Path, mode: str, arg
         (base / "f").open(mode, **arguments)
 
 
+@pytest.mark.parametrize("name", ["d", "dlink", "d/../d", "up"])
+def test_a_directory_is_not_read(tree: Path, name: str) -> None:
+    """It is opened, and read(2) refuses."""
+    with pytest.raises(IsADirectoryError) as caught:
+        (tree / name).read_bytes()
+    assert caught.value.filename == str(tree / name)
+
+
 @pytest.mark.parametrize("mode", ["r", "rb", "w", "wb", "a", "r+"])
 def test_a_directory_is_not_opened(base: Path, mode: str) -> None:
     (base / "d").mkdir()
