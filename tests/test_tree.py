@@ -144,6 +144,18 @@ def test_a_string_that_begins_with_a_slash_is_the_roots(
     assert (host / "secret").read_text() == "secret"
 
 
+@pytest.mark.parametrize("up", ["..", "../..", "d/../.."])
+def test_dots_stop_at_the_root_for_what_is_in_a_file(root: VeryTmpRoot, up: str) -> None:
+    """The kernel's own would lead to the directories above, which are in the same mount."""
+    (root / "d").mkdir()
+    (root / up / "f").write_text("x")
+    assert (root / up / "f").read_bytes() == b"x"
+    assert ground.look(root.fileno()) == {"d": {}, "f": b"x"}
+    assert {path.name for path in (root / up).iterdir()} == {"d", "f"}
+    with (root / up / "f").open() as file:
+        assert file.read() == "x"
+
+
 @pytest.mark.parametrize("ask", [lambda root: root.path.stat(), lambda root: root.usage()], ids=["stat", "usage"])
 def test_closed_while_it_is_asked(root: VeryTmpRoot, ask: Callable[[VeryTmpRoot], object]) -> None:
     """What lies under the number by then would answer."""
