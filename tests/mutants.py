@@ -41,7 +41,7 @@ OWNING = ("__init__", "_aim", "close", "check_open", "_of_root", "_using", "file
 JOINS = ("__truediv__", "__rtruediv__", "joinpath", "with_segments", "_join", "_without_drive", "_derive", "_within")
 PARTS = {
     "_pure": ("the rules of joining", {*(f"Pure.{name}" for name in JOINS), "text_of", "is_plain_name", "exact"}),
-    "_tree": ("the owner", {f"Tree.{name}" for name in OWNING}),
+    "_tree": ("the owner, and what opens files", {f"Tree.{name}" for name in OWNING}),
 }
 # What is about other things than the mutant, or what is forbidden in the namespace.
 LEFT_OUT = "not planted_bug and not would_trip and not test_owner and not noswap"
@@ -53,7 +53,7 @@ HEAD = """# What no test noticed
 A test that cannot fail proves nothing. So small mistakes are planted in the rooms that everything rests on, one at a
 time, and their tests run: an operator replaced by another one, a number changed by one, a condition turned round, a
 statement left out. `python tests/mutants.py` makes this page. Of `_pure` it takes the rules of joining alone, of
-`_tree` what owns the descriptor: the rest of both is compared with pathlib's own.
+`_tree` what owns descriptors and opens files: the rest of both is compared with pathlib's own.
 
 What the tests do not even reach is another question: `python tests/covered.py` prints it, and fails if they reach less
 than 97 % of all lines and branches, with the few exceptions that `pyproject.toml` names.
