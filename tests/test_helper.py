@@ -43,7 +43,7 @@ def hear(speak: Speak) -> tuple[list[int], str]:
         child = Child(pid)
         try:
             with SignalsHeld() as signals:
-                return _helper.hear(ours, child, signals)
+                return _helper.hear(ours, child, 1, signals)
         finally:
             child.kill()
 
@@ -192,18 +192,22 @@ def test_waiting_can_be_interrupted() -> None:
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
 
 
+NAME = "name=dev/null/x7k2m9qa"
+
+
 def perform(options: list[str], threads: int = 1) -> tuple[list[int], str]:
     with SignalsHeld() as signals:
-        return _helper.perform("tmpfs", options, signals, threads=threads)
+        return _helper.perform("tmpfs", [NAME, *options], signals, threads=threads)
 
 
 @pytest.mark.parametrize("threads", [1, 2], ids=["forked", "fresh"])
 def test_a_child_mounts(threads: int) -> None:
-    [root], how = perform(["mode=700"], threads)
+    (above, mount), how = perform(["mode=700"], threads)
     assert how == "fsopen"
-    assert os.readlink(f"/proc/self/fd/{root}") == "/dev/null/verytmp"
-    assert not os.get_inheritable(root)
-    os.close(root)
+    assert os.listdir(f"/proc/self/fd/{above}") == ["x7k2m9qa"]
+    for fd in (above, mount):
+        assert not os.get_inheritable(fd)
+        os.close(fd)
 
 
 @pytest.mark.parametrize("threads", [1, 2], ids=["forked", "fresh"])
@@ -245,7 +249,8 @@ def test_somebody_else_reaps(threads: int, disposition: object) -> None:
         else:
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         for _ in range(5):
-            os.close(perform(["mode=700"], threads)[0][0])
+            for fd in perform(["mode=700"], threads)[0]:
+                os.close(fd)
         return ground.children()
 
     assert in_child(make) == []
@@ -258,7 +263,7 @@ def test_the_fresh_interpreter_loads_the_childs_rooms_alone() -> None:
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
-        ours.send(_wire.encode("tmpfs", "mode=700"))
+        ours.send(_wire.encode("tmpfs", NAME, "mode=700"))
         command = [sys.executable, "-I", "-S", "-B", "-X", "importtime", _child.__file__]
         with theirs:
             result = subprocess.run(command, stdin=theirs.fileno(), stderr=subprocess.PIPE, text=True)
@@ -266,7 +271,7 @@ def test_the_fresh_interpreter_loads_the_childs_rooms_alone() -> None:
             last = message
     assert _wire.decode(last)[0] == _wire.DONE
     loaded = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
-    rooms = {f"verytmp.{room}" for room in ("_child", "_linux", "_mount", "_several", "_wire")}
+    rooms = {f"verytmp.{room}" for room in ("_child", "_linux", "_mount", "_wire")}
     assert {name for name in loaded if name.startswith("verytmp")} == rooms
     assert not loaded & {"site", "pathlib", "typing", "subprocess", "contextlib"}
     assert not loaded & {"socket", "selectors", "enum", "collections", "functools", "re"}
@@ -280,7 +285,7 @@ from verytmp import _helper
 from verytmp._signals import SignalsHeld
 _helper.send = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 with SignalsHeld() as signals:
-    _helper.perform("tmpfs", [], signals, threads=THREADS)
+    _helper.perform("tmpfs", ["name=dev/null/x7k2m9qa"], signals, threads=THREADS)
 """
     for threads in ("1", "2"):
         mark = uuid.uuid4().hex
@@ -301,12 +306,12 @@ from verytmp import VeryTmpUnavailable, _helper
 from verytmp._signals import SignalsHeld
 def ask():
     with SignalsHeld() as signals:
-        return _helper.perform("tmpfs", [], signals, threads=1)
+        return _helper.perform("tmpfs", ["name=dev/null/x7k2m9qa"], signals, threads=1)
 os.register_at_fork(after_in_child=ask)
 print(len(ask()[0]))
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (result.returncode, result.stdout) == (0, "1\n")
+    assert (result.returncode, result.stdout) == (0, "2\n")
     assert result.stderr.count("Exception ignored in") == 1
 
 
@@ -319,10 +324,10 @@ from verytmp._signals import SignalsHeld
 @atexit.register
 def ask():
     with SignalsHeld() as signals:
-        print(len(_helper.perform("tmpfs", [], signals, threads=1)[0]))
+        print(len(_helper.perform("tmpfs", ["name=dev/null/x7k2m9qa"], signals, threads=1)[0]))
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (result.returncode, result.stdout, result.stderr) == (0, "1\n", "")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "2\n", "")
 
 
 # "legacy" is the kind that may fork, by Python's own account; its forked child ends at once.

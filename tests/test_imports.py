@@ -32,37 +32,32 @@ KNOWS = {
         "_mount",
         "_options",
         "_owner",
-        "_several",
+        "_proc",
         "_signals",
-        "_spare",
-        "_stock",
         "_tree",
         "_wire",
         "errors",
     },
-    "_resident": {"_helper", "_line", "_mount", "_owner", "_signals", "_stock", "_wire"},
-    "_stock": {"_helper", "_line", "_mount", "_wire"},
+    "_resident": {"_helper", "_line", "_owner", "_proc", "_signals", "_wire"},
     "_line": {"_helper", "_owner", "_wire"},
-    "_shm": {"_causes", "_delete", "_diagnose", "_owner", "_spare", "_tree", "errors"},
+    "_shm": {"_causes", "_delete", "_diagnose", "_owner", "_proc", "_tree", "errors"},
     "_diagnose": {"_causes", "_facts", "_wire"},
     "_path": {"_copy", "_delete", "_glob", "_info", "_pure", "_realpath", "_tree", "errors"},
     "_copy": {"_owner", "_pure", "_resolve"},
     "_delete": {"_glob", "_owner", "_proc", "_pure", "_resolve"},
-    "_pure": {"_glob", "_info", "_tree"},
+    "_pure": {"_glob", "_info", "_proc", "_resolve", "_tree"},
     "_glob": {"_tree"},
     "_info": {"_tree"},
-    "_realpath": {"_resolve", "_tree"},
-    "_tree": {"_contents", "_files", "_owner", "_proc", "_resolve", "_spare", "_travel"},
-    "_travel": {"_owner", "_spare"},
-    "_resolve": {"_owner"},
-    "_spare": {"_owner"},
+    "_realpath": {"_proc", "_resolve", "_tree"},
+    "_tree": {"_contents", "_files", "_owner", "_proc", "_resolve", "_travel"},
+    "_travel": {"_owner"},
+    "_resolve": {"_owner", "_proc"},
     "_owner": set(),
     "_proc": set(),
     "_contents": set(),
     "_files": set(),
     "_helper": {"_child", "_linux", "_signals", "_wire"},
-    "_child": {"_linux", "_mount", "_several", "_wire"},
-    "_several": {"_linux", "_mount"},
+    "_child": {"_linux", "_mount", "_wire"},
     "_mount": {"_linux", "_wire"},
     "_signals": {"_linux"},
     "_options": set(),
@@ -136,8 +131,8 @@ def test_only_one_room_calls_ctypes() -> None:
 
 
 def test_path_rooms_are_not_privileged() -> None:
-    privileged = {"._linux", "._mount", "._several", "._child", "._helper"}
-    privileged |= {"._line", "._stock", "._resident", "._make", "._factory"}
+    privileged = {"._linux", "._mount", "._child", "._helper"}
+    privileged |= {"._line", "._resident", "._make", "._factory"}
     for room in (
         "_path",
         "_pure",
@@ -153,7 +148,6 @@ def test_path_rooms_are_not_privileged() -> None:
         "_contents",
         "_files",
         "_proc",
-        "_spare",
     ):
         assert not imports(room) & privileged, room
 

@@ -135,12 +135,13 @@ def test_strings_are_right_after_a_fork(root: VeryTmpRoot) -> None:
     path = root / "f"
     path.write_text("potatoes")
     ours = str(path)
-    assert ours == f"/proc/{os.getpid()}/fd/{root.fileno()}/f"
+    ending = f"fd/{root.path._tree.fd}/{root.path._tree.token}/f"
+    assert ours == f"/proc/{os.getpid()}/{ending}"
 
     def child() -> tuple[str, str, str, str, bool]:
         return (
             str(path),
-            f"/proc/{os.getpid()}/fd/{root.fileno()}/f",
+            f"/proc/{os.getpid()}/{ending}",
             path.read_text(),
             open(path).read(),
             root / str(path) == path,

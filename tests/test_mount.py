@@ -16,8 +16,11 @@ from verytmp import _child, _linux, _mount
 from verytmp._doctor import FEATURES
 
 
+NAME = "name=dev/null/x7k2m9qa"
+
+
 def mounted(options: list[str], *rules: Rule) -> dict[str, Any]:
-    """Make a mount in new namespaces under a filter; what can be said of the descriptor that comes out."""
+    """Make a mount in new namespaces under a filter; what can be said of the descriptors that come out."""
 
     def make() -> dict[str, Any]:
         kernel.seccomp(*rules)
@@ -25,14 +28,16 @@ def mounted(options: list[str], *rules: Rule) -> dict[str, Any]:
         before = ground.descriptors()
         try:
             _child.enter_namespaces(steps)
-            [root], how = _mount.tmpfs(options, steps, private=True)
+            fds, how = _mount.tmpfs([NAME, *options], steps, private=True)
         except OSError as error:
             return {"refusals": steps.refused(error), "left": ground.descriptors().keys() - before.keys()}
+        above, mount = fds
+        root = os.open("x7k2m9qa", os.O_PATH, dir_fd=above)
         status, usage = os.stat(root), os.statvfs(root)
         return {
             "how": how,
             "refusals": steps.refusals,
-            "left": ground.descriptors().keys() - before.keys() - {root},
+            "left": ground.descriptors().keys() - before.keys() - {root, *fds},
             "path": os.readlink(f"/proc/self/fd/{root}"),
             "mode": status.st_mode & 0o7777,
             "owner": (status.st_uid, status.st_gid),
@@ -45,6 +50,8 @@ def mounted(options: list[str], *rules: Rule) -> dict[str, Any]:
                 line for line in ground.mounts() if f" {os.major(status.st_dev)}:{os.minor(status.st_dev)} " in line
             ],
             "top": outermost(root),
+            "same mount": os.path.samestat(os.stat(mount), os.stat("../..", dir_fd=above)),
+            "above": (os.stat(above).st_mode & 0o7777, os.stat("..", dir_fd=above).st_mode & 0o7777),
         }
 
     result: dict[str, Any] = in_child(make)
@@ -70,7 +77,9 @@ def way(request: pytest.FixtureRequest) -> str:
 def test_a_mount_of_its_own(way: str) -> None:
     made = mounted(["mode=750", "nosymfollow", "size=1m", "nr_inodes=10"], *WAYS[way])
     assert made["how"] == way
-    assert made["path"] == "/dev/null/verytmp"
+    assert made["path"] == "/dev/null/x7k2m9qa"
+    assert made["same mount"]
+    assert made["above"] == (0o755, 0o555)
     assert made["mode"] == 0o750
     assert made["owner"] == (os.geteuid(), os.getegid())
     assert made["size"] == 1 << 20
@@ -192,7 +201,7 @@ def test_numbers_that_would_wrap_are_refused() -> None:
 def test_numbers_are_read_as_the_kernel_reads_them(text: str, number: int) -> None:
     assert _mount.memparse(text) == number
     if 0 < number < 1 << 53:  # more inodes than that, and the kernel refuses
-        assert mounted([f"nr_inodes={text}"])["inodes"] == number + _mount.HIDDEN_INODES
+        assert mounted([f"nr_inodes={text}"])["inodes"] == number + _mount.inodes_above([NAME])
 
 
 @pytest.mark.parametrize(
@@ -200,11 +209,11 @@ def test_numbers_are_read_as_the_kernel_reads_them(text: str, number: int) -> No
 )
 def test_what_is_no_number_is_left_to_the_kernel(text: str) -> None:
     assert _mount.memparse(text) is None
-    assert _mount.charged(f"nr_inodes={text}") == f"nr_inodes={text}"
+    assert _mount.charged(f"nr_inodes={text}", 3) == f"nr_inodes={text}"
 
 
 def test_no_limit_stays_no_limit() -> None:
-    assert _mount.charged("nr_inodes=0") == "nr_inodes=0"
+    assert _mount.charged("nr_inodes=0", 3) == "nr_inodes=0"
 
 
 def test_namespaces_that_are_being_freed_are_waited_for() -> None:
@@ -251,16 +260,11 @@ def test_a_mask_that_cannot_be_set() -> None:
     assert caught.value.errno == errno.EINVAL
 
 
-def test_times_that_cannot_be_set_are_left() -> None:
-    """As where there is no /proc any more."""
-    _mount.renew(-1)
-
-
 def test_an_owner_that_is_no_number_leaves_no_descriptor(host: Path) -> None:
     before = ground.descriptors()
     mounted = os.open(host, os.O_PATH)
     with pytest.raises(OverflowError):
-        _mount.nested_root(mounted, ["uid=99999999999999999999"], _mount.Steps())
+        _mount.make_root(mounted, [NAME, "uid=99999999999999999999"], _mount.Steps())
     os.close(mounted)
     assert ground.new_descriptors(before) == {}
 
@@ -271,7 +275,7 @@ def test_features_are_tried_each_alone() -> None:
     def ask() -> tuple[dict[str, int], dict[int, str]]:
         steps = _mount.Steps()
         _child.enter_namespaces(steps)
-        kernel.seccomp(Rule("unshare", errno.EPERM), Rule("move_mount", errno.ENOSYS))
+        kernel.seccomp(Rule("unshare", errno.EPERM), Rule("copy_file_range", errno.ENOSYS))
         before = ground.descriptors()
         outcomes = {name: number for name, number, _ in _mount.try_features(steps)}
         return outcomes, ground.new_descriptors(before)
@@ -279,5 +283,5 @@ def test_features_are_tried_each_alone() -> None:
     outcomes, left = in_child(ask)
     assert left == {}
     assert set(outcomes) == set(FEATURES)
-    assert (outcomes["user namespaces"], outcomes["move_mount"]) == (errno.EPERM, errno.ENOSYS)
-    assert outcomes["fsopen"] == outcomes["mount"] == outcomes["copy_file_range"] == 0
+    assert (outcomes["user namespaces"], outcomes["copy_file_range"]) == (errno.EPERM, errno.ENOSYS)
+    assert outcomes["fsopen"] == outcomes["mount"] == outcomes["inode64"] == 0

@@ -6,10 +6,13 @@ import copy
 import itertools
 import os
 import pickle
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 
 import pytest
+from support import kernel
+from support.children import in_child
 
 from verytmp import UnsupportedOperation, VeryTmpPath, VeryTmpRoot
 from verytmp._pure import SLOTS
@@ -80,7 +83,7 @@ def test_pathlib_joins_a_drive_the_same_way(segments: list[str], where: str) -> 
 def test_the_designs_table(root: VeryTmpRoot, other: VeryTmpRoot) -> None:
     drive = os.fspath(root)
     path, foreign = root / "hello" / "f.txt", other / "g"
-    assert drive == f"/proc/{os.getpid()}/fd/{root.fileno()}"
+    assert re.fullmatch(rf"/proc/{os.getpid()}/fd/[0-9]+/[a-z0-9]{{8}}", drive)
     assert (path.drive, path.root, path.anchor) == (drive, "/", drive + "/")
     assert path.parts == (drive + "/", "hello", "f.txt")
     assert str(path) == os.fspath(path) == path.as_posix() == drive + "/hello/f.txt"
@@ -153,19 +156,107 @@ def test_equality(root: VeryTmpRoot, other: VeryTmpRoot) -> None:
     assert path != other / "a" / "b"
     assert path != str(path)
     assert path != "a/b"
-    for plain in (Path(str(path)), PurePosixPath(str(path)), Path("/a/b"), PureWindowsPath("a")):
+    for plain in (Path(str(other / "a/b")), Path("/a/b"), PurePosixPath("/a/b"), PureWindowsPath("a")):
         assert path != plain
         assert plain != path
         assert path not in {plain, "a/b"}
     assert len({path, root / "a/b", other / "a/b"}) == 2
 
 
-def test_hashes_survive_a_fork(root: VeryTmpRoot) -> None:
-    from support.children import in_child
+@pytest.mark.parametrize("relative", ["", "a", "a/b", "a b/c.d", "a/../b", "é"])
+@pytest.mark.parametrize("kind", [Path, PurePosixPath])
+def test_a_path_is_what_its_string_is(root: VeryTmpRoot, relative: str, kind: type[PurePosixPath]) -> None:
+    """To `Path`, which has no idea of roots; and so to sets, dicts and lists of paths."""
+    path = root / relative
+    plain = kind(str(path))
+    assert path == plain
+    assert plain == path
+    assert hash(path) == hash(plain)
+    assert path in [plain]
+    assert plain in {path}
+    assert {plain: 1}[path] == 1
+    assert path <= plain <= path
+    assert not path < plain
+    assert not plain < path
+    assert plain / "x" == path / "x"
+    assert plain / "x" > path
 
-    path = root / "a"
-    paths = {path: 1}
-    assert in_child(lambda: paths[root / "a"]) == 1
+
+def test_ours_and_plain_ones_are_sorted_together(root: VeryTmpRoot, other: VeryTmpRoot) -> None:
+    paths = [root / name for name in ("a", "a/b", "a.b", "b", "")] + [other / name for name in ("a", "b")]
+    plain = [Path(str(path)) for path in paths] + [Path("/"), Path("/zzz"), Path("a")]
+    mixed = [*paths[::2], *plain[1:7:2], *plain[7:]]
+    assert [str(Path(path)) for path in sorted(mixed)] == [str(path) for path in sorted(plain)]
+
+
+def test_what_survives_a_fork(root: VeryTmpRoot, other: VeryTmpRoot) -> None:
+    """The string is another one then. Paths of a root stay what they are to each other, and to strings from before."""
+    path, before = root / "a", str(root / "a")
+    paths, plain = {path: 1}, {Path(before): 1}
+
+    def in_the_child() -> list[bool]:
+        return [
+            paths[root / "a"] == plain[path] == 1,
+            str(path) != before,
+            str(path) == f"/proc/{os.getpid()}/" + before.split("/", 3)[3],
+            path == root / "a" == Path(before),
+            root / before == path,
+            root / str(path) == path,
+            (root / "x") / os.fspath(root) == root.path,
+            root / str(other.path) != other.path,
+            path.relative_to(os.path.dirname(before)) == PurePosixPath("a"),
+            sorted([root / "b", path]) == [path, root / "b"],
+        ]
+
+    assert in_child(in_the_child) == [True] * 10
+    assert in_child(in_child, in_the_child) == [True] * 10  # and in a child of that one
+
+
+def test_own_strings_in_links_targets(root: VeryTmpRoot) -> None:
+    """A program that has only strings makes such links. They lead where the string did, for the root's paths."""
+    (root / "d").mkdir()
+    (root / "d" / "f").write_text("potatoes")
+    for name, target in (("file", root / "d" / "f"), ("dir", root / "d"), ("self", root.path)):
+        os.symlink(str(target), f"{root}/{name}")
+    in_child(lambda: os.symlink(str(root / "d"), f"{root}/of a child"))
+    os.symlink(f"/proc/self/fd/{root.path._tree.fd}/{root.path._tree.token}/d", f"{root}/proc self")
+    assert (root / "file").read_text() == "potatoes"
+    for name in ("dir", "self/d", "of a child", "proc self", "dir/../d"):
+        assert (root / name / "f").read_text() == "potatoes"
+        assert (root / name).resolve() == root / "d"
+        assert (root / name).is_dir()
+        (root / name / "made").touch()
+        (root / name / "made").unlink()
+    with VeryTmpRoot() as foreign:
+        os.symlink(str(foreign.path), f"{root}/foreign")
+        assert not (root / "foreign").exists()
+
+
+def test_strings_where_there_is_no_proc_yet(root: VeryTmpRoot) -> None:
+    """A failure is not remembered, and a test that puts something in the place of os.readlink reaches no string."""
+    before = str(root / "f")
+
+    def without(names: tuple[str, ...]) -> tuple[str, str]:
+        for name in names:
+            setattr(os, name, None)
+        return str(root / "f"), before
+
+    first, _ = in_child(without, ("readlink", "getpid"))
+    assert first.split("/")[3:] == before.split("/")[3:]
+
+    def mounted_later() -> tuple[str, bool, str]:
+        kernel.mounting_namespaces()
+        kernel.cover("/proc")
+        hidden = str(root / "f")
+        same = root / hidden == root / "f"
+        kernel.uncover("/proc")
+        return hidden, same, str(root / "f")
+
+    hidden, same, later = in_child(mounted_later)
+    assert hidden == f"/dev/null/fd/{before.split('/', 4)[4]}"
+    assert same
+    assert later.split("/")[3:] == before.split("/")[3:]
+    assert later.split("/")[2].isdigit()
 
 
 def test_order(root: VeryTmpRoot, other: VeryTmpRoot) -> None:

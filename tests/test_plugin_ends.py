@@ -33,15 +33,16 @@ LEAVES = {
 
 # The private tmpfs that a process has open.
 DEVICES = """
-    import errno, gc, mmap, os, subprocess
+    import errno, gc, mmap, os, stat, subprocess
     import pytest
 
     def devices():
         found = set()
         for number in os.listdir("/proc/self/fd"):
             try:
-                if os.readlink(f"/proc/self/fd/{number}").startswith("/dev/null/verytmp"):
-                    found.add(os.stat(f"/proc/self/fd/{number}").st_dev)
+                status = os.stat(f"/proc/self/fd/{number}")
+                if stat.S_ISDIR(status.st_mode) and os.readlink(f"/proc/self/fd/{number}").startswith("/dev/null"):
+                    found.add(status.st_dev)
             except OSError:
                 pass
         return found

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 import pytest
 from support.factories import by_helper
 
-from verytmp import VeryTmpFactory, _helper, _resident, _wire
+from verytmp import VeryTmpFactory, _helper, _resident
 from verytmp._helper import Unanswered
-from verytmp._owner import owner
+from verytmp._owner import KeptFds, owner
 from verytmp._resident import Connection
 
-REQUEST = _wire.encode(_wire.TMPFS, "size=1m")
+DIRECTORY, OPTIONS = "dev/null", ["size=1m"]
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def helper() -> Iterator[tuple[Connection, socket.socket]]:
     """A connection, and its other end; what tells of the helper's end is a pipe, which stays silent."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     end, kept = os.pipe()
-    connection = Connection(ours.detach(), owner(end))
+    connection = Connection(ours.detach(), KeptFds(owner(end)))
     with theirs:
         yield connection, theirs
     os.close(kept)
@@ -32,9 +32,9 @@ def helper() -> Iterator[tuple[Connection, socket.socket]]:
     connection._end.close()
 
 
-def refused(connection: Connection, request: bytes = REQUEST) -> tuple[str, int, str]:
+def refused(connection: Connection) -> tuple[str, int, str]:
     with pytest.raises(Unanswered) as caught:
-        connection.ask(request)
+        connection.ask(DIRECTORY, OPTIONS)
     [refusal] = caught.value.refusals
     return refusal
 
@@ -54,7 +54,7 @@ def test_silence_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_ends_before_what_was_asked_for_beforehand_has_come() -> None:
     with helper() as (connection, peer):
-        connection._ahead = 1
+        connection._names.append("dev/null/early")
         peer.close()
         assert refused(connection)[:2] == ("start", errno.ECONNRESET)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import inspect
 import os
+import pickle
+import re
 import shutil
 import stat
 import subprocess
@@ -43,6 +46,64 @@ def test_size(size: int | str, total: int) -> None:
         (root / "f").write_bytes(b"x" * 4096)
         assert root.usage() == VeryTmpUsage(total=total, used=4096, free=total - 4096)
         assert tuple(root.usage()) == tuple(shutil.disk_usage(os.fspath(root)))
+
+
+def test_usage_of_inodes() -> None:
+    with VeryTmpRoot(nr_inodes=10) as root:
+        assert root.usage().inodes == (10, 1, 9)  # the root directory
+        (root / "d").mkdir()
+        (root / "f").touch()
+        (root / "g").hardlink_to(root / "f")
+        usage = root.usage()
+        assert (usage.inodes.total, usage.inodes.used, usage.inodes.free) == (10, 4, 6)  # tmpfs counts names
+        assert pickle.loads(pickle.dumps(usage)).inodes == copy.copy(usage).inodes == usage.inodes
+        assert repr(usage).endswith("inodes=(10, 4, 6))")
+    with VeryTmpRoot(nr_inodes=0) as unlimited:
+        assert unlimited.usage().inodes == (0, 0, 0)
+
+
+def test_enospc_says_which_limit_it_was() -> None:
+    with VeryTmpRoot(size="64k", nr_inodes=10) as root:
+        with pytest.raises(OSError, match="No space") as caught:
+            (root / "f").write_bytes(bytes(100_000))
+        assert caught.value.errno == errno.ENOSPC
+        assert caught.value.__notes__ == [
+            "65536 of 100000 bytes were written.",
+            "size= is reached: 65536 of 65536 bytes are used, and 0 are free.",
+        ]
+        (root / "f").unlink()
+        with pytest.raises(OSError, match="No space") as caught:
+            for number in range(20):
+                (root / str(number)).touch()
+        assert caught.value.__notes__ == [
+            "nr_inodes= is reached: all 10 files, directories and links that it allows are there."
+        ]
+        for make in ((root / "d").mkdir, lambda: (root / "l").symlink_to("x"), lambda: (root / "g").open("w")):
+            with pytest.raises(OSError, match="No space") as caught:
+                make()
+            assert "nr_inodes=" in caught.value.__notes__[0]
+
+
+def test_a_root_that_is_removed_by_its_string(root: VeryTmpRoot) -> None:
+    """As any directory may be, and made anew."""
+    (root / "d").mkdir()
+    (root / "d" / "f").touch()
+    shutil.rmtree(str(root.path))
+    assert not root.path.exists()
+    with pytest.raises(FileNotFoundError):
+        (root / "f").touch()
+    for call in (root.path.rmdir, root.path.unlink, root.path.stat, lambda: list(root.path.iterdir())):
+        with pytest.raises(FileNotFoundError):
+            call()
+    root.path.mkdir(0o750, parents=True)
+    assert stat.S_IMODE(root.path.stat().st_mode) == 0o750
+    (root / "f").write_text("potatoes")
+    assert os.listdir(str(root.path)) == ["f"]
+    shutil.rmtree(root.path)
+    os.mkdir(str(root.path))
+    root.path.mkdir(exist_ok=True)
+    with pytest.raises(FileExistsError):
+        root.path.mkdir()
 
 
 def test_size_of_the_machine() -> None:
@@ -204,7 +265,9 @@ def test_members(root: VeryTmpRoot) -> None:
     assert isinstance(root / "a", VeryTmpPath)
     assert root / "a" == root.path / "a" == root.joinpath("a")
     assert root.joinpath() == root.path
-    assert os.fspath(root) == str(root) == f"/proc/{os.getpid()}/fd/{root.fileno()}"
+    assert re.fullmatch(rf"/proc/{os.getpid()}/fd/[0-9]+/[a-z0-9]{{8}}", os.fspath(root))
+    assert os.fspath(root) == str(root)
+    assert os.path.samestat(os.stat(root), os.stat(root.fileno()))
     assert os.listdir(os.fspath(root)) == os.listdir(root) == []
     assert "made" in repr(root)
     states = [root.closed]

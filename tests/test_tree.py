@@ -1,4 +1,4 @@
-"""The descriptor's one owner: what `close` does to paths, strings and threads that still use the number."""
+"""The one owner of a root's descriptors: what `close` does to paths and threads that still use them."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import contextlib
 import errno
 import gc
 import os
-import resource
-import stat
+import subprocess
+import sys
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 from support import ground, kernel, moments
 from support.children import HIGH, in_child
 
 from verytmp import VeryTmpPath, VeryTmpRoot
-from verytmp._owner import opened
-from verytmp._spare import Spare
 from verytmp._tree import Tree
 
 OPERATIONS: dict[str, Callable[[VeryTmpPath], object]] = {
@@ -68,38 +68,33 @@ def test_a_closed_root_still_has_its_words() -> None:
     assert "closed" in repr(root)
 
 
-def test_what_lies_under_a_closed_number_is_not_inherited(root: VeryTmpRoot) -> None:
-    number = root.fileno()
-    root.close()
-    assert not os.get_inheritable(number)
+@pytest.mark.tmpfs
+def test_a_living_roots_mount_is_in_a_namespace(root: VeryTmpRoot) -> None:
+    """Else each close and each path walk would take a lock of the whole machine: open_tree(2) tells (Linux 6.15)."""
+
+    def clone() -> None:
+        kernel.mounting_namespaces()
+        for fd in root.path._tree.filenos:
+            kernel.open_tree_clone(fd)
+
+    in_child(clone)
 
 
-def test_roots_share_what_will_lie_under_their_numbers() -> None:
-    before = ground.descriptors()
-    roots = [VeryTmpRoot() for _ in range(3)]
-    assert list(ground.new_descriptors(before).values()).count("anon_inode:[eventpoll]") <= 1
-    assert {root.path._tree._spare for root in roots} == {roots[0].path._tree._spare}
+def test_nothing_of_a_root_is_inherited(root: VeryTmpRoot) -> None:
+    assert not any(os.get_inheritable(fd) for fd in (root.fileno(), *root.path._tree.filenos))
 
 
-def test_a_root_whose_number_is_0_is_open(root: VeryTmpRoot) -> None:
-    """As in a program without standard input."""
+def test_no_root_takes_the_number_of_a_standard_stream() -> None:
+    """A thread may be writing to one that is closed."""
 
-    def read() -> tuple[int, list[str], str]:
-        spare = root.path._tree._spare
-        os.close(0)
-        tree = Tree(opened(".", os.O_RDONLY | os.O_DIRECTORY, root.fileno()), spare)
-        number, names = tree.fd, tree.listdir("")
-        tree.check_open()
-        tree.statvfs()
-        tree.close()
-        try:
-            tree.check_open()
-        except ValueError as error:
-            return number, names, str(error)
-        return number, names, ""
+    def make() -> tuple[list[int], bool]:
+        for stream in range(3):
+            os.close(stream)
+        root = VeryTmpRoot()
+        (root / "f").write_text("potatoes")
+        return [fd for fd in (root.fileno(), *root.path._tree.filenos) if fd < 3], (root / "f").exists()
 
-    (root / "f").touch()
-    assert in_child(read) == (0, ["f"], "operation on a closed VeryTmpRoot")
+    assert in_child(make) == ([], True)
 
 
 def test_files_are_closed_whose_number_is_0(root: VeryTmpRoot) -> None:
@@ -158,14 +153,25 @@ def test_dots_stop_at_the_root_for_what_is_in_a_file(root: VeryTmpRoot, up: str)
 
 @pytest.mark.parametrize("ask", [lambda root: root.path.stat(), lambda root: root.usage()], ids=["stat", "usage"])
 def test_closed_while_it_is_asked(root: VeryTmpRoot, ask: Callable[[VeryTmpRoot], object]) -> None:
-    """What lies under the number by then would answer."""
-    with moments.interposed({0: root.close}), pytest.raises(ValueError, match="closed VeryTmpRoot"):
-        ask(root)
+    """And something else has the number by then, which would answer."""
+
+    def close() -> None:
+        fd = root.path._tree.fd
+        root.close()
+        os.dup2(here, fd)
+
+    here = os.open("/", os.O_PATH)
+    try:
+        with moments.interposed({0: close}), pytest.raises(ValueError, match="closed VeryTmpRoot"):
+            ask(root)
+    finally:
+        os.close(root.path._tree.fd)
+        os.close(here)
 
 
 def test_a_number_that_the_program_has_closed(root: VeryTmpRoot) -> None:
     def ask() -> list[object]:
-        os.close(root.fileno())
+        os.close(root.path._tree.fd)
         try:
             root.path.stat()
         except OSError as error:
@@ -175,8 +181,13 @@ def test_a_number_that_the_program_has_closed(root: VeryTmpRoot) -> None:
     assert in_child(ask) == [errno.EBADF, True]
 
 
-def test_all_trees_are_known(root: VeryTmpRoot) -> None:
-    assert root.path._tree in Spare.trees
+def test_all_trees_are_known() -> None:
+    root = VeryTmpRoot()
+    token = root.path._tree.token
+    here = Tree.by_token[token]
+    assert here() is root.path._tree
+    del root
+    assert token not in Tree.by_token
 
 
 def test_closing_again_does_nothing(root: VeryTmpRoot) -> None:
@@ -185,49 +196,59 @@ def test_closing_again_does_nothing(root: VeryTmpRoot) -> None:
     assert root.closed
 
 
-def test_a_string_of_a_closed_root_leads_nowhere() -> None:
-    root = VeryTmpRoot()
-    (root / "f").write_text("potatoes")
-    directory, file = os.fspath(root), str(root / "f")
-    root.close()
-    other = os.open("/", os.O_PATH)  # which would get the number, if it were free
-    try:
-        for path in (file, f"{directory}/..", f"{directory}/../../../etc/passwd"):
-            with pytest.raises(NotADirectoryError):
-                os.stat(path)
-        with pytest.raises(OSError) as caught:
-            os.open(directory, os.O_WRONLY)
-        assert caught.value.errno in (errno.ENXIO, errno.EACCES)
-    finally:
-        os.close(other)
-
-
-def test_the_number_is_not_given_to_another_file() -> None:
-    root = VeryTmpRoot()
-    path, number = root / "f", root.fileno()
-    root.close()
-    del root
-    taken = [os.open("/", os.O_PATH) for _ in range(20)]
-    try:
-        assert number not in taken
-        with pytest.raises(NotADirectoryError):
-            os.stat("etc", dir_fd=number)
-        with pytest.raises(ValueError):
-            path.exists()
-    finally:
-        for descriptor in taken:
-            os.close(descriptor)
-
-
-def test_the_number_is_given_back_with_the_last_reference() -> None:
-    gc.collect()  # or another one's number is given back meanwhile, and taken
+def test_a_closed_root_keeps_no_descriptor() -> None:
     before = ground.descriptors()
     root = VeryTmpRoot()
-    path = root / "f"
+    path, _ = root / "f", root.fileno()
     root.close()
-    assert ground.new_descriptors(before) != {}
-    del root, path
     assert ground.new_descriptors(before) == {}
+    assert not path.name.startswith("/")
+
+
+class Interrupted(Exception):
+    """What a signal handler raises."""
+
+
+def test_a_close_that_is_interrupted_has_closed_everything_or_nothing() -> None:
+    """It was so that `closed` was true, and the string still opened. Interrupted before each opcode, until none is left."""
+
+    def interrupted_at(count: int) -> tuple[bool, bool, int, bool]:
+        root = VeryTmpRoot()
+        fds = {root.fileno(), *root.path._tree.filenos}
+        left = count
+
+        def trace(frame: FrameType, event: str, argument: object) -> Any:
+            nonlocal left
+            frame.f_trace_opcodes = True
+            if event == "opcode":
+                left -= 1
+                if left == 0:
+                    raise Interrupted
+            return trace
+
+        ended = True
+        sys.settrace(trace)
+        try:
+            root.close()
+        except Interrupted:
+            ended = False
+        finally:
+            sys.settrace(None)
+        still_open = fds & ground.descriptors().keys()
+        answer = ended, root.closed, len(still_open), os.path.exists(str(root))
+        root.close()
+        assert not fds & ground.descriptors().keys()
+        return answer
+
+    seen = set()
+    for count in range(1, 5000):
+        ended, closed, still_open, exists = interrupted_at(count)
+        assert (closed, still_open, exists) in ((True, 0, False), (False, 3, True)), count
+        seen.add(closed)
+        if ended:
+            break
+    assert ended
+    assert seen == {False, True}
 
 
 def test_dropping_the_last_reference_closes_at_once() -> None:
@@ -307,7 +328,7 @@ def test_closing_takes_no_descriptor() -> None:
 
 @pytest.mark.tmpfs
 def test_closing_needs_no_descriptor() -> None:
-    def close() -> tuple[list[str], str]:
+    def close() -> tuple[set[int], str]:
         root = VeryTmpRoot()
         path = root / "f"
         taken = kernel.fill_descriptor_table()
@@ -318,64 +339,96 @@ def test_closing_needs_no_descriptor() -> None:
             said = str(error)
         for descriptor in taken:
             os.close(descriptor)
-        return [path for path in ground.descriptors().values() if "/dev/null/verytmp" in path], said
+        return set(root.path._tree.filenos) & set(ground.descriptors()), said
 
     left, said = in_child(close)
-    assert left == []
+    assert left == set()
     assert "closed" in said
 
 
-@pytest.mark.tmpfs
-def test_closing_needs_no_room_in_the_descriptor_table() -> None:
-    """Below a limit that was lowered, dup2 answers EBADF. The root is closed all the same."""
+@pytest.mark.parametrize("dropped", [False, True], ids=["closed", "dropped"])
+@pytest.mark.parametrize("used", [False, True], ids=["unused", "used"])
+def test_a_program_that_closes_all_descriptors_loses_nothing_of_its_own(dropped: bool, used: bool) -> None:
+    """A daemon closes everything, and its own files then have our numbers. Those must not be touched."""
 
-    def close() -> tuple[bool, list[str]]:
+    def daemon() -> tuple[list[str], list[str]]:
         root = VeryTmpRoot()
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (root.fileno(), hard))
-        root.close()
-        root.close()
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        return root.closed, [path for path in ground.descriptors().values() if "/dev/null/verytmp" in path]
+        if used:
+            root.fileno()
+        lowest, highest = min(ground.descriptors()), max(root.path._tree.filenos)
+        os.closerange(max(lowest, 3), HIGH)
+        taken = [os.open("/", os.O_PATH) for _ in range(highest + 20)]
+        others = ground.descriptors()
+        if dropped:
+            del root
+        else:
+            root.close()
+        gc.collect()
+        return [os.readlink(f"/proc/self/fd/{fd}") for fd in taken], [
+            path for fd, path in ground.descriptors().items() if others.get(fd) != path
+        ]
 
-    assert in_child(close) == (True, [])
+    links, new = in_child(daemon)
+    assert set(links) == {"/"}
+    assert new == []
 
 
-@pytest.mark.tmpfs
-def test_a_number_that_went_to_somebody_else_is_not_used(host: Path) -> None:
-    """It did where there was no room for what takes its place. An operation must not end up in the other directory."""
+def test_files_that_a_program_has_in_place_of_ours_are_written_out(host: Path) -> None:
+    """At the interpreter's end too, when the modules go before the program's own files."""
+    code = """
+import os, sys
+from verytmp import VeryTmpRoot
+root = VeryTmpRoot()
+fds = root.path._tree.filenos
+os.closerange(3, 1000)
+files = [open(f"{sys.argv[1]}/{number}", "w") for number in range(max(fds) + 1)]
+for file in files:
+    file.write("potatoes")
+del root
+"""
+    subprocess.run([sys.executable, "-c", code, host], check=True)
+    assert {file.read_text() for file in host.iterdir()} == {"potatoes"}
+
+
+def test_operations_of_a_closed_root_touch_no_directory_that_has_its_number(host: Path) -> None:
     (host / "f").write_text("the host's")
 
     def use() -> list[str]:
         root = VeryTmpRoot()
-        path, number = root / "f", root.fileno()
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
+        path, fd = root / "f", root.path._tree.fd
         root.close()
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        os.dup2(os.open(host, os.O_PATH), number)
+        os.dup2(os.open(host, os.O_PATH), fd)
         said = []
         for name, operation in OPERATIONS.items():
-            if name not in ("built-in open", "pathlib.Path"):
+            for each in (path, root.path):
                 with contextlib.suppress(ValueError):
-                    said.append(f"{name}: {operation(path)!r}")
+                    said.append(f"{name}: {operation(each)!r}")
         return said
 
-    assert in_child(use) == []
-    assert (host / "f").read_text() == "the host's"
+    assert [said for said in in_child(use) if not said.startswith(("built-in", "pathlib"))] == []
+    assert ground.look(str(host)) == {"f": b"the host's"}
 
 
-def test_a_program_that_closes_all_descriptors_loses_nothing_of_its_own() -> None:
-    """A daemon closes everything, and its own files then have our numbers. Closing the root must not touch those."""
+def test_operations_touch_no_directory_that_has_its_number_though_it_is_not_closed(host: Path) -> None:
+    """The program has closed all descriptors, and opened its own."""
+    (host / "f").write_text("the host's")
 
-    def daemon() -> tuple[bool, list[str]]:
+    def use() -> list[str]:
         root = VeryTmpRoot()
-        own = root.fileno()
-        os.closerange(3, own)
-        os.closerange(own + 1, HIGH)
-        taken = [os.open("/", os.O_PATH) for _ in range(20)]
-        root.close()
-        is_directory = stat.S_ISDIR(os.stat(own).st_mode)
-        return is_directory, [os.readlink(f"/proc/self/fd/{descriptor}") for descriptor in taken]
+        root.fileno()
+        os.closerange(3, HIGH)
+        while (fd := os.open(host, os.O_RDONLY)) < root.path._tree.fd:
+            pass
+        assert fd == root.path._tree.fd
+        said = []
+        for name, operation in OPERATIONS.items():
+            for each in (root / "f", root.path):
+                with contextlib.suppress(OSError, ValueError):
+                    said.append(f"{name}: {operation(each)!r}")
+        with contextlib.suppress(OSError, ValueError):
+            said.append(repr(root.usage()))
+        return said
 
-    assert in_child(daemon) == (False, ["/"] * 20)
+    said = in_child(use)
+    assert {line for line in said if "True" in line or "host" in line or "Usage" in line} == set()
+    assert ground.look(str(host)) == {"f": b"the host's"}

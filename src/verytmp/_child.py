@@ -22,7 +22,7 @@ import gc
 import os
 import select
 
-from . import _linux, _mount, _several, _wire
+from . import _linux, _mount, _wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -152,27 +152,8 @@ def serve(connection: _socket.socket, owner: int | None, kept: int) -> None:
         if not message:
             break
         operation, options = _wire.decode(message)
-        if operation == _wire.SEVERAL:
-            several(connection, steps, int(options[0]), options[1:])
-            continue
         answer(connection, steps, performed, operation, options, steps)
         steps = _mount.Steps()
-
-
-def several(connection: _socket.socket, steps: _mount.Steps, count: int, options: list[str]) -> None:
-    """Answer so many requests for a tmpfs, each as if it had come alone."""
-    try:
-        made, how = _several.tmpfs(count, options, _mount.Steps(), private=True)
-    except OSError:  # each one will tell
-        made, how = [], ""
-    for descriptor in made:
-        answer(connection, steps, handed_on, descriptor, how)
-    for _ in range(count - len(made)):
-        answer(connection, steps, performed, "tmpfs", options, steps)
-
-
-def handed_on(descriptor: int, how: str) -> tuple[list[int], str]:
-    return [descriptor], how
 
 
 def own(*descriptors: int | None) -> None:

@@ -29,11 +29,15 @@ def read(descriptor: int) -> bytes:
 
 
 def write(data: bytes | memoryview, descriptor: int) -> None:
-    """Write these bytes from where the file is."""
-    written = os.write(descriptor, data)
-    while written < len(data):
-        data = memoryview(data)[written:]
+    """Write these bytes from where the file is. An error has a note of how many there were."""
+    written = 0
+    try:
         written = os.write(descriptor, data)
+        while written < len(data):
+            written += os.write(descriptor, memoryview(data)[written:])
+    except OSError as error:
+        error.add_note(f"{written} of {len(data)} bytes were written.")
+        raise
 
 
 def kinds(descriptor: int) -> list[tuple[str, int]]:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 # What verytmp asks of the kernel: since which Linux it is there, what it is for, and what stands in for it. The page
+NAME = "name=dev/null/verytmp"  # of roots that nobody sees
+
 # docs/kernel-features.md is made of it, and `_mount.try_features` asks for each.
 FEATURES = {
     "user namespaces": ("3.9", "the child in which an ordinary user may mount", "CAP_SYS_ADMIN"),
@@ -32,7 +34,6 @@ FEATURES = {
     "MOUNT_ATTR_NOSYMFOLLOW": ("5.14", "the kernel follows no symlinks, for anybody", "MS_NOSYMFOLLOW"),
     "mount": ("3.9", "mount(2), umount2(2) in namespaces of one's own, where fsopen(2) is refused", ""),
     "MS_NOSYMFOLLOW": ("5.10", "as above, by mount(2)", "walks alone, which confine paths and not strings"),
-    "move_mount": ("6.15", "roots that are made together, for which the kernel waits once", "one at a time"),
     "pidfd_open": (
         "5.3",
         "a resident helper sees its owner die",
@@ -89,14 +90,16 @@ def ways() -> Iterator[tuple[str, Callable[[], str]]]:
     def directly() -> str:
         if facts().get("Seccomp", "0") != "0":
             return "not tried: under a seccomp filter an unknown call may end the program"
-        [root], call = _mount.tmpfs([], _mount.Steps(), private=False)
-        os.close(root)
+        fds, call = _mount.tmpfs([NAME], _mount.Steps(), private=False)
+        for fd in fds:
+            os.close(fd)
         return f"by {call}(2)"
 
     def by_a_child(threads: int) -> str:
         with SignalsHeld() as signals:
-            [root], call = _helper.perform("tmpfs", [], signals, threads=threads)
-            os.close(root)
+            fds, call = _helper.perform("tmpfs", [NAME], signals, threads=threads)
+            for fd in fds:
+                os.close(fd)
         return f"by {call}(2)"
 
     yield "directly", directly

@@ -45,13 +45,15 @@ class Unanswered(Refused):
 
 def perform(operation: str, options: list[str], signals: SignalsHeld, *, threads: int) -> tuple[list[int], str]:
     """Have a child perform a privileged operation: its descriptors, and how it got them. No child is left."""
-    connection, descriptors, how = conversation(_wire.encode(operation, *options), signals, threads)
+    connection, descriptors, how = conversation(_wire.encode(operation, *options), _wire.ROOT_FDS, signals, threads)
     connection.close()
     return descriptors, how
 
 
-def conversation(request: bytes, signals: SignalsHeld, threads: int) -> tuple[_socket.socket, list[int], str]:
-    """A child's answer, and the socket that it came over. The child is gone; one that it left behind may be there."""
+def conversation(
+    request: bytes, count: int, signals: SignalsHeld, threads: int
+) -> tuple[_socket.socket, list[int], str]:
+    """A child's answer with so many descriptors, and the socket that it came over. The child is gone; one that it left behind may be there."""
     if _forking[0] not in (0, os.getpid()) and _forking[1] == _thread.get_ident():
         raise Refused([("fork", errno.EDEADLK, "a function that runs after each fork asked for a root of its own")])
     with refusing("socketpair"):
@@ -62,7 +64,7 @@ def conversation(request: bytes, signals: SignalsHeld, threads: int) -> tuple[_s
             child = start(theirs, ours, threads)
         try:
             send(ours, request)
-            descriptors, how = hear(ours, child, signals)
+            descriptors, how = hear(ours, child, count, signals)
         except BaseException:
             child.kill()
             raise
@@ -219,8 +221,8 @@ def send(connection: _socket.socket, request: bytes) -> None:
         pass  # it is gone already; hearing it out tells why
 
 
-def hear(connection: _socket.socket, child: Child, signals: SignalsHeld) -> tuple[list[int], str]:
-    """The child's answer, with a bound. Signals are let in while this waits, and only then."""
+def hear(connection: _socket.socket, child: Child, count: int, signals: SignalsHeld) -> tuple[list[int], str]:
+    """The child's answer with so many descriptors, with a bound. Signals are let in while this waits, and only then."""
     step = "start"
     deadline = time.monotonic() + ANSWER_PATIENCE
     poll = select.poll()
@@ -240,7 +242,7 @@ def hear(connection: _socket.socket, child: Child, signals: SignalsHeld) -> tupl
             continue
         message, descriptors, truncated = receive(connection)
         kind, fields = _wire.decode(message)
-        if kind == _wire.DONE and len(descriptors) == len(fields) == 1:
+        if kind == _wire.DONE and len(fields) == 1 and len(descriptors) == count:
             return descriptors, fields[0]
         for descriptor in descriptors:
             os.close(descriptor)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import _socket
 import errno
 import os
+from fcntl import F_DUPFD_CLOEXEC, fcntl
 from functools import partial
-from operator import itemgetter
-from sys import byteorder
+from operator import itemgetter, methodcaller
 
 from . import _wire
 from ._helper import Refused
-from ._owner import owner
+from ._owner import STANDARD_STREAMS, owner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ class Line(_socket.socket):
     __slots__ = ("__weakref__", "_itself")
 
     def __init__(self, number: int) -> None:
+        if number < STANDARD_STREAMS:
+            number, low = fcntl(number, F_DUPFD_CLOEXEC, STANDARD_STREAMS), number
+            os.close(low)
         super().__init__(fileno=number)
         self._itself = os.fstat(number)
 
@@ -45,13 +48,17 @@ class Line(_socket.socket):
         self.detach()
         return True
 
-    def adopted(self) -> epoll:
-        """The descriptor that has come, and nothing of the message about it. It does not wait."""
-        room = _socket.CMSG_SPACE(_wire.INT_BYTES)
+    def adopted(self, count: int) -> tuple[epoll, ...]:
+        """The descriptors that have come, so many, and nothing of the message about them. It does not wait."""
+        room = _socket.CMSG_SPACE(count * _wire.INT_BYTES)
         rights = map(self.recvmsg, (_wire.MESSAGE_BYTES,), (room,), (FLAGS,))
         for part in (1, 0, 2):  # of the message its control data, of these the first, of that its bytes
             rights = map(itemgetter(part), rights)
+        numbers = map(methodcaller("cast", "i"), map(memoryview, rights))  # in each, as many C ints as there are
         try:
-            return next(map(owner, map(partial(int.from_bytes, byteorder=byteorder), rights)))
-        except IndexError:  # there was no room for it in the descriptor table, which recvmsg itself does not say
-            raise Refused([("recvmsg", errno.EMFILE, os.strerror(errno.EMFILE))]) from None
+            adopted = next(map(tuple, map(partial(map, owner), numbers)))
+        except IndexError:
+            adopted = ()
+        if len(adopted) < count:  # there was no room for it in the descriptor table, which recvmsg itself does not say
+            raise Refused([("recvmsg", errno.EMFILE, os.strerror(errno.EMFILE))])
+        return adopted

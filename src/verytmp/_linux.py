@@ -16,7 +16,6 @@ FSCONFIG_SET_FLAG = 0
 FSCONFIG_SET_STRING = 1
 FSCONFIG_CMD_CREATE = 6
 FSMOUNT_CLOEXEC = 0x1
-MOVE_MOUNT_F_EMPTY_PATH = 0x4
 
 MOUNT_ATTR_NOSUID = 0x2
 MOUNT_ATTR_NODEV = 0x4
@@ -41,7 +40,6 @@ SIGSET_BYTES = 128  # sizeof(sigset_t), glibc and musl
 EVERY_SIGNAL = b"\xff" * SIGSET_BYTES
 
 # Calls that Linux added after 2019 have one number on every architecture.
-_NR_MOVE_MOUNT = 429
 _NR_FSOPEN = 430
 _NR_FSCONFIG = 431
 _NR_FSMOUNT = 432
@@ -62,7 +60,6 @@ _unshare = _prototype("unshare", _int, _int)
 _fsopen = _prototype("syscall", _long, _long, _text, _uint)
 _fsconfig = _prototype("syscall", _long, _long, _int, _uint, _text, _text, _int)
 _fsmount = _prototype("syscall", _long, _long, _int, _uint, _uint)
-_move_mount = _prototype("syscall", _long, _long, _int, _text, _int, _text, _uint)
 _mount = _prototype("mount", _int, _text, _text, _text, _ulong, _text)
 _prctl = _prototype("prctl", _int, _int, _ulong, _ulong, _ulong, _ulong)
 _umount2 = _prototype("umount2", _int, _text, _int)
@@ -103,11 +100,6 @@ def fsconfig(fd: int, command: int, key: str | None = None, value: str | None = 
 def fsmount(fd: int, attributes: int) -> int:
     """fsmount(2): a detached mount, which goes with its last descriptor."""
     return _checked(_fsmount(_NR_FSMOUNT, fd, FSMOUNT_CLOEXEC, attributes))
-
-
-def move_mount(fd: int, to_fd: int, to_path: str) -> None:
-    """move_mount(2): a detached mount, to below a directory."""
-    _checked(_move_mount(_NR_MOVE_MOUNT, fd, b"", to_fd, _encoded(to_path), MOVE_MOUNT_F_EMPTY_PATH))
 
 
 def mount(source: str | None, target: str, fstype: str | None, flags: int, data: str | None = None) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import errno
 import os
 from io import FileIO
+from stat import S_ISDIR
 
-from . import _helper, _mount, _several
+from . import _helper, _mount
 from ._causes import BEFORE, VeryTmpCause
 from ._diagnose import LABEL_THEN, MAPS, UNSHARE, Verdict, judge
 from ._facts import facts
 from ._options import FORMS
 from ._owner import owner
+from ._proc import new_token
 from ._signals import unlost
-from ._spare import shared
-from ._stock import Stock
 from ._tree import Tree
 from .errors import VeryTmpUnavailable
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ._wire import Refusal
 
 PROC = "/proc/thread-self/status"
+FILES = ("/dev/null", "/proc/version", "/etc/passwd")  # the later ones are for a chroot that has next to nothing
 MOUNTING = ("fsopen", "fsmount", "mount(MS_PRIVATE)", "mount")
 
 
@@ -40,94 +41,75 @@ def tmpfs(options: list[str], resident: Resident | None = None) -> tuple[Tree, s
 
     `ValueError` with the kernel's words for an option that it refuses, `VeryTmpUnavailable` for anything else.
     """
+    directory = impossible_name()
+    named = [f"name={directory}/{new_token()}", *options]
     before: list[Refusal] = []
     threads = 0
-    if resident is not None and resident.stock is not None and resident.stock.of(options):
-        waiting = resident.stock.take()
-        if waiting:
-            return tree(waiting[0], resident), waiting[1]
     if resident is None or not resident.needed:
         filtered, threads = thread_status()
         try:
-            return unlost(lambda signals: made_directly(options, filtered, signals, threads, resident), threads)
+            return unlost(lambda signals: directly(named, filtered, signals, threads), threads)
         except MayNotMount:
             pass
     if resident is not None:
         resident.needed = True  # from now on: asking the kernel again takes longer than asking the helper
         try:
-            root, call = resident.perform("tmpfs", options)
-            return tree(root, resident), f"by a resident helper, by {call}(2)"
+            fds, name, call = resident.root(directory, options)
+            return tree(fds, [f"name={name}"]), f"by a resident helper, by {call}(2)"
         except _helper.Unanswered as unanswered:  # a child of its own for this one root will do, or say what is wrong
             before = unanswered.refusals
         except _helper.Refused as refused:
             met = refused.refusals
             raise unlost(lambda signals: explained(met, options, signals, threads=2), threads=2) from None
     threads = threads or thread_status()[1]
-    return unlost(lambda signals: kept(*by_child(options, signals, threads, before)), threads)
+    return unlost(lambda signals: by_child(named, signals, threads, before), threads)
 
 
-def kept(descriptor: int, made: str, resident: Resident | None = None) -> tuple[Tree, str]:
-    return tree(owner(descriptor), resident), made
+def impossible_name() -> str:
+    """What the directory above the root is called in the mount: as a file of the host's that is no directory.
+
+    The kernel prints a detached mount's own root as "/", so code that canonicalises a path in one ends up below this
+    name in the host's root directory, where nothing can be: ENOTDIR.
+    """
+    for path in FILES:
+        try:
+            if not S_ISDIR(os.stat(path).st_mode):
+                return path.strip("/")
+        except OSError:
+            continue
+    reason = f"there is no file here by whose name a root could be called: none of {', '.join(FILES)}"
+    raise VeryTmpUnavailable(errno.ENOENT, "/dev/null", reason, "Make /dev/null in this chroot.", "chroot")
 
 
-def tree(root: epoll, resident: Resident | None) -> Tree:
+def tree(fds: tuple[epoll, ...], options: list[str]) -> Tree:
+    token = _mount.name_of(options).rpartition("/")[2]
     try:
-        made = Tree(root, shared())
+        return Tree(fds, token, _mount.inodes_above(options))
     except OSError as error:  # the descriptor table is full
-        raise explained([("epoll_create1", error.errno or 0, error.strerror or "")]) from None
-    if resident is not None:
-        resident.spare = shared()
-        resident.settle()
-    return made
+        raise explained([("fcntl(F_DUPFD)", error.errno or 0, error.strerror or "")]) from None
 
 
-def made_directly(
-    options: list[str], filtered: bool, signals: SignalsHeld, threads: int, resident: Resident | None
-) -> tuple[Tree, str]:
-    size = resident.stocking(options) if resident is not None else 1
-    (first, *others), how = directly(size, options, filtered, signals, threads)
-    try:
-        made = kept(first, how, resident)
-        if resident is not None and resident.stocked:
-            resident.stock = stocked(options, size, others, how)
-            resident.settle()
-    finally:
-        for root in others:
-            os.close(root)
-    return made
-
-
-def stocked(options: list[str], size: int, descriptors: list[int], how: str) -> Stock | None:
-    """A stock of roots; none where there is no room for them. It saves time, and what was asked for is there."""
-    try:
-        return Stock(options, size, descriptors, how)
-    except OSError:  # ETOOMANYREFS, of too many on their way for this user; or no descriptor for the socket
-        return None
-
-
-def directly(
-    count: int, options: list[str], filtered: bool, signals: SignalsHeld, threads: int
-) -> tuple[list[int], str]:
+def directly(options: list[str], filtered: bool, signals: SignalsHeld, threads: int) -> tuple[Tree, str]:
     # Under a seccomp filter an unknown call may end this very process, so there a child has to try it.
     if filtered:
         raise MayNotMount
     steps = _mount.Steps()
     try:
-        roots, call = _several.tmpfs(count, options, steps, private=False)
+        fds, call = _mount.tmpfs(options, steps, private=False)
     except OSError as error:
         steps.refused(error)
         if error.errno != errno.EPERM and not _mount.absent(steps.now, error.errno):
             raise explained(steps.refusals, options, signals, threads) from None
         raise MayNotMount from None
-    return roots, f"directly, by {call}(2)"
+    return tree(tuple(map(owner, fds)), options), f"directly, by {call}(2)"
 
 
-def by_child(options: list[str], signals: SignalsHeld, threads: int, before: list[Refusal]) -> tuple[int, str]:
+def by_child(options: list[str], signals: SignalsHeld, threads: int, before: list[Refusal]) -> tuple[Tree, str]:
     try:
-        [root], call = _helper.perform("tmpfs", options, signals, threads=threads)
+        fds, call = _helper.perform("tmpfs", options, signals, threads=threads)
     except _helper.Refused as refused:
         raise explained([*before, *refused.refusals], options, signals, threads) from None
-    return root, f"by a {'forked' if _helper.forks(threads) else 'fresh'} child, by {call}(2)"
+    return tree(tuple(map(owner, fds)), options), f"by a {'forked' if _helper.forks(threads) else 'fresh'} child, by {call}(2)"
 
 
 def thread_status() -> tuple[bool, int]:
@@ -147,7 +129,8 @@ def explained(
     """The error for refusals, the last of which decided it."""
     *before, (step, number, text) = refusals
     if number == errno.EINVAL and (step in ("options", "mount", "fchownat") or step.startswith("fsconfig(")):
-        about = [option for option in options if step == f"fsconfig({option.partition('=')[0]})"] or options
+        asked = [option for option in options if not option.startswith("name=")]
+        about = [option for option in asked if step == f"fsconfig({option.partition('=')[0]})"] or asked
         forms = [f"{key}= takes {form}" for key, form in FORMS.items() if any(o.startswith(f"{key}=") for o in about)]
         return ValueError("; ".join([f"{text} (asked for: {', '.join(about)})", *forms]))
     reason = BEFORE.join([text, *(f"{step}: {text}" for step, _, text in before)])

@@ -1,7 +1,8 @@
-"""The privileged operations: mount options in, directory descriptors out.
+"""The privileged operations: mount options in, descriptors out.
 
 They run where the process may mount: in the process itself, or in a child with namespaces of its own (`_child`). The
-options are mount(8)'s own words: ``"size=64m"``, ``"noexec"``.
+options are mount(8)'s own: ``"size=64m"``, ``"noexec"``; and one besides, ``"name=dev/null/x7k2m9qa"``, for where the
+root directory is to lie in the mount.
 """
 
 from __future__ import annotations
@@ -20,12 +21,6 @@ if TYPE_CHECKING:
     from ._wire import Refusal
 
     _T = TypeVar("_T")
-
-# Where the root that is handed out lies in the mount. The kernel prints a detached mount's own root as "/", so code
-# that canonicalises a path in it would end up in the host's root directory. "/dev/null/verytmp" is ENOTDIR for all.
-HIDDEN = ("dev", "dev/null")
-ROOT = "dev/null/verytmp"
-HIDDEN_INODES = 1 + len(HIDDEN)  # the mount's own root too
 
 # Freed user and mount namespaces come back 18-32 ms after the last descriptor closes (measured, Linux 6.18).
 NAMESPACE_PATIENCE = 0.2  # seconds
@@ -71,7 +66,10 @@ class Steps:
 
 
 def tmpfs(options: Sequence[str], steps: Steps, *, private: bool) -> tuple[list[int], str]:
-    """Make a tmpfs that nothing names: its root's `O_PATH` descriptor, and the call that made the mount.
+    """Make a tmpfs that nothing names.
+
+    Returns two descriptors, of the directory above the root (`O_PATH`) and of the mount, and the call that made the
+    mount. fsopen(2)'s mount stays in a namespace for as long as its descriptor is open.
 
     *private* says that the mount namespace is this process's own, so that mount(2) may be used in it too. Raises
     `OSError` with the kernel's words; *steps* then says at which call.
@@ -79,21 +77,34 @@ def tmpfs(options: Sequence[str], steps: Steps, *, private: bool) -> tuple[list[
     settings, attributes = parted(options, steps)
     mounted, how = mount_tmpfs(settings, attributes, steps, private)
     try:
-        return [nested_root(mounted, options, steps)], how
-    finally:
+        return [make_root(mounted, options, steps), mounted], how
+    except BaseException:
         os.close(mounted)
+        raise
 
 
 OPERATIONS = {"tmpfs": tmpfs}
 
 
 def parted(options: Sequence[str], steps: Steps) -> tuple[list[str], set[str]]:
-    """What is the file system's, and what is the mount's. (The mode is the nested root's.)"""
+    """What is the file system's, and what is the mount's. (Name and mode are the root directory's.)"""
     attributes = {"nosuid", "nodev"}.union(option for option in options if option in ATTRIBUTES)
     steps("options")
     return [
-        charged(option) for option in options if option not in ATTRIBUTES and not option.startswith("mode=")
+        charged(option, inodes_above(options))
+        for option in options
+        if option not in ATTRIBUTES and not option.startswith(("mode=", "name="))
     ], attributes
+
+
+def name_of(options: Sequence[str]) -> str:
+    """Where the root directory is to lie in the mount."""
+    return next(option[5:] for option in options if option.startswith("name="))
+
+
+def inodes_above(options: Sequence[str]) -> int:
+    """How many directories lie above the root: one for each ``/`` in its name, and the mount's own."""
+    return name_of(options).count("/") + 1
 
 
 def mount_tmpfs(settings: list[str], attributes: set[str], steps: Steps, private: bool) -> tuple[int, str]:
@@ -173,14 +184,6 @@ def by_mount(settings: list[str], attributes: set[str], steps: Steps) -> int:
     return mounted
 
 
-def renew(root: int) -> None:
-    """What was made before it was asked for is as if it had been made now: its times are what shows."""
-    try:
-        os.utime(f"/proc/self/fd/{root}")
-    except OSError:  # there is no /proc any more: nothing else depends on it
-        pass
-
-
 def try_features(steps: Steps) -> list[Refusal]:
     """Each of the ways above, alone, and what else verytmp asks of the kernel, on mounts that go at once."""
     quiet = Steps()  # the name of what is tried says more than that of the call in it
@@ -194,15 +197,6 @@ def try_features(steps: Steps) -> list[Refusal]:
         os.close(mounted)
         if not flags & _linux.ST_NOSYMFOLLOW:
             raise OSError(errno.ENOSYS, "the flag is ignored")
-
-    def below_another() -> None:
-        above, mounted = (by_fsopen([], set(), quiet) for _ in range(2))
-        try:
-            os.mkdir("f", dir_fd=above)
-            _linux.move_mount(mounted, above, "f")
-        finally:
-            os.close(above)
-            os.close(mounted)
 
     def with_a_file(call: Callable[[int], object]) -> Callable[[], None]:
         def try_it() -> None:
@@ -227,7 +221,6 @@ def try_features(steps: Steps) -> list[Refusal]:
         "MOUNT_ATTR_NOSYMFOLLOW": lambda: os.close(by_fsopen([], {"nosymfollow"}, quiet)),
         "mount": lambda: os.close(by_mount([], set(), quiet)),
         "MS_NOSYMFOLLOW": by_the_old_call,
-        "move_mount": below_another,
         "pidfd_open": pidfd,
         "copy_file_range": with_a_file(lambda file: os.copy_file_range(file, file, 1, 0, 1)),
         "user.* attributes": with_a_file(lambda file: os.setxattr(file, "user.f", b"")),
@@ -239,28 +232,36 @@ def try_features(steps: Steps) -> list[Refusal]:
     return [steps.outcome(name, call) for name, call in tried.items()]
 
 
-def nested_root(mounted: int, options: Sequence[str], steps: Steps) -> int:
-    """The directory that is handed out, with the mode and owner asked for; those above it are read-only."""
+def make_root(mounted: int, options: Sequence[str], steps: Steps) -> int:
+    """Make the root directory with the mode and owner asked for, and those above it. The descriptor of the last one.
+
+    That one is the owner's to write to as well: programs may remove the root and make it anew, as any directory.
+    """
     given = dict(option.split("=", 1) for option in options if "=" in option)
+    name = given["name"]
+    parts = name.split("/")
+    directories = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+    above = os.path.dirname(name)
     steps("mkdirat")
-    for directory in (*HIDDEN, ROOT):
+    for directory in directories:
         os.mkdir(directory, 0o700, dir_fd=mounted)
     steps("openat")
-    root = os.open(ROOT, os.O_PATH | os.O_DIRECTORY, dir_fd=mounted)
+    descriptor = os.open(above, os.O_PATH | os.O_DIRECTORY, dir_fd=mounted)
     try:
         if "uid" in given or "gid" in given:
             steps("fchownat")
-            os.chown(ROOT, int(given.get("uid", -1)), int(given.get("gid", -1)), dir_fd=mounted)
+            for directory in (name, above):
+                os.chown(directory, int(given.get("uid", -1)), int(given.get("gid", -1)), dir_fd=mounted)
         steps("fchmodat")  # mkdirat obeys the umask, and fchownat clears bits
-        os.chmod(ROOT, int(given.get("mode", "700"), 8), dir_fd=mounted)
-        for directory in (*reversed(HIDDEN), "."):
-            # Nothing is made there by mistake. But who looks for its working directory must find the way up, to learn
-            # that it has no name (ENOENT): Python 3.13 does not start on EACCES.
-            os.chmod(directory, 0o555, dir_fd=mounted)
+        os.chmod(name, int(given.get("mode", "700"), 8), dir_fd=mounted)
+        for directory in (above, *reversed(directories[:-2]), "."):
+            # Who looks for its working directory must find the way up, to learn that it has no name (ENOENT): Python
+            # 3.13 does not start on EACCES. Nothing is made higher up by mistake.
+            os.chmod(directory, 0o755 if directory == above else 0o555, dir_fd=mounted)
     except BaseException:
-        os.close(root)
+        os.close(descriptor)
         raise
-    return root
+    return descriptor
 
 
 def patiently(call: Callable[[], _T]) -> _T:
@@ -295,10 +296,10 @@ def joined(settings: list[str]) -> str:
     return ",".join(settings)
 
 
-def charged(option: str) -> str:
-    """The option as the kernel needs it, for what was asked for to come true in the nested root.
+def charged(option: str, above: int) -> str:
+    """The option as the kernel needs it, for what was asked for to come true in the root directory.
 
-    The directories above the root are not the user's: nr_inodes grows by them. A number that does not fit 64 bits is
+    The directories above the root, *above* of them, are not the user's: nr_inodes grows by them. A number that does not fit 64 bits is
     refused, for the kernel would take what is left of it.
     """
     key, _, value = option.partition("=")
@@ -313,7 +314,7 @@ def charged(option: str) -> str:
     if percent:
         return option
     if key == "nr_inodes" and number:  # 0 is no limit
-        return f"{key}={number + HIDDEN_INODES}"
+        return f"{key}={number + above}"
     return option
 
 

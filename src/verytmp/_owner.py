@@ -2,26 +2,120 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
 from functools import partial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from select import epoll
+    from typing import Any
 
     # An owner for any descriptor, which closes it when it goes. epoll's is in C. In a `__del__` of ours, a signal
     # handler's exception may come before anything is closed: a storm of signals lost one root in 300 so.
     owner = epoll.fromfd
-    new_epoll = epoll
+    close: Any = epoll.close
 else:
     import select
 
     new_epoll = getattr(select, "epoll", None)  # it is Linux's, and gevent takes it away: then there are no roots
     owner = getattr(new_epoll, "fromfd", None)
+    close = getattr(new_epoll, "close", None)
 
 TAKEN_AWAY = owner is None
+
+STANDARD_STREAMS = 3  # file descriptors below this are theirs: a thread may write to one that is not there, at any time
+
+# Owners of descriptors that are not ours any more, which must not close what is there now. They live as long as `sys`
+# does: at the interpreter's end, when this module goes, the program's files have yet to be written out.
+_foreign: list[epoll] = sys.__dict__.setdefault("_verytmp_foreign_fds", [])
 
 
 def opened(name: str, flags: int, directory: int | None, mode: int = 0o777) -> epoll:
     """openat(2), and an owner for what it opens. No Python runs between the two, so no signal can lose it there."""
     return next(map(owner, map(partial(os.open, dir_fd=directory), (name,), (flags,), (mode,))))
+
+
+def identity(fileno: int, fstat: Callable[[int], os.stat_result] = os.fstat) -> tuple[int, int] | None:
+    """What tells an open file from another one: its device and inode; None for what is not open."""
+    try:
+        status = fstat(fileno)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+class KeptFds:
+    """Descriptors that are kept for long, and are closed together, each only while it is still the one that was given.
+
+    A program may close all descriptors there are, as daemons do, and open files of its own: those must not be closed in
+    their place. When this object goes without having been closed, its descriptors are closed likewise.
+
+    Args:
+        owners: the descriptors' owners.
+        lowest: file descriptors below this one are exchanged for higher ones, where there is room for those.
+    """
+
+    __slots__ = ("_owners", "filenos", "identities")
+
+    def __init__(self, *owners: epoll, lowest: int = STANDARD_STREAMS) -> None:
+        self._owners: tuple[epoll, ...] = ()  # those that may close theirs
+        owners = tuple(raised(each, lowest) for each in owners)
+        self.filenos = tuple(each.fileno() for each in owners)  # they stay the same when they are closed
+        self.identities = tuple(map(identity, self.filenos))
+        self._owners = owners
+
+    def fileno(self) -> int:
+        """The first one. `ValueError` if it is closed."""
+        if self.closed:
+            raise ValueError("operation on a closed descriptor")
+        return self.filenos[0]
+
+    @property
+    def closed(self) -> bool:
+        """Whether they are closed."""
+        return not self._owners or self._owners[0].closed
+
+    def are_ours(self) -> bool:
+        """Whether they are open, and all of them what they were at first."""
+        return not self.closed and len(self._ours()) == len(self.filenos)
+
+    def close(self, *others: KeptFds | None) -> None:
+        """Close them, and those of *others*, in one step: no signal handler's exception can come in between."""
+        owners = [each for fds in (self, *others) if fds is not None for each in fds._ours()]
+        any(map(close, owners))
+
+    def _ours(self, identity: Any = identity, foreign: list[epoll] = _foreign) -> tuple[epoll, ...]:
+        """The owners that may close theirs. The others are kept from closing anything, for ever."""
+        known = dict(zip(self.filenos, self.identities, strict=True))
+        still_open = [each for each in self._owners if not each.closed]
+        ours = tuple(each for each in still_open if identity(each.fileno()) == known[each.fileno()])
+        if len(ours) < len(still_open):
+            foreign.extend(each for each in still_open if each not in ours)
+            self._owners = ours
+        return ours
+
+    __del__ = _ours  # what is left to their owners, they close. (The arguments outlive this module.)
+
+
+def raised(held: epoll, lowest: int = STANDARD_STREAMS) -> epoll:
+    """The owner of the same file under a number that is at least *lowest*, or, where there is no room, no standard one.
+
+    `OSError` (EMFILE) if there is no room for that either.
+    """
+    for floor in (lowest, STANDARD_STREAMS):
+        if held.fileno() >= floor:
+            return held
+        from fcntl import F_DUPFD_CLOEXEC, fcntl
+
+        try:
+            higher = next(map(owner, map(fcntl, (held.fileno(),), (F_DUPFD_CLOEXEC,), (floor,))))
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EMFILE) or floor == STANDARD_STREAMS:
+                raise
+        else:
+            held.close()
+            return higher
+    return held

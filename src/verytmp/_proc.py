@@ -1,9 +1,16 @@
-"""The names that /proc has for a descriptor: for every process of this user, and for this process alone."""
+"""The names that /proc has for a descriptor, and the strings of a root that are made of them."""
 
 from __future__ import annotations
 
 import os
-from os import getpid
+
+# Bound here, so that a test that puts something in their place does not reach the strings of other tests.
+from os import getpid, readlink, urandom
+
+NOWHERE = "/dev/null/fd/"  # leads nowhere, for every process
+
+TOKEN_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+TOKEN_LENGTH = 8  # 36**8 are 2.8e12: no two roots of a machine have the same
 
 
 def self_fd(descriptor: int) -> str:
@@ -11,29 +18,55 @@ def self_fd(descriptor: int) -> str:
     return f"/proc/self/fd/{descriptor}"
 
 
-_proc = (0, "")
+_cached = (0, "")
 
 
 def proc_fd() -> str:
-    """``/proc/<this process>/fd/``, asked for anew after a fork.
+    """``/proc/<this process>/fd/``.
 
-    The number is /proc's own: in a new pid namespace that still sees the old /proc, getpid(2)'s would be another
-    process's. Where /proc does not know us, strings lead nowhere, for everyone.
+    The number is /proc's own. In a new pid namespace that still sees the old /proc, getpid(2)'s would be another
+    process's; then it is asked for each time, for a /proc of the new namespace may be mounted. Where /proc does not
+    know this process, or is not there, strings lead nowhere.
     """
-    global _proc
+    global _cached
     pid = getpid()
-    if _proc[0] != pid:
+    known, prefix = _cached
+    if known != pid:
         try:
-            _proc = pid, f"/proc/{os.readlink('/proc/self')}/fd/"
+            number = readlink("/proc/self")
         except OSError:
-            _proc = pid, "/dev/null/fd/"
-    return _proc[1]
+            return NOWHERE
+        prefix = f"/proc/{number}/fd/"
+        if number == str(pid):
+            _cached = pid, prefix
+    return prefix
 
 
 def _forget_proc() -> None:
-    global _proc
-    _proc = (0, "")
+    global _cached
+    _cached = (0, "")
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_proc)
+
+
+def new_token() -> str:
+    """A random name for a root's directory, which no other directory has."""
+    return "".join([TOKEN_CHARACTERS[byte % len(TOKEN_CHARACTERS)] for byte in urandom(TOKEN_LENGTH)])
+
+
+def path_in_root(text: str, token: str) -> str | None:
+    """What a string of a root's own says within the root, from ``/`` on; None for any other string.
+
+    It may be a string of another process that has the same root, as that before a fork: the token tells.
+    """
+    head, found, rest = text.partition(f"/{token}")
+    if not found or (rest and rest[0] != "/"):
+        return None
+    if head.startswith(NOWHERE):
+        return rest or "/" if head[len(NOWHERE) :].isdigit() else None
+    match head.split("/"):
+        case ["", "proc", process, "fd", fd] if fd.isdigit() and (process.isdigit() or process == "self"):
+            return rest or "/"
+    return None

@@ -10,14 +10,17 @@ from __future__ import annotations
 import os
 import posixpath
 import sys
+from operator import ge, gt, le, lt
 from pathlib import Path, PosixPath, PurePath, PurePosixPath
 
 from ._glob import full_match, match
+from ._proc import path_in_root
+from ._resolve import collapse
 from ._tree import Tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable
     from types import ModuleType
     from typing import Any, Never, Self
 
@@ -107,32 +110,59 @@ class Pure(PosixPath):
 
     # -- its place among paths -----------------------------------------------------------------------------------------
 
-    def __hash__(self) -> int:
-        return hash(self._rel)
+    def _original(self) -> str:
+        """Its string as it was in the process that made or received the root.
+
+        Paths are compared and hashed by it, so that nothing of that changes in a forked child, where `str` does.
+        """
+        relative = self._rel
+        if ".." in relative:
+            relative = collapse(relative)
+        return f"{self._tree.origin}/{relative}" if relative else self._tree.origin
+
+    if hash(PosixPath("/a/b")) == hash("/a/b"):
+
+        def __hash__(self) -> int:
+            return hash(self._original())
+
+    else:  # Python 3.11: by its parts
+
+        def __hash__(self) -> int:
+            return hash(("/", *self._original()[1:].split("/")))
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Pure):
-            # Not NotImplemented: a plain path would then compare strings.
-            return False if isinstance(other, PurePath) else NotImplemented
-        return self._rel == other._rel and self._tree is other._tree
+        if isinstance(other, Pure):
+            return self._rel == other._rel and self._tree is other._tree
+        if isinstance(other, PurePosixPath):
+            return str(other) == self._original()
+        return False if isinstance(other, PurePath) else NotImplemented
 
     def __lt__(self, other: PurePath) -> bool:
-        return self.parts < other.parts if isinstance(other, PurePosixPath) else NotImplemented
+        return self._ordered(lt, other)
 
     def __le__(self, other: PurePath) -> bool:
-        return self.parts <= other.parts if isinstance(other, PurePosixPath) else NotImplemented
+        return self._ordered(le, other)
 
     def __gt__(self, other: PurePath) -> bool:
-        return self.parts > other.parts if isinstance(other, PurePosixPath) else NotImplemented
+        return self._ordered(gt, other)
 
     def __ge__(self, other: PurePath) -> bool:
-        return self.parts >= other.parts if isinstance(other, PurePosixPath) else NotImplemented
+        return self._ordered(ge, other)
+
+    def _ordered(self, compare: Callable[[Any, Any], bool], other: object) -> bool:
+        if isinstance(other, Pure):
+            if other._tree is self._tree:
+                return compare(self._rel.split("/"), other._rel.split("/"))
+            other = PosixPath(other._original())
+        elif not isinstance(other, PurePosixPath):
+            return NotImplemented
+        return compare(PosixPath(self._original()), other)
 
     # -- its parts -----------------------------------------------------------------------------------------------------
 
     @property
     def drive(self) -> str:
-        """The root's directory, as ``os.fspath(root)`` has it."""
+        """The root directory's string."""
         return self._tree.drive()
 
     @property
@@ -269,72 +299,77 @@ class Pure(PosixPath):
         return self._derive("/".join(names))
 
     def _without_drive(self, text: str) -> str:
-        """A string, beginning at the root if it is one of this root's own."""
-        drive = self._tree.drive()
-        if text.startswith(drive + "/"):
-            return text[len(drive) :]
-        return "/" if text == drive else text
+        """A string, beginning at the root if it is one of this root's own, also of another process."""
+        return path_in_root(text, self._tree.token) or text
 
     # -- beside other paths --------------------------------------------------------------------------------------------
 
-    def _beside(self, other: StrPath) -> PurePosixPath | None:
-        """Another path as this root's inhabitants would write it; None for one that is elsewhere."""
+    def _beside(self, other: StrPath) -> tuple[PurePosixPath, PurePosixPath] | None:
+        """This path and another one, as pure paths from where both begin; None for one of another root.
+
+        A string or a pure path begins at the root. Beside a host path, this one is its string.
+        """
         if isinstance(other, Pure):
-            return other._within if other._tree is self._tree else None
+            return (self._within, other._within) if other._tree is self._tree else None
         if not isinstance(other, str) and getattr(other, "_tree", self._tree) is not self._tree:
             return None  # another root
         text = text_of(other)
         within = self._without_drive(text)
-        return None if isinstance(other, Path) and within is text else PurePosixPath(within)
+        if isinstance(other, Path) and within is text:
+            return PurePosixPath(self._original()), PurePosixPath(text)
+        return self._within, PurePosixPath(within)
 
     def relative_to(self, other: StrPath, *others: StrPath, walk_up: bool = False) -> PurePosixPath:  # type: ignore[override]  # by decision
         """The way from another path of this root to this one: a pure path. (*walk_up* is of Python 3.12.)
 
-        `ValueError` if there is none: from another root or file system, or, without *walk_up*, from no path above it.
+        `ValueError` if there is none: from another root, or, without *walk_up*, from no path above it.
         """
         if isinstance(other, Pure) and other._tree is self._tree and not others and self._rel:
             # Below the other one, letter by letter: 1.5 us instead of 10.
             above = f"{other._rel}/" if other._rel else ""
             if self._rel.startswith(above):
                 return PurePosixPath(self._rel[len(above) :])
-        start = self._beside(other)
-        if start is None:
+        both = self._beside(other)
+        if both is None:
             raise ValueError(f"{str(self)!r} and {str(other)!r} have different anchors")
+        path, start = both
         if sys.version_info >= (3, 12):
-            return self._within.relative_to(start, *others, walk_up=walk_up)  # pyright: ignore[reportDeprecated]  # several are refused by the Pythons that refuse them
+            return path.relative_to(start, *others, walk_up=walk_up)  # pyright: ignore[reportDeprecated]  # several are refused by the Pythons that refuse them
         else:
             if walk_up:
-                return walked_up(self._within, start.joinpath(*others))
-            return self._within.relative_to(start, *others)
+                return walked_up(path, start.joinpath(*others))
+            return path.relative_to(start, *others)
 
     def is_relative_to(self, other: StrPath, *others: StrPath) -> bool:
         """Whether it is another path of this root, or below it."""
-        start = self._beside(other)
-        return start is not None and self._within.is_relative_to(start, *others)  # pyright: ignore[reportDeprecated]  # several are refused by the Pythons that refuse them
+        both = self._beside(other)
+        return both is not None and both[0].is_relative_to(both[1], *others)  # pyright: ignore[reportDeprecated]  # several are refused by the Pythons that refuse them
 
     def match(self, path_pattern: StrPath, *, case_sensitive: bool | None = None) -> bool:
         """Whether a pattern matches it: from the right; all of it, from the root on, if the pattern is absolute.
 
         (*case_sensitive* is of Python 3.12.)
         """
-        pattern = self._beside(path_pattern)
-        if pattern is None:
+        both = self._beside(path_pattern)
+        if both is None:
             return False
+        path, pattern = both
         if sys.version_info >= (3, 12):
-            return self._within.match(str(pattern), case_sensitive=case_sensitive)
+            return path.match(str(pattern), case_sensitive=case_sensitive)
         else:
-            return match(self._within.parts, pattern.parts, case_sensitive is not False)
+            return match(path.parts, pattern.parts, case_sensitive is not False)
 
     def full_match(self, pattern: StrPath, *, case_sensitive: bool | None = None) -> bool:
         """Whether a pattern, in which ``**`` stands for any number of names, matches all of it (of Python 3.13)."""
-        other = self._beside(pattern)
-        if other is None:
+        both = self._beside(pattern)
+        if both is None:
             return False
+        path, other = both
         if sys.version_info >= (3, 13):
-            return self._within.full_match(other, case_sensitive=case_sensitive)
+            return path.full_match(other, case_sensitive=case_sensitive)
         else:
             text = str(other) if other.parts else ""
-            return full_match(str(self._within), text, case_sensitive is not False)
+            return full_match(str(path), text, case_sensitive is not False)
 
 
 def plain(path: str) -> PosixPath:

@@ -25,8 +25,8 @@ class Held:
         self.name = name
         self.root = root
         self.home = home
-        self.device: int = os.fstat(root.fileno()).st_dev
-        self.place: str = os.readlink(root) if root.kind == "shm" else ""  # elsewhere, the device is the root's own
+        self.device: int = os.stat(root).st_dev
+        self.place: str = os.path.realpath(root) if root.kind == "shm" else ""  # elsewhere, the device is the root's own
 
     def entered(self) -> bool:
         """Whether the working directory is in it."""

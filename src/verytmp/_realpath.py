@@ -8,6 +8,7 @@ import os.path
 import sys
 from stat import S_ISDIR
 
+from ._proc import path_in_root
 from ._resolve import collapse
 
 TYPE_CHECKING = False
@@ -49,8 +50,10 @@ def realpath(tree: Tree, relative: str, strict: object) -> str:
             done = here
         elif here not in seen:
             seen[here] = None
+            if words.startswith("/"):
+                words = path_in_root(words, tree.token) or words
+                done = ""
             left += [(here,), *words.split("/")[::-1]]
-            done = "" if words.startswith("/") else done
         elif (known := seen[here]) is not None:
             done = known
         elif strict:

@@ -12,6 +12,7 @@ import time
 from stat import S_ISDIR, S_ISLNK
 
 from ._owner import opened
+from ._proc import path_in_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +26,14 @@ STRIDE_BYTES = 4000  # fewer than PATH_MAX, 4096: what fits is entered in one ca
 DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW if hasattr(os, "O_PATH") else 0
 
 
-def resolve(root: int, relative: str, follow: bool, strides: bool, create: bool = False) -> tuple[epoll, str]:
+def open_root(above: int, token: str) -> epoll:
+    """The owner of a root directory's descriptor, by the descriptor of the directory above it."""
+    return opened(token, DIRECTORY, above)
+
+
+def resolve(
+    above: int, token: str, relative: str, follow: bool, strides: bool, create: bool = False
+) -> tuple[epoll, str]:
     """Where *relative* leads: the owner of a directory's descriptor, which the caller closes, and a name in it.
 
     With *follow*, the name was no symlink when it was looked at. It may be one by now, so whatever the caller does with
@@ -36,7 +44,7 @@ def resolve(root: int, relative: str, follow: bool, strides: bool, create: bool 
     """
     if "\0" in relative:  # whatever comes before it
         raise ValueError("embedded null byte")
-    here = opened(".", DIRECTORY, root)
+    here = open_root(above, token)
     way: list[str] = []  # the names from the root to *here*, none of them a link
     try:
         names = relative.split("/")[::-1]
@@ -67,7 +75,7 @@ def resolve(root: int, relative: str, follow: bool, strides: bool, create: bool 
                 # way is taken again, but for its last step. *here* has to be searchable all the same.
                 enter(".", here).close()
                 names = [*(["."] if last else names), *way[-2::-1]]
-                here = opened(".", DIRECTORY, root)
+                here = open_root(above, token)
                 way, last, single = [], False, 0
             elif name in ("", "."):  # of a link's target: "a//b", "a/"
                 pass
@@ -97,7 +105,9 @@ def resolve(root: int, relative: str, follow: bool, strides: bool, create: bool 
                 if links > LINKS_MAX:
                     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
                 if target.startswith("/"):
-                    here = enter(".", here, root)
+                    target = path_in_root(target, token) or target
+                    here.close()
+                    here = open_root(above, token)
                     way = []
                 if last and create and target.endswith("/"):
                     slashed = True
@@ -111,7 +121,7 @@ def resolve(root: int, relative: str, follow: bool, strides: bool, create: bool 
         raise
 
 
-def straightened(root: int, relative: str, follow: bool) -> Iterator[str]:
+def straightened(above: int, token: str, relative: str, follow: bool) -> Iterator[str]:
     """Paths to the same place, each with one link less in it, found by reading the links: until that takes a walk.
 
     Only for a mount that follows none: one call is made with each until one works, and the kernel refuses what still
@@ -127,7 +137,7 @@ def straightened(root: int, relative: str, follow: bool) -> Iterator[str]:
                 return
             first = (low + high) // 2
             try:
-                words = os.readlink("/".join(names[: first + 1]), dir_fd=root)
+                words = os.readlink("/".join([token, *names[: first + 1]]), dir_fd=above)
             except OSError as error:
                 if error.errno == errno.EINVAL:  # it is something else, and there is no link before it
                     low = first + 1
@@ -136,6 +146,8 @@ def straightened(root: int, relative: str, follow: bool) -> Iterator[str]:
                 else:
                     return
         links += 1
+        if words[0] == "/":
+            words = path_in_root(words, token) or words
         if "/" not in words and words not in (".", ".."):  # another name in the same directory: most links are so
             names[first] = words
         else:
@@ -159,9 +171,9 @@ def ahead(names: list[str]) -> list[str]:
     return names[:0:-1]
 
 
-def enter(name: str, here: epoll, above: int = -1) -> epoll:
-    """The owner of a directory in *here*, or in *above*. *here* is closed for it."""
-    there = opened(name, DIRECTORY, here.fileno() if above < 0 else above)
+def enter(name: str, here: epoll) -> epoll:
+    """The owner of a directory in *here*, which is closed for it."""
+    there = opened(name, DIRECTORY, here.fileno())
     here.close()
     return there
 

@@ -25,13 +25,33 @@ if TYPE_CHECKING:
 
     _Made = tuple[Tree, _Kind, str, Callable[[], object] | None]  # its tree, its kind, how it was made, what removes it
 
-    class VeryTmpUsage(NamedTuple):
+    class _Amounts(NamedTuple):
         total: int
         used: int
         free: int
 else:
-    VeryTmpUsage = namedtuple("VeryTmpUsage", "total used free")  # noqa: PYI024  # typing takes 5 ms to import
-    VeryTmpUsage.__doc__ = "A root's bytes: how many there are, are used, and are free."
+    _Amounts = namedtuple("_Amounts", "total used free")  # noqa: PYI024  # typing takes 5 ms to import
+
+
+class VeryTmpUsage(_Amounts):
+    """A root's bytes: how many there are in *total*, are *used*, and are *free*. A tuple of these three.
+
+    Attributes:
+        inodes: the same of its files, directories and links, as a tuple of three too.
+    """
+
+    inodes: _Amounts
+
+    def __new__(cls, total: int, used: int, free: int, inodes: tuple[int, int, int] = (0, 0, 0)) -> Self:
+        usage = super().__new__(cls, total, used, free)
+        usage.inodes = _Amounts(*inodes)
+        return usage
+
+    def __repr__(self) -> str:
+        return f"VeryTmpUsage(total={self.total}, used={self.used}, free={self.free}, inodes={tuple(self.inodes)})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (*self, tuple(self.inodes))
 
 
 class VeryTmpRoot:
@@ -124,7 +144,7 @@ class VeryTmpRoot:
         return self.path / key
 
     def __fspath__(self) -> str:
-        """``/proc/<pid>/fd/<n>``, which every process of the same user can open while this root is open."""
+        """``/proc/<pid>/fd/<n>/<token>``, which every process of the same user can open while this root is open."""
         self._tree.check_open()
         return self._tree.drive()
 
@@ -152,8 +172,7 @@ class VeryTmpRoot:
 
     def fileno(self) -> int:
         """The root directory's descriptor (`O_PATH`), for the ``dir_fd`` of os's functions. It stays the root's."""
-        self._tree.check_open()
-        return self._tree.fd
+        return self._tree.root_fd()
 
     @property
     def kind(self) -> Literal["tmpfs", "shm"]:
@@ -168,7 +187,7 @@ class VeryTmpRoot:
     @property
     def closed(self) -> bool:
         """Whether it is closed."""
-        return self._tree.fd < 0
+        return self._tree.closed
 
     def close(self) -> None:
         """Let go of the root. Open files go on working, and the kernel frees what is left after the last of them.
@@ -181,10 +200,18 @@ class VeryTmpRoot:
             self._remove()
 
     def usage(self) -> VeryTmpUsage:
-        """How many bytes there are, are used, and are free: as `shutil.disk_usage`. All 0 where *size* is no limit."""
+        """How many bytes there are, are used, and are free: as `shutil.disk_usage`; and ``usage().inodes`` likewise.
+
+        All 0 where *size*, or *nr_inodes*, is no limit. A new root has one inode in use: the root directory's.
+        """
         status = self._tree.statvfs()
         total, free = status.f_blocks * status.f_frsize, status.f_bfree * status.f_frsize
-        return VeryTmpUsage(total, total - free, status.f_bavail * status.f_frsize)
+        inodes = inodes_used = 0
+        if status.f_files:
+            inodes = status.f_files - self._tree.inodes_above
+            inodes_used = inodes - status.f_ffree
+        available = status.f_bavail * status.f_frsize
+        return VeryTmpUsage(total, total - free, available, (inodes, inodes_used, status.f_favail))
 
 
 def made(asked: Mapping[str, object], resident: Resident | None = None) -> _Made:

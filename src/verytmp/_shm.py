@@ -2,7 +2,7 @@
 
     /dev/shm/verytmp-<uid>/     one for each user
         <random>/               one for each root, locked by the process that made it for as long as that lives
-            root/               what is handed out
+            <token>/            the root directory, by its random name
 
 The lock is flock(2)'s: it goes with the process, even by ``kill -9``, and so whoever makes the next root can tell the
 dead ones, and removes them. The user's own directory is locked too: shared while a root is made, until it has its lock;
@@ -22,8 +22,8 @@ from weakref import finalize
 from ._causes import BEFORE
 from ._delete import empty
 from ._diagnose import MORE_FILES
-from ._owner import opened
-from ._spare import shared
+from ._owner import KeptFds, identity, opened
+from ._proc import new_token
 from ._tree import Tree
 from .errors import VeryTmpFallbackWarning, VeryTmpUnavailable
 
@@ -62,18 +62,19 @@ def directory(refused: VeryTmpUnavailable, options: list[str]) -> tuple[Tree, Ca
     """A new directory's tree, and what removes it: at the latest when the tree is garbage, or the program ends."""
     mode = next(int(option[5:], 8) for option in options if option.startswith("mode="))
     home = f"{PLACE}/verytmp-{os.geteuid()}"
+    token = new_token()
     held = None
     try:
         sweep(home)
         for _ in range(ATTEMPTS):
             try:
-                held, name = make(home, mode)
+                held, name = make(home, token, mode)
                 break
             except FileNotFoundError:
                 continue
         else:
             raise OSError(errno.EAGAIN, OFTEN)
-        tree = Tree(opened("root", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, held.fileno()), shared())
+        tree = Tree((opened(".", os.O_PATH | os.O_DIRECTORY, held.fileno()),), token, 0)
     except OSError as error:
         error.__traceback__ = None  # it holds frames, and so locks
         if held:
@@ -82,7 +83,7 @@ def directory(refused: VeryTmpUnavailable, options: list[str]) -> tuple[Tree, Ca
         reason = f"{error.strerror}{BEFORE}{refused.step}: {refused.reason}"
         remedy = f"{remedies().get(error.errno or 0, f'Look at {home}.')} {refused.remedy}".strip()
         raise VeryTmpUnavailable(error.errno or 0, home, reason, remedy, "fallback", refused.evidence) from None
-    removal = finalize(tree, remove, home, name, held, os.fstat(held.fileno()), os.getpid())
+    removal = finalize(tree, remove, home, name, held, os.getpid())
     try:
         tell(refused)
     except BaseException:  # warnings are errors here
@@ -99,19 +100,19 @@ def tell(refused: VeryTmpUnavailable) -> None:
         _told.add(what)
 
 
-def make(home: str, mode: int) -> tuple[epoll, str]:
+def make(home: str, token: str, mode: int) -> tuple[KeptFds, str]:
     """A new directory that is locked before anybody can take it for dead, with the root in it."""
     with users_own(home) as user:
         lock(user, LOCK_SH)
         try:
             name = os.urandom(NAME_BYTES).hex()
             os.mkdir(name, 0o700, dir_fd=user.fileno())
-            held = opened(name, LISTABLE, user.fileno())
+            held = KeptFds(opened(name, LISTABLE, user.fileno()))
             flock(held, LOCK_EX | LOCK_NB)
         finally:
             flock(user, LOCK_UN)  # closing is not enough: a child that was forked meanwhile has a copy
-    os.mkdir("root", 0o700, dir_fd=held.fileno())
-    os.chmod("root", mode, dir_fd=held.fileno())  # mkdir(2) obeys the umask
+    os.mkdir(token, 0o700, dir_fd=held.fileno())
+    os.chmod(token, mode, dir_fd=held.fileno())  # mkdir(2) obeys the umask
     return held, name
 
 
@@ -167,12 +168,12 @@ def sweep(home: str) -> None:
     for name, found in dead:
         with found:
             try:
-                discard(f"{home}/{name}", os.fstat(found.fileno()))
+                discard(f"{home}/{name}", identity(found.fileno()))
             except OSError:  # the next one will
                 continue
 
 
-def discard(path: str, made: os.stat_result) -> None:
+def discard(path: str, made: tuple[int, int]) -> None:
     """Remove a directory with all that is in it, if it is still the one that was made.
 
     It is opened by its name. What a program that closes all descriptors has put under the lock's number must not go.
@@ -180,9 +181,9 @@ def discard(path: str, made: os.stat_result) -> None:
     for attempt in range(ATTEMPTS):
         try:
             with opened(path, LISTABLE, None) as directory:
-                if not os.path.samestat(os.fstat(directory.fileno()), made):
+                if identity(directory.fileno()) != made:
                     raise OSError(errno.ESTALE, "something else is there now")
-                empty(directory, made.st_dev, forced=True)
+                empty(directory, made[0], forced=True)
             os.rmdir(path)
             break
         except OSError as error:
@@ -190,16 +191,16 @@ def discard(path: str, made: os.stat_result) -> None:
                 raise
 
 
-def remove(home: str, name: str, held: epoll, made: os.stat_result, pid: int) -> None:
+def remove(home: str, name: str, held: KeptFds, pid: int) -> None:
     """Remove a root's directory, and the user's after the last of them. A forked child's copy is not the one."""
     if os.getpid() != pid:
         return
     path = f"{home}/{name}"
     try:
-        discard(path, made)
+        discard(path, held.identities[0])
     except OSError as error:
         warnings.warn(f"{path} is left until the next root is made: {error}", VeryTmpFallbackWarning, stacklevel=3)
-    unlock(held, made)
+    held.close()
     try:
         os.rmdir(home)
     except OSError:
@@ -213,17 +214,3 @@ def tidy(home: str) -> None:
         os.rmdir(home)
     except OSError:  # others have roots there, or there is no descriptor left for it: the next one will
         pass
-
-
-def unlock(held: epoll, made: os.stat_result) -> None:
-    try:
-        ours = os.path.samestat(os.fstat(held.fileno()), made)
-    except OSError:
-        ours = False
-    if ours:
-        held.close()
-    else:
-        _strangers.append(held)  # the number is somebody else's by now, so it must not go and close that
-
-
-_strangers: list[epoll] = []

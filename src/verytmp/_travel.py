@@ -1,12 +1,20 @@
-"""Trees on their way to another process of multiprocessing's: the descriptor is duplicated there."""
+"""Trees on their way to another process of multiprocessing's: the descriptors are duplicated there.
+
+To a process that is being started they go along. To any other one they go when that asks for them: by then the root may
+have been closed here, or nobody may ever ask. So what is kept for others is counted, and bounded.
+"""
 
 from __future__ import annotations
 
+import _thread
+import errno
 import os
-from multiprocessing.reduction import DupFd
+from _weakref import ref
+from multiprocessing import resource_sharer
+from multiprocessing.context import get_spawning_popen
+from multiprocessing.reduction import DupFd, recv_handle, send_handle
 
-from ._owner import owner
-from ._spare import Spare, shared
+from ._owner import KeptFds, owner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,20 +22,131 @@ if TYPE_CHECKING:
 
     from ._tree import Tree
 
+# So many roots that are closed or dropped here are kept for processes that have not asked for them yet. More are in
+# nobody's way in a program that works; in one whose receivers die, each would keep its files for ever.
+KEPT_FOR_OTHERS = 16
 
-def send(tree: Tree) -> tuple[Any, ...]:
-    """What its pickle is to hold."""
-    tree.check_open()
-    return receive, (type(tree), DupFd(tree.fd))
+GONE = "the root is gone: the process that sent it has closed it, or dropped it, before it was received"
 
 
-def receive(kind: type[Tree], sent: Any) -> Tree:
-    """The tree that was sent; the one that is here already, if it is of the same directory."""
-    descriptor = sent.detach()
-    sent_one = os.fstat(descriptor)  # nobody else's while we hold it
-    for tree in list(Spare.trees):
-        if tree.fd >= 0 and os.path.samestat(os.fstat(tree.fd), sent_one):
-            os.close(descriptor)
-            return tree
-    os.set_inheritable(descriptor, False)
-    return kind(owner(descriptor), shared())
+class Sent:
+    """A tree that was sent, until all who were told of it have asked for it."""
+
+    __slots__ = ("_tree", "fds", "waiting")
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = ref(tree, lambda _: forget_oldest())
+        self.fds = tree.kept_fds()
+        self.waiting = 0  # so many have not asked yet
+
+    def is_here(self) -> bool:
+        tree = self._tree()
+        return tree is not None and not tree.closed
+
+    def before_close(self) -> None:
+        """Keep copies of the descriptors, whose numbers are about to be free."""
+        if self.waiting and not self.fds.closed:
+            try:
+                self.fds = KeptFds(*(owner(os.dup(fd)) for fd in self.fds.filenos))
+            except OSError:  # there is no room for them, and closing must not fail
+                pass
+
+    def after_close(self) -> None:
+        forget_oldest()
+
+
+_sent: dict[str, Sent] = {}  # by token, the oldest first
+_lock = _thread.RLock()  # a tree may be dropped anywhere
+
+
+def send(tree: Tree, later: bool) -> tuple[Any, ...]:
+    """What its pickle is to hold. *later* says that who sends it is not there any more to see an error."""
+    if not later:
+        tree.check_open()
+    elif tree.closed:
+        return receive, (type(tree), tree.token, tree.inodes_above)
+    if get_spawning_popen() is not None:
+        return receive, (type(tree), tree.token, tree.inodes_above, *map(DupFd, tree.filenos))
+    with _lock:
+        sent = _sent.get(tree.token)
+        if sent is None or sent.fds.closed:
+            sent = _sent[tree.token] = Sent(tree)
+        sent.waiting += 1
+        tree.sent = sent
+
+    def give(connection: Any, process: int) -> None:
+        with _lock:
+            sent.waiting -= 1
+            if not sent.waiting and _sent.get(token) is sent:
+                del _sent[token]
+            fds = sent.fds
+        if not fds.closed:
+            for fd in fds.filenos:
+                send_handle(connection, fd, process)
+
+    token = tree.token
+    sharer: Any = resource_sharer
+    ticket = sharer._resource_sharer.register(give, bool)
+    return receive, (type(tree), token, tree.inodes_above, Ticket(ticket, len(tree.filenos)))
+
+
+class Ticket:
+    """With which a process asks for what was sent to it."""
+
+    __slots__ = ("_count", "_ticket")
+
+    def __init__(self, ticket: Any, count: int) -> None:
+        self._ticket, self._count = ticket, count
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Ticket, (self._ticket, self._count)
+
+    def detach(self) -> list[int]:
+        """The descriptors, which are the caller's. `FileNotFoundError` if the sender has them no more."""
+        found: list[int] = []
+        sharer: Any = resource_sharer
+        with sharer._resource_sharer.get_connection(self._ticket) as connection:
+            try:
+                found.extend(recv_handle(connection) for _ in range(self._count))
+            except (EOFError, OSError):
+                for fd in found:
+                    os.close(fd)
+                raise FileNotFoundError(errno.ENOENT, GONE) from None
+        return found
+
+
+def receive(kind: type[Tree], token: str, inodes_above: int, *sent: Any) -> Tree:
+    """The tree that was sent; the one that is here already, if it is of the same directory; a closed one for nothing."""
+    numbers: list[int] = []
+    for each in sent:
+        found = each.detach()
+        numbers += found if isinstance(found, list) else [found]
+    fds = tuple(map(owner, numbers))
+    here = kind.by_token.get(token)
+    tree = here() if here is not None else None
+    if tree is not None and not tree.closed:
+        return tree
+    for fd in fds:
+        os.set_inheritable(fd.fileno(), False)
+    return kind(fds, token, inodes_above)
+
+
+def forget_oldest() -> None:
+    """Let go of the roots that are kept for others alone, but for the last ones."""
+    with _lock:
+        kept = [token for token, sent in list(_sent.items()) if not sent.is_here()]
+        gone = [_sent.pop(token) for token in kept[:-KEPT_FOR_OTHERS]]
+    for sent in gone:
+        sent.fds.close()
+
+
+def _forget() -> None:
+    """After fork, in the child: what was sent is the parent's to give. Another thread may have held the lock."""
+    global _lock
+    _lock = _thread.RLock()
+    for sent in _sent.values():
+        sent.waiting = 0
+    _sent.clear()
+
+
+os.register_at_fork(after_in_child=_forget)

@@ -1,11 +1,13 @@
-"""The descriptor's one owner, and the one funnel through which every path operation goes.
+"""The one owner of a root's descriptors, and the confined operations: every path operation is one of these.
 
-A path is here what it is to the kernel: a root's descriptor and a relative string, ``""`` for the root itself, with no
-empty, ``.`` or leading ``/`` component (`_path` sees to that). pathlib is not known here.
+A path is here what it is to the kernel: the descriptor of the directory above a root, and a string: the root's token,
+and a relative path in it, ``""`` for the root itself, with no empty, ``.`` or leading ``/`` component (`_path` sees to
+that). The token is a random name, which no other directory has. So whatever is opened under the descriptor's number
+once it is closed, nothing is found there. pathlib is not known here.
 
-Each operation is one ``*at()`` call where that is safe: in a mount that follows no symlinks, for a path without ``..``,
-and none that is empty or begins with ``/``, however it came about: the kernel would take that from its own root.
-For what such a call cannot do, the resolver walks, and the same call is made on the walk's last step without following.
+Each operation is one ``*at()`` call where that is safe: in a mount that follows no symlinks, for a path without ``..``.
+For what such a call cannot do, the resolver goes component by component, and the same call is made on the last one
+without following.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from _weakref import ref  # weakref itself takes a millisecond to import
 from functools import partial
 from io import FileIO, TextIOWrapper
 from operator import index
@@ -20,7 +23,7 @@ from stat import S_ISLNK
 
 from . import _contents
 from ._files import BLOCKS, DEFAULT, ERRORS, NEWLINES, UNUSUAL, USUAL, judged, usual_size
-from ._owner import opened, owner
+from ._owner import KeptFds, opened, owner, raised
 from ._proc import proc_fd, self_fd
 from ._resolve import changing, collapse, fall_out_of_step, resolve, straightened
 
@@ -28,9 +31,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from select import epoll
-    from typing import IO, Any, NoReturn, TypeVar
+    from typing import IO, Any, ClassVar, NoReturn, TypeVar
 
-    from ._spare import Spare
+    from ._travel import Sent
 
     _T = TypeVar("_T")
 
@@ -49,19 +52,48 @@ OVERWRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 LISTED = os.O_RDONLY | (os.O_DIRECTORY if hasattr(os, "O_DIRECTORY") else 0)  # Windows has none
 
 
+# A path's string holds a number from here on, if there is room: a program's own files have lower ones. The token keeps
+# a string of a root that is gone from leading to anything. But what makes missing directories (os.makedirs), or appends
+# to the root's string, would make that in a directory that was opened under the number meanwhile.
+LOWEST_IN_STRINGS = 512
+
+
 class Tree:
-    """A root's directory descriptor, for as long as anything refers to it."""
+    """A root's descriptors, for as long as anything refers to them.
 
-    __slots__ = ("__weakref__", "_number", "_open", "_opener", "_owner", "_place", "_spare", "fd", "one_call")
+    Args:
+        fds: the owners of the descriptors of the directory above the root, and of the mount; none for a closed root, as
+            it may come from another process. The mount's is kept because a mount that
+            is in no namespace any more takes a lock of the whole machine whenever a file in it is closed.
+        token: the root's name in the directory above it.
+        inodes_above: so many directories of the same file system are not the user's.
 
-    def __init__(self, owner: epoll, spare: Spare) -> None:
-        self._owner = owner  # gives the number back when this tree goes
-        self._spare = spare
-        self._number = self.fd = owner.fileno()  # fd is -1 once it is closed
-        self._place = f"{self._number}/"  # in /proc: a string is asked for more often than made
-        self._aim()
-        self.one_call = bool(os.statvfs(self.fd).f_flag & ST_NOSYMFOLLOW)
-        spare.trees.add(self)
+    Raises `OSError` where a descriptor has to be exchanged, and there is no room.
+    """
+
+    __slots__ = (
+        "__weakref__", "_base", "_fds", "_open", "_opener", "_place", "_root_fds",
+        "fd", "inodes_above", "one_call", "origin", "sent", "token",
+    )  # fmt: skip
+
+    by_token: ClassVar[dict[str, ref[Tree]]] = {}  # all of this process
+
+    def __init__(self, fds: tuple[epoll, ...], token: str, inodes_above: int) -> None:
+        self._fds = KeptFds(*[raised(each, LOWEST_IN_STRINGS) for each in fds[:1]], *fds[1:])
+        self._root_fds: KeptFds | None = None
+        self.sent: Sent | None = None  # to other processes
+        self.fd = self._fds.filenos[0] if fds else -1
+        self.token = token
+        self.inodes_above = inodes_above
+        self._base = f"{token}/"  # what each path begins with, from the directory above
+        self._place = f"{self.fd}/{token}/"  # in /proc: a string is asked for more often than made
+        self.origin = self.drive()  # which a forked child goes on comparing and hashing by
+        # Prepared once: preparing it takes as long as a small call does.
+        self._open = partial(os.open, dir_fd=self.fd)
+        self._opener = partial(os.open, mode=0o666, dir_fd=self.fd)
+        self.one_call = bool(fds and os.statvfs(self.fd).f_flag & ST_NOSYMFOLLOW)
+        if fds:
+            self.by_token[token] = ref(self, partial(self.by_token.pop, token))
 
     def __reduce__(self) -> tuple[object, ...]:
         # A pickler is in C, so the next frame is whoever uses it. multiprocessing's can take a descriptor along.
@@ -69,43 +101,60 @@ class Tree:
             raise TypeError("a root cannot be pickled, nor a path in it: its directory has no name to be found by")
         from ._travel import send
 
-        return send(self)
+        # A queue's own thread pickles what was put there: an error would be nobody's.
+        return send(self, sys._getframe(2).f_code.co_name == "_feed")
 
-    def _aim(self) -> None:
-        """Prepare openat(2) in this directory, once: preparing it takes as long as a small call does."""
-        self._open = partial(os.open, dir_fd=self.fd)
-        self._opener = partial(os.open, mode=0o666, dir_fd=self.fd)
+    @property
+    def closed(self) -> bool:
+        return self._fds.closed
+
+    @property
+    def filenos(self) -> tuple[int, ...]:
+        """The file descriptors, as its constructor takes their owners."""
+        return self._fds.filenos
+
+    def kept_fds(self) -> KeptFds:
+        """The same, for whoever is to keep them when this tree goes."""
+        return self._fds
 
     def close(self) -> None:
-        """Let go of the directory. Operations under way fail, later ones are refused; the number stays taken.
+        """Let go of the directory. Operations under way fail, later ones are refused. Closing again does nothing."""
+        sent = self.sent
+        if sent is not None:
+            sent.before_close()
+        self._fds.close(self._root_fds)
+        if sent is not None:
+            sent.after_close()
 
-        Another thread may be about to use the number, and a string that holds it may be anywhere. So what lies under it
-        is exchanged, in one step, for something that is no directory. Doing so again, or in two threads, does no harm.
-        """
-        self.fd = -1
-        self._aim()
-        try:
-            self._spare.cover(self._number)
-        except OSError:  # RLIMIT_NOFILE was lowered below the number, so nobody else will be given it
-            self._owner.close()
+    def root_fd(self) -> int:
+        """The root directory's own descriptor (`O_PATH`). It is opened when it is first asked for."""
+        if self._root_fds is None:
+            fds = KeptFds(self.open("", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW))
+            if self._root_fds is None:  # another thread's may be in somebody's hands already
+                self._root_fds = fds
+        self.check_open()
+        return self._root_fds.filenos[0]
 
     # -- names ---------------------------------------------------------------------------------------------------------
 
     def drive(self) -> str:
         """The root's directory, as every process of this user can open it."""
-        return f"{proc_fd()}{self._number}"
+        return f"{proc_fd()}{self._place[:-1]}"
 
     def string(self, relative: str) -> str:
-        """A path as a string. It holds no ``..``: a program that cleans paths up lexically would leave the root."""
+        """A path as a string. It holds no ``..``: a program that cleans paths up lexically would leave the root.
+
+        The root's own ends with a slash, as that of an anchor does: what is appended to it is looked for in the root.
+        """
         if ".." in relative:
             relative = collapse(relative)
         return f"{proc_fd()}{self._place}{relative}"
 
     def check_open(self) -> None:
-        if self.fd < 0:
+        if self._fds.closed:
             raise ValueError("operation on a closed VeryTmpRoot") from None
 
-    # -- the funnel ----------------------------------------------------------------------------------------------------
+    # -- the confined operations ---------------------------------------------------------------------------------------
 
     def _refuse(self, error: OSError, relative: str, other: str | None = None) -> NoReturn:
         """Raise what a failure means to the user: that the root is closed, or the error and the paths it is about."""
@@ -113,25 +162,38 @@ class Tree:
         error.filename = self.string(relative)
         if other is not None:
             error.filename2 = self.string(other)
+        if error.errno == errno.ENOSPC:
+            self._name_limit(error)
         try:
             raise error
         finally:
             del error  # its traceback holds this frame, and so this tree: no circle may keep that alive
 
+    def _name_limit(self, error: OSError) -> None:
+        """Add to ENOSPC which limit was hit."""
+        try:
+            limits = self.statvfs()
+        except (OSError, ValueError):  # it went meanwhile
+            return
+        if limits.f_files and not limits.f_ffree:
+            most = limits.f_files - self.inodes_above
+            error.add_note(f"nr_inodes= is reached: all {most} files, directories and links that it allows are there.")
+        elif limits.f_blocks:
+            most, free = limits.f_blocks * limits.f_frsize, limits.f_bfree * limits.f_frsize
+            error.add_note(f"size= is reached: {most - free} of {most} bytes are used, and {free} are free.")
+
     def _walk(self, relative: str, follow: bool, call: Callable[..., Any], *args: object, create: bool = False) -> Any:
         """Make a call on the last step of a walk: ``call(directory, name, *args)``, which must not follow *name*."""
         try:
-            if not relative:
-                return call(self.fd, ".", *args)
-            if self.one_call and relative and relative[0] != "/" and ".." not in relative:
-                for straight in straightened(self.fd, relative, follow):
+            if self.one_call and relative and ".." not in relative:
+                for straight in straightened(self.fd, self.token, relative, follow):
                     try:
-                        return call(self.fd, straight, *args)
+                        return call(self.fd, self._base + straight, *args)
                     except OSError as error:
                         if error.errno != errno.ELOOP:
                             break  # the walk will tell; it also knows what to do where names are being swapped
             for attempt in range(ATTEMPTS):
-                directory, name = resolve(self.fd, relative, follow, self.one_call, create)
+                directory, name = resolve(self.fd, self.token, relative, follow, self.one_call, create)
                 with directory:
                     try:
                         return call(directory.fileno(), name, *args)
@@ -145,43 +207,35 @@ class Tree:
     def _entry(self, call: Callable[..., Any], relative: str, *args: object, at_root: int = 0) -> Any:
         """Make one of os's calls on a directory entry itself, which none of them follows.
 
-        *at_root* is what the kernel says of ``/``. Of a root's ``.`` it says something else to who may not search it.
+        *at_root* is what the kernel says of ``/``. A root is an entry of a directory that is not the user's.
         """
+        if at_root and not relative:
+            self.stat(relative)
+            self._refuse(OSError(at_root, os.strerror(at_root)), relative)
         try:
-            if self.one_call and relative and relative[0] != "/" and ".." not in relative:
-                return call(relative, *args, dir_fd=self.fd)
+            if self.one_call and ".." not in relative:
+                return call(self._base + relative, *args, dir_fd=self.fd)
         except OSError as error:
             if error.errno not in WALKABLE:
                 self._refuse(error, relative)
-        if at_root and not relative:
-            self._refuse(OSError(at_root, os.strerror(at_root)), relative)
         return self._walk(relative, False, entry_here, call, *args)
 
-    def status(self) -> os.stat_result:
-        """The root directory's own, for which no permission to search it is needed."""
-        result: os.stat_result = self._of_root(os.fstat)
-        return result
-
     def statvfs(self) -> os.statvfs_result:
-        result: os.statvfs_result = self._of_root(os.statvfs)
-        return result
-
-    def _of_root(self, call: Callable[[int], Any]) -> Any:
+        """statvfs(3)."""
         try:
-            result = call(self.fd)
+            result = os.statvfs(self.fd)
+            if not self._fds.are_ours():  # what has the number now answers such a call too
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         except OSError as error:
             self._refuse(error, "")
-        self.check_open()  # what lies under the number now answers such a call too
         return result
 
     # -- operations on what a path leads to ----------------------------------------------------------------------------
 
     def stat(self, relative: str, follow: bool = True) -> os.stat_result:
-        if not relative:
-            return self.status()
         try:
-            if self.one_call and relative and relative[0] != "/" and ".." not in relative:
-                return os.stat(relative, dir_fd=self.fd, follow_symlinks=follow)
+            if self.one_call and ".." not in relative:
+                return os.stat(self._base + relative, dir_fd=self.fd, follow_symlinks=follow)
         except OSError as error:
             if error.errno not in WALKABLE:
                 self._refuse(error, relative)
@@ -190,11 +244,9 @@ class Tree:
 
     def find(self, relative: str, follow: bool = True) -> os.stat_result | None:
         """As `stat`, but None where there is nothing: that is an answer here, and needs no words."""
-        if not relative:
-            return self.status()
         try:
-            if self.one_call and relative and relative[0] != "/" and ".." not in relative:
-                return os.stat(relative, dir_fd=self.fd, follow_symlinks=follow)
+            if self.one_call and ".." not in relative:
+                return os.stat(self._base + relative, dir_fd=self.fd, follow_symlinks=follow)
         except OSError as error:
             if error.errno not in WALKABLE:
                 self.check_open()
@@ -212,8 +264,8 @@ class Tree:
     def open(self, relative: str, flags: int, mode: int = 0o777) -> epoll:
         """open(2): the owner of a descriptor, close-on-exec. ``with`` closes it."""
         try:
-            if self.one_call and relative and relative[0] != "/" and ".." not in relative:
-                return next(map(owner, map(self._open, (relative,), (flags,), (mode,))))  # as `opened`
+            if self.one_call and ".." not in relative:
+                return next(map(owner, map(self._open, (self._base + relative,), (flags,), (mode,))))  # as `opened`
         except OSError as error:
             if error.errno not in WALKABLE:
                 self._refuse(error, relative)
@@ -237,7 +289,7 @@ class Tree:
         ):
             flags, kind, buffered, text, _ = judged(relative, mode, buffering, encoding, errors, newline)
             buffering = index(buffering)
-        simple = self.one_call and relative and relative[0] != "/" and ".." not in relative
+        simple = self.one_call and ".." not in relative
         layer: Any
         raw: Any = None
         file: Any = None
@@ -245,7 +297,7 @@ class Tree:
         try:
             try:
                 if simple:
-                    for descriptor in map(self._opener, (relative,), flags):  # as in `_using`
+                    for descriptor in map(self._opener, (self._base + relative,), flags):  # as in `_using`
                         break
             except OSError as error:
                 if error.errno not in WALKABLE:
@@ -284,9 +336,9 @@ class Tree:
         """What *call* makes of a file's descriptor, which is closed then."""
         descriptor = -1
         try:
-            if self.one_call and relative and relative[0] != "/" and ".." not in relative:
+            if self.one_call and ".." not in relative:
                 # A `for` lets no signal handler run before its name holds what it is given.
-                for descriptor in map(self._open, (relative,), (flags,), (mode,)):
+                for descriptor in map(self._open, (self._base + relative,), (flags,), (mode,)):
                     return call(descriptor)
         except OSError as error:
             if descriptor >= 0 or error.errno not in WALKABLE:
@@ -336,8 +388,8 @@ class Tree:
     def renew(self, relative: str) -> bool:
         """Set the times to now, as `utime`; whether that could be done. No error is made up for nobody to read."""
         try:
-            if self.one_call and relative and relative[0] != "/" and ".." not in relative:
-                os.utime(relative, dir_fd=self.fd)
+            if self.one_call and ".." not in relative:
+                os.utime(self._base + relative, dir_fd=self.fd)
                 return True
         except OSError as error:
             if error.errno not in WALKABLE:
@@ -351,17 +403,13 @@ class Tree:
 
     def _change(self, call: Callable[..., None], relative: str, *args: object, follow: bool = True) -> None:
         try:
-            if follow and self.one_call and relative and relative[0] != "/" and ".." not in relative:
-                return call(relative, *args, dir_fd=self.fd)
+            if follow and self.one_call and ".." not in relative:
+                return call(self._base + relative, *args, dir_fd=self.fd)
         except OSError as error:
             if error.errno not in WALKABLE:
                 self._refuse(error, relative)
         # A call on the last step would follow a link. So it is made on the very file, by its descriptor's name.
         try:
-            if not relative:
-                call(self_fd(self.fd), *args)
-                self.check_open()  # what lies under the number now may have answered
-                return None
             with self.open(relative, os.O_PATH | (0 if follow else os.O_NOFOLLOW)) as file:
                 if S_ISLNK(os.fstat(file.fileno()).st_mode):
                     raise OSError(errno.EOPNOTSUPP, "it is a symlink")
@@ -372,7 +420,20 @@ class Tree:
     # -- operations on a directory entry -------------------------------------------------------------------------------
 
     def mkdir(self, relative: str, mode: int) -> None:
-        self._entry(os.mkdir, relative, mode, at_root=errno.EEXIST)
+        if not relative and self.find(relative) is None:
+            self._make_root(mode)
+        else:
+            self._entry(os.mkdir, relative, mode, at_root=errno.EEXIST)
+
+    def _make_root(self, mode: int) -> None:
+        """Make the root directory anew, which a program has removed by its string, as `shutil.rmtree` does."""
+        try:
+            with opened(".", os.O_PATH | os.O_DIRECTORY, self.fd) as above:
+                if not self._fds.are_ours():  # never make something in a directory that only has the same number
+                    raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+                os.mkdir(self.token, mode, dir_fd=above.fileno())
+        except OSError as error:
+            self._refuse(error, "")
 
     def unlink(self, relative: str) -> None:
         self._entry(os.unlink, relative, at_root=errno.EISDIR)
@@ -401,27 +462,20 @@ class Tree:
         """Make one of os's calls on two directory entries, with *follow* for the first one if it is not None."""
         how = {} if follow is None else {"follow_symlinks": follow}
         try:
-            simple = (
-                relative
-                and relative[0] != "/"
-                and target
-                and target[0] != "/"
-                and ".." not in relative
-                and ".." not in target
-            )
-            if self.one_call and simple:
-                return call(relative, target, src_dir_fd=self.fd, dst_dir_fd=self.fd, **how)
+            if self.one_call and relative and target and ".." not in relative and ".." not in target:
+                base = self._base
+                return call(base + relative, base + target, src_dir_fd=self.fd, dst_dir_fd=self.fd, **how)
         except OSError as error:
             if error.errno not in WALKABLE:
                 self._refuse(error, relative, target)
         try:
-            directory, name = resolve(self.fd, relative, bool(follow), self.one_call)
+            directory, name = resolve(self.fd, self.token, relative, bool(follow), self.one_call)
             with directory:
                 # Before the new name's directory comes the old name, for linkat(2), or where it is, for renameat(2).
                 if how:
                     how = {"follow_symlinks": False}  # from here on
                 os.stat(name if how else ".", dir_fd=directory.fileno(), follow_symlinks=False)
-                other, new = resolve(self.fd, target, False, self.one_call)
+                other, new = resolve(self.fd, self.token, target, False, self.one_call)
                 with other:
                     call(name, new, src_dir_fd=directory.fileno(), dst_dir_fd=other.fileno(), **how)
         except OSError as error:

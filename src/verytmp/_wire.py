@@ -4,7 +4,6 @@ A message is one `SOCK_SEQPACKET` packet: fields apart by NUL, the first of them
 
     tmpfs    OPTION...                      the request: an operation, options as mount(8) spells them
     reside   PID                            the request to stay, for as long as that process lives, and to take others
-    several  COUNT OPTION...                the request for so many tmpfs, with an answer for each
     step     STEP                           the child is about to make this call
     done     HOW                            it is done; the descriptors travel with it
     refused  (STEP ERRNO TEXT)...           it is not; the last refusal decided it
@@ -22,8 +21,11 @@ ERRNO_MAX = 4095  # the kernel's MAX_ERRNO
 
 Refusal = tuple[str, int, str]  # the step, its errno, what the kernel said
 
-TMPFS, RESIDE, SEVERAL = "tmpfs", "reside", "several"
+RESIDE = "reside"
 STEP, DONE, REFUSED = "step", "done", "refused"
+
+ROOT_FDS = 2  # that come with a root: of the directory above it, and of its mount
+RESIDE_FDS = 1  # and with a resident helper: what tells that it has ended
 
 INT_BYTES = 4  # sizeof(int): a descriptor in SCM_RIGHTS
 

@@ -65,7 +65,7 @@ def hear(said: list[Said]) -> tuple[list[int], str]:
                 rights = array.array("i", [theirs.fileno()] * descriptors)
                 theirs.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if descriptors else [])
         with SignalsHeld() as signals:
-            return _helper.hear(ours, Child(0), signals)
+            return _helper.hear(ours, Child(0), 1, signals)
 
 
 def test_a_parent_that_hears_garbage(count: int, record_property: Callable[[str, object], None]) -> None:
@@ -122,7 +122,7 @@ def test_a_child_that_is_asked_for_garbage(count: int) -> None:
                 theirs.close()
                 try:
                     with SignalsHeld() as signals:
-                        [descriptor], _ = _helper.hear(ours, Child(pid), signals)
+                        [descriptor], _ = _helper.hear(ours, Child(pid), 1, signals)
                     os.close(descriptor)
                 except Refused as refusal:
                     [*_, (_, number, text)] = refusal.refusals

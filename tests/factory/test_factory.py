@@ -53,7 +53,7 @@ def test_roots(way: Callable[..., Any]) -> None:
                 assert type(root) is VeryTmpRoot
                 assert root.nosymfollow
                 assert not os.get_inheritable(root.fileno())
-                assert os.readlink(f"/proc/self/fd/{root.fileno()}") == "/dev/null/verytmp"
+                assert os.readlink(f"/proc/self/fd/{root.fileno()}") == f"/dev/null/{os.path.basename(os.fspath(root))}"
                 for number in range(9):
                     (root / str(number)).touch()
                 with pytest.raises(OSError, match="No space left"):
@@ -92,8 +92,10 @@ def test_a_root_that_was_made_beforehand_is_as_new() -> None:
                 roots.append(root)
             assert len({root.path.stat().st_dev for root in roots}) == len(roots)
             [helper] = helpers()
-            paths = [os.readlink(f"/proc/{helper}/fd/{number}") for number in os.listdir(f"/proc/{helper}/fd")]
-            assert "/dev/null/verytmp" not in paths  # the next ones are on their way
+            deadline = time.monotonic() + 10
+            while len(os.listdir(f"/proc/{helper}/fd")) > 7:  # the next ones are on their way
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
 
     by_helper(make)
 

@@ -148,16 +148,37 @@ def test_relative_to(root: VeryTmpRoot, name: str, other: str, down: str | None,
 
 def test_relative_to_what_is_elsewhere(root: VeryTmpRoot, host: Path) -> None:
     with VeryTmpRoot() as other:
-        for start in (host, other.path, other / "a", Path("/"), Path("a"), "b", PurePosixPath("b"), str(other.path)):
+        for start in (host, other.path, other / "a", Path("a"), "b", PurePosixPath("b"), str(other.path)):
             for walk_up in (True, False):
-                if str(start) == str(other.path) and isinstance(start, str) and walk_up:
-                    continue  # words, which are read in the root
+                if walk_up and (start is host or start == str(other.path)):
+                    continue  # there is a way, between strings, or in the root
                 with pytest.raises(ValueError):
                     (root / "a").relative_to(start, walk_up=walk_up)
             assert not (root / "a").is_relative_to(start)
         words = root / os.fspath(other)[1:]  # the same, inside
         assert not words.is_relative_to(other)
         assert not words.match(other)
+
+
+def test_relative_to_a_host_path_is_between_strings(root: VeryTmpRoot, host: Path) -> None:
+    """As `Path` has it of the same string, in both directions."""
+    path = root / "a" / "b"
+    same = Path(str(path))
+    for start in (Path("/"), Path("/proc"), Path(os.fspath(root)), Path(os.fspath(root)).parent, Path(str(root / "a"))):
+        assert path.is_relative_to(start)
+        if start in (Path(os.fspath(root)), Path(str(root / "a"))):  # which are in the root
+            assert path.relative_to(start) == PurePosixPath(same.relative_to(start))
+        else:
+            assert path.relative_to(start) == PurePosixPath(same.relative_to(start)) == same.relative_to(start)
+    for start in (root.path, root / "a", path):
+        assert same.is_relative_to(start)
+        assert same.relative_to(start) == Path(path.relative_to(start))
+    assert same.match("b")
+    assert path.match(Path("b"))
+    assert path.match(Path("*/b"))
+    assert not path.match(Path("c"))
+    assert not same.is_relative_to(root / "c")
+    assert not path.is_relative_to(host)
 
 
 @pytest.mark.parametrize("case_sensitive", [True, False])

@@ -23,6 +23,8 @@ CAP_SYS_ADMIN = 21
 CLONE_NEWNS = 0x0002_0000
 CLONE_NEWUSER = 0x1000_0000
 MOUNT_ATTR_NOSYMFOLLOW = 0x20_0000
+OPEN_TREE_CLONE = 0x1
+AT_EMPTY_PATH = 0x1000
 
 NUMBERS = {
     "open_tree": 428,
@@ -161,14 +163,41 @@ def exchange(directory: int, one: str, other: str) -> None:
     _checked(libc.renameat2(directory, one.encode(), directory, other.encode(), 2))
 
 
+def cover(folder: str) -> None:
+    """Mount an empty directory over another one, in a mount namespace of our own."""
+    _checked(libc.mount(None, b"/", None, 0x4000 | 0x4_0000, None))
+    _checked(libc.mount(b"none", folder.encode(), b"tmpfs", 0, None))
+
+
+def bind(source: str, target: str) -> None:
+    """Show a directory with all that is mounted in it at another place too, in a mount namespace of our own."""
+    _checked(libc.unshare(CLONE_NEWNS))
+    _checked(libc.mount(None, b"/", None, 0x4000 | 0x4_0000, None))
+    _checked(libc.mount(source.encode(), target.encode(), None, 0x1000 | 0x4000, None))
+
+
+def uncover(folder: str) -> None:
+    _checked(libc.umount2(folder.encode(), 2))
+
+
 def hide_proc() -> None:
     """Put an empty directory where /proc was, in a mount namespace of our own."""
     if libc.unshare(CLONE_NEWNS) < 0:
         user_namespace()
         _checked(libc.unshare(CLONE_NEWNS))
-    _checked(libc.mount(None, b"/", None, 0x4000 | 0x4_0000, None))
-    _checked(libc.mount(b"none", b"/proc", b"tmpfs", 0, None))
+    cover("/proc")
     drop_capabilities(CAP_SYS_ADMIN)
+
+
+def open_tree_clone(mount: int) -> None:
+    """Copy the mount that a descriptor is of, open_tree(2): EINVAL if it is in no namespace.
+
+    The process must be one that may mount (`mounting_namespaces`).
+    """
+    nothing, flags = b"", OPEN_TREE_CLONE | os.O_CLOEXEC | AT_EMPTY_PATH
+    copy = libc.syscall(ctypes.c_long(NUMBERS["open_tree"]), mount, nothing, ctypes.c_uint(flags))
+    _checked(copy)
+    os.close(copy)
 
 
 def fill_descriptor_table(spare: int = 0) -> list[int]:

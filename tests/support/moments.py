@@ -10,10 +10,11 @@ import os
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from itertools import combinations
 from typing import Any
 
-from verytmp._spare import Spare
+from verytmp._tree import Tree
 
 Act = Callable[[], object]
 
@@ -61,9 +62,11 @@ def interposed(acts: Mapping[int, Act]) -> Iterator[Calls]:
 
 
 def aim() -> None:
-    """Trees keep an open(2) that is prepared once: let them prepare it anew."""
-    for tree in list(Spare.trees):
-        tree._aim()
+    """Trees keep an open(2) that is prepared once: prepare it anew."""
+    for here in list(Tree.by_token.values()):
+        if tree := here():
+            tree._open = partial(os.open, dir_fd=tree.fd)
+            tree._opener = partial(os.open, mode=0o666, dir_fd=tree.fd)
 
 
 def _preceded(original: Callable[..., Any], calls: Calls, name: str) -> Callable[..., Any]:

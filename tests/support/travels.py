@@ -34,7 +34,10 @@ def late(*_):
     raise TimeoutError("a child does not answer")
 
 def device(root):
-    return os.fstat(root.fileno()).st_dev
+    return root.path.stat().st_dev
+
+def fds(root):
+    return sorted(root.path._tree.filenos)
 
 def held(pid, number):
     '''Which of a process's descriptors are in a root, as /proc tells it.'''
@@ -45,7 +48,7 @@ def held(pid, number):
                 found.append(int(name))
         except OSError:
             pass
-    return found
+    return sorted(found)
 
 def family(pid):
     yield pid
@@ -73,7 +76,7 @@ if __name__ == "__main__":
     signal.alarm(30)
     root = VeryTmpRoot()
     number = device(root)
-    assert holders(number) == {os.getpid(): [root.fileno()]}
+    assert holders(number) == {os.getpid(): fds(root)}
     main(root)
     assert not multiprocessing.active_children()
     root.close()

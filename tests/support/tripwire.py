@@ -17,7 +17,6 @@ from typing import Any
 
 import verytmp
 from verytmp import VeryTmpPath
-from verytmp._tree import Tree
 
 SOURCE = Path(verytmp.__file__).parent
 TESTS = str(Path(__file__).parent.parent) + "/"
@@ -35,7 +34,6 @@ ROOMS = {
         "_info",
         "_owner",
         "_proc",
-        "_spare",
         "_delete",
     )
 }
@@ -119,8 +117,6 @@ def check(event: str, path: object) -> None:
         if name.startswith(BYSTANDERS):
             return
         owner = frame.f_locals.get("self")
-        if isinstance(owner, Tree) and owner.fd < 0 and relative(text):
-            return  # a closed one's -1 looks as if no directory were given, and is EBADF
         ours = ours or name in ROOMS or isinstance(owner, VeryTmpPath)
         frame = frame.f_back
     if ours:

@@ -19,7 +19,7 @@ def test_arguments(host: Path, method: str) -> None:
         assert path.parent.parent == root.path
         assert path.relative_to(root.path).parts == ("d", "f")
         assert repr(path) == "VeryTmpPath('/d/f')"
-        assert str(path) == f"/proc/{os.getpid()}/fd/{root.fileno()}/d/f"
+        assert str(path) == f"/proc/{os.getpid()}/fd/{root.path._tree.fd}/{root.path._tree.token}/d/f"
         assert other != root / "f"
         assert path.read_text() == "from the parent"
         assert [p.name for p in root.path.iterdir()] == ["d"]
@@ -52,7 +52,7 @@ def test_a_pipe(host: Path, method: str) -> None:
         assert again == first and len({first, second, again}) == 2
         first.rename(second)
         assert second.read_text() == "by name" and not again.exists()
-        assert len(held(os.getpid(), device(root))) == 1
+        assert len(held(os.getpid(), device(root))) == 2
         here.send(second)
         here.send(root)
         here.recv()
@@ -67,7 +67,7 @@ def test_a_pipe(host: Path, method: str) -> None:
         assert path == root / "g"
         assert path.read_text() == "by name"
         assert back.path == root.path
-        assert held(os.getpid(), device(root)) == [root.fileno()]
+        assert held(os.getpid(), device(root)) == fds(root)
         here.send("done")
         end(child)
     """

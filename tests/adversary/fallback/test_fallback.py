@@ -203,7 +203,8 @@ def test_a_parent_is_killed_and_its_forked_child_goes_on(home: Path) -> None:
         with made():
             pass
         [name] = os.listdir(home)
-        text = (home / name / "root" / "f").read_text()
+        [token] = os.listdir(home / name)
+        text = (home / name / token / "f").read_text()
         end = os.pidfd_open(child)
         os.kill(child, signal.SIGKILL)
         os.waitid(os.P_PIDFD, end, os.WEXITED)
