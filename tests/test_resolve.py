@@ -5,14 +5,26 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from support import ground, kernel, moments
 from support.children import in_child
 
-from verytmp import VeryTmpRoot
-from verytmp._resolve import ATTEMPTS, LINKS_MAX, STRAIGHT_LINKS, collapse, resolve, straightened
+from verytmp import VeryTmpPath, VeryTmpRoot
+from verytmp._resolve import (
+    ATTEMPTS,
+    LINKS_MAX,
+    STRAIGHT_LINKS,
+    TARGETS_COMPONENTS_MAX,
+    Resolution,
+    collapse,
+    most_even,
+    resolve,
+    straightened,
+)
 
 TREE: ground.Tree = {
     "a": {
@@ -390,3 +402,229 @@ def test_words_without_dots(path: str, end: str) -> None:
 def test_a_null_byte_is_seen_whatever_comes_before_it(root: VeryTmpRoot, path: str) -> None:
     with pytest.raises(ValueError, match="embedded null byte"):
         resolve(root.fileno(), path, True, root.nosymfollow)
+
+
+# -- what it costs -----------------------------------------------------------------------------------------------------
+
+LEVELS = 300
+PER_COMPONENT = 4  # system calls: one to enter it; and the same, or less, to enter it again, and what `..` asks
+NAMES_PER_COMPONENT = (
+    8  # that the kernel looks up in them: where many are entered at once, fewer calls are no less work
+)
+
+
+def dig(root: VeryTmpRoot, levels: int, name: str = "d") -> int:
+    """Make so many directories in each other; a descriptor of the last one."""
+    here = os.open(".", os.O_PATH, dir_fd=root.fileno())
+    for _ in range(levels):
+        os.mkdir(name, dir_fd=here)
+        below = os.open(name, os.O_PATH, dir_fd=here)
+        os.close(here)
+        here = below
+    return here
+
+
+class Cost:
+    """The system calls that open or look at something, and the names that the kernel looks up for them."""
+
+    def __init__(self) -> None:
+        self.calls = self.names = 0
+
+    def within(self, components: int) -> bool:
+        return self.calls <= PER_COMPONENT * components and self.names <= NAMES_PER_COMPONENT * components
+
+
+@contextlib.contextmanager
+def counted() -> Iterator[Cost]:
+    cost = Cost()
+
+    def counting(call: Callable[..., Any]) -> Callable[..., Any]:
+        def count(path: str, *arguments: Any, **keywords: Any) -> Any:
+            cost.calls += 1
+            cost.names += str(path).count("/") + 1
+            return call(path, *arguments, **keywords)
+
+        return count
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("open", "readlink", "stat", "mkdir"):
+            patch.setattr(os, name, counting(getattr(os, name)))
+        moments.aim()
+        yield cost
+    moments.aim()
+
+
+def down_and_up(*turns: tuple[int, int]) -> list[str]:
+    return [name for down, up in turns for name in ["d"] * down + [".."] * up]
+
+
+DOTS = {
+    "down and up": down_and_up((LEVELS, LEVELS)),
+    "one by one": down_and_up((LEVELS, 1), *[(1, 1)] * LEVELS),
+    "back and forth, further each time": down_and_up((LEVELS, 1), *[(turn, turn + 1) for turn in range(1, 30)]),
+    "over where much is forgotten": down_and_up((257, 130), *[(64, 65)] * 10),
+    "from the top": down_and_up(*[(2, 2)] * LEVELS),
+    "beyond the root": down_and_up((9, 1000), (9, 1000), (9, 5)),
+}
+
+
+@pytest.mark.parametrize("turns", DOTS)
+def test_dots_cost_as_much_as_names(root: VeryTmpRoot, turns: str) -> None:
+    """However they are mixed, and however deep that is: no step back is taken from the root again."""
+    os.close(dig(root, LEVELS))
+    names = DOTS[turns]
+    depth = 0
+    for name in names:
+        depth = max(0, depth - 1) if name == ".." else depth + 1
+    with counted() as cost:
+        directory, _ = resolve(root.fileno(), "/".join([*names, "."]), True, root.nosymfollow)
+    with directory:
+        assert cost.within(len(names))
+        expected = os.stat("/".join([".", *["d"] * depth]), dir_fd=root.fileno())
+        assert os.path.samestat(os.fstat(directory.fileno()), expected)
+
+
+USES: dict[str, Callable[[VeryTmpPath], object]] = {
+    "stat": lambda path: path.stat(),
+    "exists": lambda path: path.exists(),
+    "read": lambda path: path.read_bytes(),
+    "write": lambda path: path.write_bytes(b"x"),
+    "chmod": lambda path: path.chmod(0o600),
+    "mkdir": lambda path: path.with_name("new").mkdir(),
+    "symlink": lambda path: path.with_name("new link").symlink_to("f"),
+    "rename": lambda path: path.rename(path.with_name("g")),
+    "unlink": lambda path: path.unlink(),
+    "glob": lambda path: list(path.parent.glob("../d/*")),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_every_operation_does(root: VeryTmpRoot, use: str) -> None:
+    here = dig(root, LEVELS)
+    os.close(os.open("f", os.O_CREAT, dir_fd=here))
+    os.close(here)
+    names = ["d"] * LEVELS + ["..", "d"] * LEVELS
+    path = root.path.joinpath(*names, "f")
+    with counted() as cost:
+        USES[use](path)
+    assert cost.within(2 * len(names))  # a rename resolves two paths
+
+
+def test_links_full_of_dots(root: VeryTmpRoot) -> None:
+    """In as many of them as are followed."""
+    here = dig(root, LEVELS)
+    os.mkdir("e", dir_fd=here)
+    for number in range(LINKS_MAX):
+        rest = f"l{number + 1}" if number < LINKS_MAX - 1 else "e"
+        os.symlink("e/../" * 200 + rest, f"l{number}", dir_fd=here)
+    os.close(here)
+    path = "/".join(["d"] * LEVELS) + "/l0"
+    with counted() as cost:
+        assert resolved(root, path, True)[1] == "e"
+    assert cost.within(LEVELS + 2 * 200 * LINKS_MAX)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_few_directories_are_kept_open(root: VeryTmpRoot, seed: int) -> None:
+    """Two for each power of two, and the root: wherever it goes, and it is always where it should be."""
+    os.close(dig(root, LEVELS))
+    inodes = [os.stat("/".join([".", *["d"] * depth]), dir_fd=root.fileno()).st_ino for depth in range(LEVELS + 1)]
+    chance = random.Random(seed)
+    resolution = Resolution(root.fileno(), root.nosymfollow)
+    moved = 0
+    try:
+        with counted() as cost:
+            for _ in range(300):
+                depth = len(resolution.names)
+                far = chance.choice([1, 2, 3, 10, LEVELS])
+                down = min(chance.randint(0, far), LEVELS - depth)
+                if chance.random() < 0.5:
+                    resolution.take([*["d"] * down, "."], True)
+                    depth += down
+                    moved += down
+                else:
+                    up = min(chance.randint(1, far), depth)
+                    assert resolution.up(up) == []
+                    depth -= up
+                    moved += up
+                assert len(resolution.names) == depth
+                assert os.fstat(resolution.current.fileno()).st_ino == inodes[depth]
+                assert len(resolution._kept) <= 2 * depth.bit_length() + 1
+    finally:
+        resolution.close()
+    assert cost.within(moved + 300)
+
+
+def test_a_step_back_to_what_is_another_now(root: VeryTmpRoot) -> None:
+    """What has to be entered again on the way back was swapped for a link: it leads where that leads, in the root."""
+    names = ["p", "c", "c", "c", "c", "..", "..", "..", ".."]
+    ground.make(root.fileno(), {"p": {"c": {"c": {"c": {"c": {}}}}, "f": b""}, "z": {"f": b""}, "q": "-> z"})
+
+    def exchange() -> None:
+        kernel.exchange(root.fileno(), "p", "q")
+
+    with moments.interposed({}) as calls:
+        resolve(root.fileno(), "/".join([*names, "f"]), True, root.nosymfollow)[0].close()
+    last = len(calls.names) - 1 - calls.names[::-1].index("open")  # it enters "p" again
+    for most, ends in ((TARGETS_COMPONENTS_MAX, None), (0, errno.ELOOP)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("verytmp._resolve.TARGETS_COMPONENTS_MAX", most)
+            with moments.interposed({last: exchange}):
+                if ends is None:
+                    assert resolved(root, "/".join([*names, "f"]), True) == (file_id("z", root.fileno()), "f")
+                else:
+                    with pytest.raises(OSError) as caught:
+                        resolve(root.fileno(), "/".join([*names, "f"]), True, root.nosymfollow)
+                    assert caught.value.errno == ends
+        kernel.exchange(root.fileno(), "p", "q")
+
+
+@pytest.mark.parametrize("room", [1, 2, 3, 5])
+def test_without_free_descriptors(root: VeryTmpRoot, room: int) -> None:
+    """Two are enough: those that were kept are given up."""
+    os.close(dig(root, 40))
+    os.close(os.open("f", os.O_CREAT, dir_fd=root.fileno()))
+    names = down_and_up((40, 1), (1, 39), (30, 15), (1, 17))
+
+    def leads_to() -> str:
+        kernel.fill_descriptor_table(room)
+        directory, name = resolve(root.fileno(), "/".join([*names, "f"]), True, root.nosymfollow)
+        return name if os.path.samestat(os.fstat(directory.fileno()), os.fstat(root.fileno())) else "elsewhere"
+
+    if room < 2:
+        with pytest.raises(OSError) as caught:
+            in_child(leads_to)
+        assert caught.value.errno == errno.EMFILE
+    else:
+        assert in_child(leads_to) == "f"
+
+
+def test_a_lack_of_descriptors_has_its_own_name(root: VeryTmpRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it takes too many steps for that reason, the error is no loop's."""
+    os.close(dig(root, 40))
+    monkeypatch.setattr("verytmp._resolve.TARGETS_COMPONENTS_MAX", 0)
+
+    def use() -> object:
+        kernel.fill_descriptor_table(2)
+        return resolve(root.fileno(), "/".join([*down_and_up((40, 1), (1, 39)), "f"]), True, False)
+
+    with pytest.raises(OSError) as caught:
+        in_child(use)
+    assert caught.value.errno == errno.EMFILE
+
+
+def test_a_dot_where_nobody_may_search(root: VeryTmpRoot) -> None:
+    os.chmod("a/b", 0, dir_fd=root.fileno())
+
+    def stat(path: str) -> object:
+        kernel.drop_capabilities()
+        return resolved(root, path, True)
+
+    with pytest.raises(PermissionError):
+        in_child(lambda: stat("dot"))
+    assert in_child(lambda: stat("slash")) == (file_id("a/b", root.fileno()), ".")
+
+
+@pytest.mark.parametrize(("low", "high", "number"), [(0, 1, 1), (0, 999, 512), (512, 999, 768), (6, 7, 7), (7, 9, 8)])
+def test_the_most_even_number(low: int, high: int, number: int) -> None:
+    assert most_even(low, high) == number
