@@ -14,6 +14,7 @@ from support import ground, kernel, moments
 from support.children import in_child
 
 from verytmp import VeryTmpPath, VeryTmpRoot
+from verytmp._realpath import BY_NAME
 from verytmp._resolve import (
     ATTEMPTS,
     LINKS_MAX,
@@ -495,6 +496,7 @@ USES: dict[str, Callable[[VeryTmpPath], object]] = {
     "rename": lambda path: path.rename(path.with_name("g")),
     "unlink": lambda path: path.unlink(),
     "glob": lambda path: list(path.parent.glob("../d/*")),
+    "resolve": lambda path: path.resolve(),
 }
 
 
@@ -628,3 +630,67 @@ def test_a_dot_where_nobody_may_search(root: VeryTmpRoot) -> None:
 @pytest.mark.parametrize(("low", "high", "number"), [(0, 1, 1), (0, 999, 512), (512, 999, 768), (6, 7, 7), (7, 9, 8)])
 def test_the_most_even_number(low: int, high: int, number: int) -> None:
     assert most_even(low, high) == number
+
+
+# -- the whole path ----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_resolved_to_a_name_costs_no_more_further_down(root: VeryTmpRoot) -> None:
+    """`resolve` asks for each prefix of the path."""
+    os.close(dig(root, LEVELS))
+    os.symlink("d/../d", "l", dir_fd=root.fileno())
+    for names, ends in (
+        (["d"] * LEVELS, LEVELS),
+        (["l", *["d"] * (LEVELS - 1), *["..", "d"] * LEVELS], LEVELS),
+        (["missing"] * LEVELS, LEVELS),
+        (["d"] * LEVELS + [".."] * LEVELS, 0),
+    ):
+        path = root.path.joinpath(*names)
+        with counted() as cost:
+            found = path.resolve()
+        assert found == root.path.joinpath(*names[-1:] * ends)
+        assert cost.calls <= PER_COMPONENT * len(names)
+        assert cost.names <= (BY_NAME + PER_COMPONENT) * len(names)
+
+
+def test_a_link_is_resolved_far_down(root: VeryTmpRoot) -> None:
+    here = dig(root, LEVELS)
+    for name, target in {"up": "../..", "top": "/", "deep": "/" + "d/" * 100, "here": ".", "gone": "no/x"}.items():
+        os.symlink(target, name, dir_fd=here)
+    os.close(here)
+    path = root.path.joinpath(*["d"] * LEVELS)
+    for name, depth in {"up": LEVELS - 2, "top": 0, "deep": 100, "here": LEVELS, "up/d/d/deep/d/d": 102}.items():
+        assert (path / name).resolve(strict=True) == root.path.joinpath(*["d"] * depth)
+    assert (path / "here/top" / path / "here/top" / path / "up").resolve() == path.parent.parent
+    assert (path / "gone/y").resolve() == path / "no/x/y"
+    with pytest.raises(FileNotFoundError) as caught:
+        (path / "gone/y").resolve(strict=True)
+    assert caught.value.filename == str(path / "no")
+
+
+def test_resolving_far_down_needs_no_free_descriptor() -> None:
+    with VeryTmpRoot() as root:
+        os.close(dig(root, LEVELS))
+        path = root.path.joinpath(*["d"] * LEVELS)
+        os.symlink("d", root / "l")
+
+        def resolved_path() -> bool:
+            kernel.fill_descriptor_table(0)
+            return (root / "l" / "/".join(["d"] * (LEVELS - 1))).resolve(strict=True) == path
+
+        assert in_child(resolved_path)
+
+
+def test_what_is_swapped_for_a_link_is_resolved_far_down(root: VeryTmpRoot) -> None:
+    """A directory that was none when it was asked about is a link when it is entered."""
+    os.mkdir("p", dir_fd=root.fileno())
+    (root / "p" / "/".join(["d"] * 40)).mkdir(parents=True)
+    os.symlink("z", "q", dir_fd=root.fileno())
+    (root / "z" / "/".join(["d"] * 40)).mkdir(parents=True)
+    (root / "z" / "/".join(["d"] * 40) / "l").symlink_to("/z")
+    path = root / "p" / "/".join(["d"] * 40) / "l"
+    with moments.interposed({}) as calls:
+        path.resolve()
+    first = calls.names.index("readlink") + 1
+    with moments.interposed({first: lambda: kernel.exchange(root.fileno(), "p", "q")}):
+        assert path.resolve() == root / "z"
