@@ -694,3 +694,33 @@ def test_what_is_swapped_for_a_link_is_resolved_far_down(root: VeryTmpRoot) -> N
     first = calls.names.index("readlink") + 1
     with moments.interposed({first: lambda: kernel.exchange(root.fileno(), "p", "q")}):
         assert path.resolve() == root / "z"
+
+
+@pytest.mark.parametrize("dots", [False, True], ids=["plain", "dots"])
+def test_parents_are_made_in_one_go(root: VeryTmpRoot, dots: bool) -> None:
+    names = ["d", "..", "d"] * 100 if dots else ["d"] * LEVELS
+    path = root.path.joinpath(*names, "end")
+    with counted() as cost:
+        path.mkdir(0o700, parents=True)
+    assert cost.within(2 * len(names))  # with the whole path, before and afterwards
+    made = root / "/".join(["d"] * (100 if dots else LEVELS))
+    assert os.listdir(made) == ["end"]
+    assert (made / "end").stat().st_mode & 0o777 == 0o700
+    path.mkdir(parents=True, exist_ok=True)
+
+
+@pytest.mark.parametrize("what", ["dangling", "file", "link"])
+def test_parents_where_something_else_is(root: VeryTmpRoot, what: str) -> None:
+    """As pathlib has it: a link to nothing is there already, and is not followed to make what it leads to."""
+    ground.make(root.fileno(), {"top": {"dangling": "-> none", "file": b"", "link": "-> /", "n": {}}})
+    path = root.path.joinpath("top", "n", "..", what, *["new"] * 40)
+    expected = {"dangling": FileExistsError, "file": NotADirectoryError}.get(what)
+    if expected is None:
+        path.mkdir(parents=True)
+        assert (root / "/".join(["new"] * 40)).is_dir()
+    else:
+        with pytest.raises(expected) as caught:
+            path.mkdir(parents=True)
+        assert not (root / "top" / "none").exists()
+        if what == "dangling":
+            assert caught.value.filename == str(root / "top" / "dangling")
