@@ -48,7 +48,7 @@ KNOWS = {
     "_pure": {"_glob", "_info", "_proc", "_resolve", "_tree"},
     "_glob": {"_tree"},
     "_info": {"_tree"},
-    "_realpath": {"_proc", "_resolve", "_tree"},
+    "_realpath": {"_resolve", "_tree"},
     "_tree": {"_contents", "_files", "_owner", "_proc", "_resolve", "_travel"},
     "_travel": {"_owner"},
     "_resolve": {"_owner", "_proc"},

@@ -310,6 +310,11 @@ class VeryTmpPath(Pure):
                 raise
 
     def _mkdir_parents(self, mode: int) -> None:
+        components = self._rel.split("/")[:-1]
+        if len(components) > MANY_LEVELS:
+            done = self._tree.mkdir_each(components, mode)
+            if done < len(components):  # this raises the reason
+                self._derive("/".join(components[: done + 1])).mkdir(mode, False, True)
         missing = [self.parent]  # no recursion: there may be thousands
         while True:
             try:
@@ -456,6 +461,8 @@ EVERY_ERROR_IS_NOTHING = sys.version_info >= (3, 14)
 UTF_8 = ("utf-8", "UTF-8", "utf8")  # the names that are known without looking them up
 
 LINKS_ARE_FOLLOWED = sys.version_info >= (3, 14)  # by os.link
+
+MANY_LEVELS = 32  # for fewer, a call with the whole path for each costs less than to enter each
 
 LOOPS_ARE_RUNTIME_ERRORS = sys.version_info < (3, 13)
 

@@ -8,8 +8,7 @@ import os.path
 import sys
 from stat import S_ISDIR
 
-from ._proc import path_in_root
-from ._resolve import collapse
+from ._resolve import ATTEMPTS, STRIDE_BYTES, Resolution, below_root, collapse, fall_out_of_step, fitting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,63 +17,185 @@ if TYPE_CHECKING:
 ALLOW_MISSING = getattr(os.path, "ALLOW_MISSING", "ALLOW_MISSING")  # for *strict*, in the newest Pythons
 FILES_HAVE_NO_PARENT = sys.version_info >= (3, 14)  # where strict, "file/.." is an error
 LOOPS_END_IT = sys.version_info < (3, 13)  # what comes after a loop is not looked at
+BY_NAME = 32  # so many levels are looked up in one call: more would take longer than to open their directory, once
+
+
+class Swapped(Exception):
+    """A directory that was looked at before is a link now."""
 
 
 def realpath(tree: Tree, relative: str, strict: object) -> str:
     """The path without links; a part that cannot be looked at is no link, unless *strict*.
 
     The number of links is not limited. One that leads through itself is ELOOP if *strict*, else it stays as it is.
+
+    Raises `OSError` if *strict* (with ALLOW_MISSING, not for what is not there), and `ValueError` for a null byte.
     """
-    ignored: type[OSError] | tuple[()] = FileNotFoundError if strict is ALLOW_MISSING else () if strict else OSError
-    done = ""
-    left: list[str | tuple[str]] = [*relative.split("/")[::-1]]  # names, and links in tuples: there ends what one says
-    seen: dict[str, str | None] = {}  # where each link leads, or None until that is known
-    while left:
-        name = left.pop()
-        if isinstance(name, tuple):
-            seen[name[0]] = done
-            continue
-        if name in ("", "."):
-            continue
-        if name == "..":
-            done = done.rpartition("/")[0]
-            continue
-        here = f"{done}/{name}" if done else name
+    for _ in range(ATTEMPTS):
         try:
-            words = readlink(tree, here)
-            if words is None and strict and FILES_HAVE_NO_PARENT and any(isinstance(rest, str) for rest in left):
-                check_directory(tree, here)
-        except ignored:
-            words = None
-        if words is None:
-            done = here
-        elif here not in seen:
-            seen[here] = None
-            if words.startswith("/"):
-                words = path_in_root(words, tree.token) or words
-                done = ""
-            left += [(here,), *words.split("/")[::-1]]
-        elif (known := seen[here]) is not None:
-            done = known
-        elif strict:
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), tree.string(here))
-        elif LOOPS_END_IT:
-            return collapse("/".join([here, *(rest for rest in left[::-1] if isinstance(rest, str))]))
-        else:
-            done = here
-    return done
+            return realpath_once(tree, relative, strict)
+        except Swapped:
+            fall_out_of_step(1)
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), tree.string(relative))
 
 
-def readlink(tree: Tree, relative: str) -> str | None:
-    """A symlink's words; None for what is no symlink."""
+def realpath_once(tree: Tree, relative: str, strict: object) -> str:
+    """As `realpath`. Raises `Swapped` where names are swapped meanwhile: then begin anew."""
+    ignored: type[OSError] | tuple[()] = FileNotFoundError if strict is ALLOW_MISSING else () if strict else OSError
+    done: list[str] = []
+    left: list[str | tuple[str]] = [*relative.split("/")[::-1]]  # names, and links in tuples: there ends what one says
+    seen: dict[str, list[str] | None] = {}  # where each link leads, or None until that is known
+    lookup = Lookup(tree)
     try:
-        return tree.readlink(relative)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-    return None
+        while left:
+            name = left.pop()
+            if isinstance(name, tuple):
+                seen[name[0]] = done[:]
+                continue
+            if name in ("", "."):
+                continue
+            if name == "..":
+                del done[-1:]
+                continue
+            try:
+                target = lookup.readlink(done, name)
+                if target is None and strict and FILES_HAVE_NO_PARENT and any(isinstance(rest, str) for rest in left):
+                    lookup.check_directory(done, name)
+            except OSError as error:
+                if not isinstance(error, ignored):
+                    error.filename = tree.string("/".join([*done, name]))
+                    raise
+                target = None
+            if target is None:
+                done.append(name)
+                continue
+            here = "/".join([*done, name])
+            if here not in seen:
+                seen[here] = None
+                below = below_root(target, tree.token)
+                left += [(here,), *(target if below is None else below).split("/")[::-1]]
+                if below is not None:
+                    done = []
+            elif (known := seen[here]) is not None:
+                done = known[:]
+                lookup.jump(done)
+            elif strict:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), tree.string(here))
+            elif LOOPS_END_IT:
+                return collapse("/".join([here, *(rest for rest in left[::-1] if isinstance(rest, str))]))
+            else:
+                done.append(name)
+    finally:
+        lookup.close()
+    return "/".join(done)
 
 
-def check_directory(tree: Tree, relative: str) -> None:
-    if not S_ISDIR(tree.stat(relative, False).st_mode):
-        raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), tree.string(relative))
+class Lookup:
+    """What lies under names in a tree that are asked for one after the other, each mostly near to the one before.
+
+    The last directories are looked up by their names, and those above them are entered, so that the time for each name
+    does not grow with the depth. Without a free descriptor, all are looked up by name.
+    """
+
+    __slots__ = ("_again", "_resolution", "_tree")
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._again = ATTEMPTS
+        self._resolution: Resolution | None = None
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self._resolution is not None:
+            self._resolution.close()
+
+    def jump(self, directories: list[str]) -> None:
+        """The next name is below these: they may be quite other ones, and not only some more, or less, than before."""
+        if self._resolution is not None:
+            names = self._resolution.names
+            same = 0
+            for name, other in zip(names, directories, strict=False):
+                if name != other:
+                    break
+                same += 1
+            self._resolution.up(len(names) - same)
+
+    def readlink(self, directories: list[str], name: str) -> str | None:
+        """The target of a symlink in a directory, given by names that are no links; None for what is no symlink.
+
+        Raises `OSError` for what cannot be looked at, and `ValueError` for what cannot be a name.
+        """
+        try:
+            if self._resolution is None and self._tree.one_call and len(directories) <= BY_NAME:  # the usual one
+                path = "/".join([*directories, name])
+                if 4 * len(path) <= STRIDE_BYTES:
+                    return self._tree.readlink(path)
+            if "\0" in name:
+                raise ValueError("embedded null byte")
+            os.fsencode(name)  # which raises another `ValueError`, whatever there is above it
+            directory, path = self._near(directories, name)
+            return self._tree.readlink(path) if directory is None else os.readlink(path, dir_fd=directory)
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                return None
+            self._tree.check_open()
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP) or not self._again:
+                raise
+        # Above it is a file; or a directory has been swapped for a link. To know, the whole path is resolved.
+        self._again -= 1
+        try:
+            self._tree.readlink("/".join([*directories, name]))
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+        raise Swapped
+
+    def check_directory(self, directories: list[str], name: str) -> None:
+        """Raise `OSError` unless it is a directory."""
+        path = "/".join([*directories, name])
+        if not S_ISDIR(self._tree.stat(path, False).st_mode):
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+
+    def _near(self, directories: list[str], name: str) -> tuple[int | None, str]:
+        """A directory's descriptor, or None for the root, and the path from there."""
+        resolution = self._resolution
+        entered = 0
+        if resolution is not None:
+            if len(resolution.names) > len(directories):
+                resolution.up(len(resolution.names) - len(directories))
+            entered = len(resolution.names)
+        path = name
+        by_name = self._tree.one_call and len(directories) - entered <= BY_NAME
+        if by_name:
+            path = "/".join([*directories[entered:], name])
+            by_name = 4 * len(path) <= STRIDE_BYTES
+        if not by_name:
+            try:
+                resolution = self._enter(directories, entered)
+            except OSError as error:
+                if error.errno not in (errno.EMFILE, errno.ENFILE):
+                    raise
+                return None, "/".join([*directories, name])
+            path = name
+        if resolution is None or not resolution.names:
+            return None, path
+        return resolution.current.fileno(), path
+
+    def _enter(self, directories: list[str], entered: int) -> Resolution:
+        """Enter the directories behind those that were *entered*."""
+        if self._resolution is None:
+            self._resolution = Resolution(self._tree.fd, self._tree.token, self._tree.one_call)
+        end = entered
+        while end < len(directories):
+            start = end
+            if not self._tree.one_call:
+                end = start + 1
+            elif start == entered:  # if one is missing, it is among the first, and they are tried each time
+                end = start + fitting(directories[start : start + BY_NAME], 0)
+            else:
+                end = fitting(directories, start)
+            if end == start + 1:
+                self._resolution.step(directories[start])
+            else:
+                self._resolution.stride(directories[start:end])
+        return self._resolution

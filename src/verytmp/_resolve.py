@@ -20,15 +20,16 @@ if TYPE_CHECKING:
     from select import epoll
 
 LINKS_MAX = 40  # as the kernel's MAXSYMLINKS: path_resolution(7)
-STRAIGHT_LINKS = 8  # for more, a walk is the shorter way
+PATH_MAX = 4096
+STRAIGHT_LINKS = 8  # for more, component-wise resolution is faster
 ATTEMPTS = 16  # at a name that is a link and a directory in turn
-STRIDE_BYTES = 4000  # fewer than PATH_MAX, 4096: what fits is entered in one call
+STRIDE_BYTES = 4000  # fewer than PATH_MAX: what fits is entered in one call
 DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW if hasattr(os, "O_PATH") else 0
 
-
-def open_root(above: int, token: str) -> epoll:
-    """The owner of a root directory's descriptor, by the descriptor of the directory above it."""
-    return opened(token, DIRECTORY, above)
+# The most components that one resolution takes besides the path's own: those of LINKS_MAX targets, each of which has
+# fewer than PATH_MAX bytes, and so at most half as many components. Each is taken once, so nothing that the kernel
+# would resolve needs more. It ends what other threads' renames, or a lack of descriptors, would prolong.
+TARGETS_COMPONENTS_MAX = LINKS_MAX * PATH_MAX // 2
 
 
 def resolve(
@@ -36,89 +37,285 @@ def resolve(
 ) -> tuple[epoll, str]:
     """Where *relative* leads: the owner of a directory's descriptor, which the caller closes, and a name in it.
 
+    The root is the directory *token* in the one of the file descriptor *above*.
+
     With *follow*, the name was no symlink when it was looked at. It may be one by now, so whatever the caller does with
     it must not follow. ``.`` means the directory itself. Without *follow*, it is the path's last component.
 
     With *strides*, the mount follows no symlinks: many components can be entered at once, for a link among them is
     refused. Deep trees would take forever else. With *create*, the name is for O_CREAT: a link's ``a/`` makes no ``a``.
+
+    Raises the `OSError` that the kernel would, and `ValueError` for a null byte.
     """
     if "\0" in relative:  # whatever comes before it
         raise ValueError("embedded null byte")
-    here = open_root(above, token)
-    way: list[str] = []  # the names from the root to *here*, none of them a link
+    resolution = Resolution(above, token, strides)
     try:
-        names = relative.split("/")[::-1]
-        links = 0
+        name = resolution.take(relative.split("/"), follow, create)
+        return resolution.leave(), name
+    except BaseException:
+        resolution.close()  # the traceback would keep it
+        raise
+
+
+class Resolution:
+    """One component-wise resolution: the directories from the root to the current one, and what has been counted.
+
+    ``..`` goes back to a directory that this resolution has opened in the one above it. The kernel's own ``..`` would
+    leave a root that is no mount's, and lead anywhere if the current directory was moved meanwhile.
+
+    Not all these directories stay open, for there may be thousands, and a process often has 1,024 descriptors. At depth
+    d, the root does, and one at depth e if d - e is less than four times the largest power of two that divides e. So
+    there are at most two for each power of two: 21 at 1,000 levels, 33 at 65,535. Going back by k levels leads to one
+    that is open, or to less than k levels below one (or below the start of a stride). Those are entered again, and kept
+    in the same way: even a path that goes up and down all the time takes a few calls for each component, however deep
+    it is.
+
+    When the process has no descriptor left, all but the current directory are closed. What is needed again is then
+    resolved again from the root on, within the same bound.
+    """
+
+    __slots__ = ("_above", "_kept", "_left", "_links", "_searchable", "_starved", "_strides", "_token", "current", "names")
+
+    def __init__(self, above: int, token: str, strides: bool) -> None:
+        """Begin at the root, as `resolve` takes it."""
+        self._above = above
+        self._token = token
+        self._strides = strides
+        self.current = open_root(above, token)
+        self._kept = {0: self.current}  # the open directories by depth, the deepest one last
+        self._links = 0
+        self._left = TARGETS_COMPONENTS_MAX
+        self._starved = False
+        self.names: list[str] = []  # from the root to the current directory, none of them a link
+        self._searchable = False
+
+    def close(self) -> None:
+        """Close all directories."""
+        for directory in self._kept.values():
+            directory.close()
+
+    def leave(self) -> epoll:
+        """The current directory, which the caller closes from now on; all others are closed."""
+        for directory in self._kept.values():
+            if directory is not self.current:
+                directory.close()
+        return self.current
+
+    def step(self, name: str) -> None:
+        """Enter a directory, which must be no link. Raises `OSError`, and has not entered it then."""
+        depth = len(self.names) + 1
+        try:
+            self._kept[depth] = opened(name, DIRECTORY, self.current.fileno())
+        except OSError as error:
+            if not self._given_up(error):
+                raise
+            self._kept[depth] = opened(name, DIRECTORY, self.current.fileno())
+        self.names.append(name)
+        self.current = self._kept[depth]
+        self._searchable = False
+        # Only one can have been kept for long enough by now: the next power of two divides both or neither.
+        expired = depth - 4 * (depth & -depth)
+        if expired > 0 and expired in self._kept:
+            self._kept[expired].close()
+            del self._kept[expired]
+
+    def stride(self, components: list[str]) -> None:
+        """Enter several directories in one call, which only a mount that follows no links makes safe.
+
+        Raises `OSError`, and has entered none of them then.
+        """
+        path = "./" + "/".join(components)  # the first may be empty
+        entered = [name for name in components if name not in ("", ".")]
+        depth = len(self.names) + len(entered)
+        try:
+            directory = opened(path, DIRECTORY, self.current.fileno())
+        except OSError as error:
+            if not self._given_up(error):
+                raise
+            directory = opened(path, DIRECTORY, self.current.fileno())
+        if not entered:
+            directory.close()
+            return
+        self._kept[depth] = self.current = directory
+        self.names += entered
+        self._searchable = False
+        for level in [*self._kept]:
+            if 0 < level <= depth - 4 * (level & -level):
+                self._kept[level].close()
+                del self._kept[level]
+
+    def up(self, levels: int) -> list[str]:
+        """Go back by so many levels, or to the root.
+
+        Returns the names that are to be resolved again to get there: none, but where they have been renamed meanwhile,
+        or where descriptors are lacking.
+        """
+        depth = max(0, len(self.names) - levels)
+        for level in [level for level in self._kept if level > depth]:
+            self._kept[level].close()
+            del self._kept[level]
+        starved = not self._kept and depth > 0
+        if not self._kept:
+            self._kept[0] = open_root(self._above, self._token)
+        nearest = next(reversed(self._kept))
+        self.current = self._kept[nearest]
+        again = self.names[nearest:depth]
+        del self.names[nearest:]
+        done = 0
+        while done < len(again) and not starved:
+            # Not straight there: those between are needed when it goes on like this.
+            reach = fitting(again, done) if self._strides else done + 1
+            stop = most_even(nearest + done, nearest + reach) - nearest
+            try:
+                if stop == done + 1:
+                    self.step(again[done])
+                else:
+                    self.stride(again[done:stop])
+            except OSError:
+                break
+            done = stop
+        self._searchable = levels > 0  # a name in it has been looked up, or it is a root that was asked
+        return again[done:]
+
+    def check_searchable(self) -> None:
+        """Raise `OSError` (EACCES) unless names may be looked up in the current directory: ``..`` is such a name."""
+        if not self._searchable:
+            os.stat(".", dir_fd=self.current.fileno())
+            self._searchable = True
+
+    def _given_up(self, error: OSError) -> bool:
+        """Whether *error* is a lack of descriptors, and some were kept that are closed now."""
+        if error.errno not in (errno.EMFILE, errno.ENFILE) or len(self._kept) < 2:
+            return False
+        self._starved = True
+        for level in [level for level in self._kept if level != len(self.names)]:
+            self._kept[level].close()
+            del self._kept[level]
+        return True
+
+    def _exhausted(self) -> OSError:
+        """What is raised when more components than any path can have were taken: EMFILE if that is why, else ELOOP."""
+        number = errno.EMFILE if self._starved else errno.ELOOP
+        return OSError(number, os.strerror(number))
+
+    def take(self, components: list[str], follow: bool, create: bool = False) -> str:
+        """Go on from the current directory with a path's *components*; for the rest see `resolve`.
+
+        Returns the name in the directory that is then the current one.
+        """
+        self._left += len(components)
+        pending = components[::-1]
         slashed = False
         single = 0  # so many names are taken one by one, for among them is no directory
         while True:
-            many = ahead(names) if strides and not single else []
+            many = ahead(pending) if self._strides and not single else []
             if len(many) > 1:
                 try:
-                    here = enter("./" + "/".join(many), here)  # a target's "/" is an empty name: no path may begin so
+                    self.stride(many)
                 except OSError as error:
                     if error.errno not in (errno.ENOTDIR, errno.ELOOP):
                         raise
                     single = len(many)
                 else:
-                    del names[-len(many) :]
-                    way += [step for step in many if step not in ("", ".")]
+                    del pending[-len(many) :]
+                    self._left -= len(many)
                     continue
             single = max(0, single - 1)
-            name = names.pop()
-            last = not names
+            self._left -= 1
+            if self._left < 0:
+                raise self._exhausted()
+            name = pending.pop()
+            last = not pending
             if last and not follow:
-                return here, name or "."
+                return name or "."
             target = None
             if name == "..":
-                # The kernel's own would leave a root that is no mount's, and lead anywhere if *here* was moved. So the
-                # way is taken again, but for its last step. *here* has to be searchable all the same.
-                enter(".", here).close()
-                names = [*(["."] if last else names), *way[-2::-1]]
-                here = open_root(above, token)
-                way, last, single = [], False, 0
-            elif name in ("", "."):  # of a link's target: "a//b", "a/"
+                self.check_searchable()
+                levels = 1
+                while len(pending) > (not follow) and pending[-1] in ("..", ".", ""):
+                    self._left -= 1
+                    levels += pending.pop() == ".."
+                again = self.up(levels)
+                if not pending and again:
+                    pending.append("")
+                pending += again[::-1]
+                last = not pending
+            elif name == ".":  # of a link's target: "a/./b", "a/."
+                self.check_searchable()
+            elif not name:  # "a//b", "a/"
                 pass
             elif last:
                 if slashed:
                     raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
-                target = readlink(name, here)
+                target = readlink(name, self.current)
                 if target is None:
-                    return here, name
+                    return name
             else:
-                for attempt in range(ATTEMPTS):
-                    try:
-                        here = enter(name, here)
-                        way.append(name)
-                        break
-                    except OSError as error:
-                        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
-                            raise
-                        target = readlink(name, here)
-                        if target is not None:
-                            break
-                        if attempt == ATTEMPTS - 1 or not changing(name, here.fileno()):
-                            raise
-                        fall_out_of_step(attempt)
+                try:
+                    self.step(name)
+                except OSError as error:
+                    target = self._not_entered(name, error)
             if target is not None:
-                links += 1
-                if links > LINKS_MAX:
-                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-                if target.startswith("/"):
-                    target = path_in_root(target, token) or target
-                    here.close()
-                    here = open_root(above, token)
-                    way = []
                 if last and create and target.endswith("/"):
                     slashed = True
                     target = target.rstrip("/")
-                names += target.split("/")[::-1]
+                pending += self._followed(target)[::-1]
                 single = 0
             elif last:
-                return here, "."
-    except BaseException:
-        here.close()  # the traceback would keep it
-        raise
+                return "."
+
+    def _not_entered(self, name: str, error: OSError) -> str | None:
+        """The target of what could not be entered, for it is a symlink; or None when it could be in the end.
+
+        Raises *error* for what is neither. Where names are being swapped, it looks again, ATTEMPTS times at most.
+        """
+        for attempt in range(ATTEMPTS):
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                break
+            target = readlink(name, self.current)
+            if target is not None:
+                return target
+            if attempt == ATTEMPTS - 1 or not changing(name, self.current.fileno()):
+                break
+            fall_out_of_step(attempt)
+            try:
+                self.step(name)
+                return None
+            except OSError as another:
+                error = another
+        try:
+            raise error
+        finally:
+            del error  # its traceback holds this frame, and so all that is above it: no circle may keep that alive
+
+    def _followed(self, target: str) -> list[str]:
+        """The components that a link's target stands for, from what is now the current directory.
+
+        Raises `OSError` (ELOOP) when these are too many links.
+        """
+        self._links += 1
+        if self._links > LINKS_MAX:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        below = below_root(target, self._token)
+        if below is not None:
+            self.up(len(self.names))
+            target = below
+        components = [name for name in target.split("/") if name]
+        return components if components and not target.endswith("/") else [*components, ""]
+
+
+def open_root(above: int, token: str) -> epoll:
+    """The owner of a descriptor of the root itself, where each resolution begins and absolute targets lead."""
+    return opened(token, DIRECTORY, above)
+
+
+def below_root(target: str, token: str) -> str | None:
+    """What an absolute target says after the root, which is as after chroot(2); None for a relative one.
+
+    A string of the root's own begins there too, though a program that has it may have made the link.
+    """
+    return (path_in_root(target, token) or target)[1:] if target.startswith("/") else None
 
 
 def straightened(above: int, token: str, relative: str, follow: bool) -> Iterator[str]:
@@ -131,13 +328,13 @@ def straightened(above: int, token: str, relative: str, follow: bool) -> Iterato
     first = links = 0  # no name before this one is a link
     while links < STRAIGHT_LINKS:
         low, high = first, len(names) - 1 - (not follow)
-        words = None
-        while words is None:  # halving what is left, for the one that has no link before it
+        target = None
+        while target is None:  # halving what is left, for the one that has no link before it
             if low > high:
                 return
             first = (low + high) // 2
             try:
-                words = os.readlink("/".join([token, *names[: first + 1]]), dir_fd=above)
+                target = os.readlink("/".join([token, *names[: first + 1]]), dir_fd=above)
             except OSError as error:
                 if error.errno == errno.EINVAL:  # it is something else, and there is no link before it
                     low = first + 1
@@ -146,29 +343,45 @@ def straightened(above: int, token: str, relative: str, follow: bool) -> Iterato
                 else:
                     return
         links += 1
-        if words[0] == "/":
-            words = path_in_root(words, token) or words
-        if "/" not in words and words not in (".", ".."):  # another name in the same directory: most links are so
-            names[first] = words
+        if "/" not in target and target not in (".", ".."):  # another name in the same directory: most links are so
+            names[first] = target
         else:
-            steps = [name for name in words.split("/") if name not in ("", ".")]
-            if not steps or ".." in steps or words.endswith(("/", "/.")):
+            below = below_root(target, token)
+            steps = [name for name in (target if below is None else below).split("/") if name not in ("", ".")]
+            if not steps or ".." in steps or target.endswith(("/", "/.")):
                 return
             names[first : first + 1] = steps
-            if words.startswith("/"):
+            if below is not None:
                 del names[:first]
                 first = 0
         yield "/".join(names)
 
 
-def ahead(names: list[str]) -> list[str]:
-    """The next components that one call may enter: not the last one of all, and no ``..``."""
+def ahead(pending: list[str]) -> list[str]:
+    """The next components that one call may enter: no ``..``, nor the last of all. *pending* has them last to first."""
     size = 0
-    for index in range(len(names) - 1, 0, -1):
-        size += 1 + 4 * len(names[index])  # a character is four bytes at most
-        if size > STRIDE_BYTES or names[index] == "..":
-            return names[:index:-1]
-    return names[:0:-1]
+    for index in range(len(pending) - 1, 0, -1):
+        size += 1 + 4 * len(pending[index])  # a character is four bytes at most
+        if size > STRIDE_BYTES or pending[index] == "..":
+            return pending[:index:-1]
+    return pending[:0:-1]
+
+
+def fitting(names: list[str], start: int) -> int:
+    """The end of as many of these names from *start* on as one call may enter, and of one at least."""
+    size = 0
+    for index in range(start, len(names)):
+        size += 1 + 4 * len(names[index])
+        if size > STRIDE_BYTES:
+            return max(index, start + 1)
+    return len(names)
+
+
+def most_even(low: int, high: int) -> int:
+    """The number above *low*, and not above *high*, that the largest power of two divides."""
+    while (evener := high & (high - 1)) > low:
+        high = evener
+    return high
 
 
 def enter(name: str, here: epoll) -> epoll:

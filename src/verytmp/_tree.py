@@ -25,7 +25,7 @@ from . import _contents
 from ._files import BLOCKS, DEFAULT, ERRORS, NEWLINES, UNUSUAL, USUAL, judged, usual_size
 from ._owner import KeptFds, opened, owner, raised
 from ._proc import proc_fd, self_fd
-from ._resolve import changing, collapse, fall_out_of_step, resolve, straightened
+from ._resolve import Resolution, changing, collapse, fall_out_of_step, resolve, straightened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -434,6 +434,34 @@ class Tree:
                 os.mkdir(self.token, mode, dir_fd=above.fileno())
         except OSError as error:
             self._refuse(error, "")
+
+    def mkdir_each(self, components: list[str], mode: int) -> int:
+        """Make the directories on a path that are not there, each with *mode*. Each component is resolved once.
+
+        Returns how many of the components were done before one could not be: `mkdir` on the path up to that will raise
+        the reason.
+        """
+        done = 0
+        try:
+            resolution = Resolution(self.fd, self.token, self.one_call)
+            try:
+                for name in components:
+                    if name == "..":
+                        resolution.take([name, ""], True)
+                    else:
+                        try:
+                            resolution.step(name)
+                        except FileNotFoundError:
+                            os.mkdir(name, mode, dir_fd=resolution.current.fileno())
+                            resolution.step(name)
+                        except OSError:  # a link?
+                            resolution.take([name, ""], True)
+                    done += 1
+            finally:
+                resolution.close()
+        except OSError:
+            pass
+        return done
 
     def unlink(self, relative: str) -> None:
         self._entry(os.unlink, relative, at_root=errno.EISDIR)
