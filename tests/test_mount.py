@@ -15,7 +15,6 @@ from support.kernel import Rule
 from verytmp import _child, _linux, _mount
 from verytmp._doctor import FEATURES
 
-
 NAME = "name=dev/null/x7k2m9qa"
 
 

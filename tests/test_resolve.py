@@ -130,6 +130,7 @@ ENTRIES = {  # without following the last component
     "a/b/../missing": ("a", "missing"),
 }
 
+
 def at(root: VeryTmpRoot) -> tuple[int, str]:
     """Where a resolution begins."""
     return root.path._tree.fd, root.path._tree.token

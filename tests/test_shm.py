@@ -157,7 +157,13 @@ def test_it_is_confined(host: Path) -> None:
         found = [path.exists() for path in (root / "up", root / "absolute", root / ".." / ".." / "secret")]
         inside = sorted(path.name for path in (root / "root" / "d" / ".." / ".." / "..").iterdir())
         (root / ".." / ".." / "new").touch()
-        return above == [os.path.basename(os.fspath(root))], found, inside, (root / "new").exists(), sorted(os.listdir(host))
+        return (
+            above == [os.path.basename(os.fspath(root))],
+            found,
+            inside,
+            (root / "new").exists(),
+            sorted(os.listdir(host)),
+        )
 
     above, found, inside, new, there = refused(use)
     assert above

@@ -1,7 +1,7 @@
-"""Strings that outlive their root: whatever is opened under the number in one, it leads to nothing of the host's.
+"""Strings that outlive their root: they lead to nothing of the host's, whatever is opened under their number.
 
-Each test keeps a string as programs do (in a log handler, a child, a cache), ends the root, and opens a directory of the
-host under every number that was the root's. Then nothing of the host may be read, written or removed.
+Each test keeps a string as programs do (in a log handler, a child, a cache), ends the root, and opens a directory of
+the host under every number that was the root's. Then nothing of the host may be read, written or removed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from support.children import in_child
 
 from verytmp import VeryTmpRoot, VeryTmpUnavailable, _make
 
-KEPT = {"f": b"the host's", "d": {"g": b"the host's too"}}
+KEPT: ground.Tree = {"f": b"the host's", "d": {"g": b"the host's too"}}
 
 
 @pytest.fixture
@@ -74,9 +74,9 @@ USES: dict[str, Callable[[str], object]] = {
     "listdir": lambda s: os.listdir(s),
     "walk": lambda s: [][:] if list(os.walk(s)) == [] else ["walked"],
     "chdir": lambda s: os.chdir(s),
-    "tempfile": lambda s: tempfile.NamedTemporaryFile(dir=s),
+    "tempfile": lambda s: tempfile.mkstemp(dir=s),
     "chmod": lambda s: os.chmod(s, 0),
-    "a program": lambda s: subprocess.run(["rm", "-rf", f"{s}/f", f"{s}/d"], check=True) and [],
+    "a program": lambda s: subprocess.run(["rm", "-rf", f"{s}/f", f"{s}/d"], check=True).args[4:],
     "a program that writes": lambda s: subprocess.check_output(["sh", "-c", 'echo x > "$0"/f', s], stderr=-3),
 }
 
@@ -309,12 +309,10 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("slash", ["", "/"], ids=["fspath(root)", "str(root.path)"])
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_programs_take_it_for_the_directory_that_it_is(
-    root: VeryTmpRoot, host: Path, program: str, slash: str
-) -> None:
+def test_programs_take_it_for_the_directory_that_it_is(root: VeryTmpRoot, host: Path, program: str, slash: str) -> None:
     words = PROGRAMS[program]
-    if not shutil.which(program.split()[0]):
-        pytest.skip(f"{program.split()[0]} is not installed")
+    if not shutil.which(program.split(maxsplit=1)[0]):
+        pytest.skip(f"{program.split(maxsplit=1)[0]} is not installed")
     ground.make(root.fileno(), KEPT)
     text = os.fspath(root) + slash
     subprocess.run([word.format(root=text, out=host) for word in words], check=True, stdout=subprocess.DEVNULL)

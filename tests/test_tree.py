@@ -210,7 +210,7 @@ class Interrupted(Exception):
 
 
 def test_a_close_that_is_interrupted_has_closed_everything_or_nothing() -> None:
-    """It was so that `closed` was true, and the string still opened. Interrupted before each opcode, until none is left."""
+    """It was so that `closed` was true, and the string still opened. Interrupted before each opcode in turn."""
 
     def interrupted_at(count: int) -> tuple[bool, bool, int, bool]:
         root = VeryTmpRoot()

@@ -53,7 +53,10 @@ def perform(operation: str, options: list[str], signals: SignalsHeld, *, threads
 def conversation(
     request: bytes, count: int, signals: SignalsHeld, threads: int
 ) -> tuple[_socket.socket, list[int], str]:
-    """A child's answer with so many descriptors, and the socket that it came over. The child is gone; one that it left behind may be there."""
+    """A child's answer with *count* descriptors, and the socket that it came over.
+
+    The child is gone then; one that it left behind may be there.
+    """
     if _forking[0] not in (0, os.getpid()) and _forking[1] == _thread.get_ident():
         raise Refused([("fork", errno.EDEADLK, "a function that runs after each fork asked for a root of its own")])
     with refusing("socketpair"):

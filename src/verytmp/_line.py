@@ -16,6 +16,7 @@ from ._owner import STANDARD_STREAMS, owner
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from select import epoll
+    from typing import Any
 
 FLAGS = int(_socket.MSG_CMSG_CLOEXEC | _socket.MSG_DONTWAIT)  # members of an enum take 3 us to be put together
 
@@ -54,7 +55,8 @@ class Line(_socket.socket):
         rights = map(self.recvmsg, (_wire.MESSAGE_BYTES,), (room,), (FLAGS,))
         for part in (1, 0, 2):  # of the message its control data, of these the first, of that its bytes
             rights = map(itemgetter(part), rights)
-        numbers = map(methodcaller("cast", "i"), map(memoryview, rights))  # in each, as many C ints as there are
+        data: Any = rights
+        numbers = map(methodcaller("cast", "i"), map(memoryview, data))  # in each, as many C ints as there are
         try:
             adopted = next(map(tuple, map(partial(map, owner), numbers)))
         except IndexError:

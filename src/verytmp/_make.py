@@ -109,7 +109,9 @@ def by_child(options: list[str], signals: SignalsHeld, threads: int, before: lis
         fds, call = _helper.perform("tmpfs", options, signals, threads=threads)
     except _helper.Refused as refused:
         raise explained([*before, *refused.refusals], options, signals, threads) from None
-    return tree(tuple(map(owner, fds)), options), f"by a {'forked' if _helper.forks(threads) else 'fresh'} child, by {call}(2)"
+    return tree(
+        tuple(map(owner, fds)), options
+    ), f"by a {'forked' if _helper.forks(threads) else 'fresh'} child, by {call}(2)"
 
 
 def thread_status() -> tuple[bool, int]:

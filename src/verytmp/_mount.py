@@ -299,8 +299,8 @@ def joined(settings: list[str]) -> str:
 def charged(option: str, above: int) -> str:
     """The option as the kernel needs it, for what was asked for to come true in the root directory.
 
-    The directories above the root, *above* of them, are not the user's: nr_inodes grows by them. A number that does not fit 64 bits is
-    refused, for the kernel would take what is left of it.
+    The directories above the root, *above* of them, are not the user's: nr_inodes grows by them. A number that does not
+    fit 64 bits is refused, for the kernel would take what is left of it.
     """
     key, _, value = option.partition("=")
     if key not in ("size", "nr_blocks", "nr_inodes"):

@@ -152,11 +152,11 @@ class Pure(PosixPath):
     def _ordered(self, compare: Callable[[Any, Any], bool], other: object) -> bool:
         if isinstance(other, Pure):
             if other._tree is self._tree:
-                return compare(self._rel.split("/"), other._rel.split("/"))
+                return bool(compare(self._rel.split("/"), other._rel.split("/")))
             other = PosixPath(other._original())
         elif not isinstance(other, PurePosixPath):
             return NotImplemented
-        return compare(PosixPath(self._original()), other)
+        return bool(compare(PosixPath(self._original()), other))
 
     # -- its parts -----------------------------------------------------------------------------------------------------
 

@@ -26,7 +26,9 @@ class Held:
         self.root = root
         self.home = home
         self.device: int = os.stat(root).st_dev
-        self.place: str = os.path.realpath(root) if root.kind == "shm" else ""  # elsewhere, the device is the root's own
+        self.place: str = (
+            os.path.realpath(root) if root.kind == "shm" else ""
+        )  # elsewhere, the device is the root's own
 
     def entered(self) -> bool:
         """Whether the working directory is in it."""

@@ -75,7 +75,18 @@ class Resolution:
     resolved again from the root on, within the same bound.
     """
 
-    __slots__ = ("_above", "_kept", "_left", "_links", "_searchable", "_starved", "_strides", "_token", "current", "names")
+    __slots__ = (
+        "_above",
+        "_kept",
+        "_left",
+        "_links",
+        "_searchable",
+        "_starved",
+        "_strides",
+        "_token",
+        "current",
+        "names",
+    )
 
     def __init__(self, above: int, token: str, strides: bool) -> None:
         """Begin at the root, as `resolve` takes it."""

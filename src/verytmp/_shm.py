@@ -173,7 +173,7 @@ def sweep(home: str) -> None:
                 continue
 
 
-def discard(path: str, made: tuple[int, int]) -> None:
+def discard(path: str, made: tuple[int, int] | None) -> None:
     """Remove a directory with all that is in it, if it is still the one that was made.
 
     It is opened by its name. What a program that closes all descriptors has put under the lock's number must not go.
@@ -181,7 +181,7 @@ def discard(path: str, made: tuple[int, int]) -> None:
     for attempt in range(ATTEMPTS):
         try:
             with opened(path, LISTABLE, None) as directory:
-                if identity(directory.fileno()) != made:
+                if made is None or identity(directory.fileno()) != made:
                     raise OSError(errno.ESTALE, "something else is there now")
                 empty(directory, made[0], forced=True)
             os.rmdir(path)

@@ -116,7 +116,7 @@ class Ticket:
 
 
 def receive(kind: type[Tree], token: str, inodes_above: int, *sent: Any) -> Tree:
-    """The tree that was sent; the one that is here already, if it is of the same directory; a closed one for nothing."""
+    """The tree that was sent, or the one of the same directory that is here already; a closed one, if nothing came."""
     numbers: list[int] = []
     for each in sent:
         found = each.detach()
