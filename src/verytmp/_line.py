@@ -55,8 +55,8 @@ class Line(_socket.socket):
         rights = map(self.recvmsg, (_wire.MESSAGE_BYTES,), (room,), (FLAGS,))
         for part in (1, 0, 2):  # of the message its control data, of these the first, of that its bytes
             rights = map(itemgetter(part), rights)
-        data: Any = rights
-        numbers = map(methodcaller("cast", "i"), map(memoryview, data))  # in each, as many C ints as there are
+        view: Any = memoryview
+        numbers = map(methodcaller("cast", "i"), map(view, rights))  # in each, as many C ints as there are
         try:
             adopted = next(map(tuple, map(partial(map, owner), numbers)))
         except IndexError:

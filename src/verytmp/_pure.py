@@ -155,7 +155,7 @@ class Pure(PosixPath):
                 return bool(compare(self._rel.split("/"), other._rel.split("/")))
             other = PosixPath(other._original())
         elif not isinstance(other, PurePosixPath):
-            return NotImplemented
+            return NotImplemented  # type: ignore[no-any-return]  # as object's comparisons do
         return bool(compare(PosixPath(self._original()), other))
 
     # -- its parts -----------------------------------------------------------------------------------------------------

@@ -25,30 +25,27 @@ if TYPE_CHECKING:
 
     _Made = tuple[Tree, _Kind, str, Callable[[], object] | None]  # its tree, its kind, how it was made, what removes it
 
-    class _Amounts(NamedTuple):
+    class Amounts(NamedTuple):
         total: int
         used: int
         free: int
 else:
-    _Amounts = namedtuple("_Amounts", "total used free")  # noqa: PYI024  # typing takes 5 ms to import
+    Amounts = namedtuple("Amounts", "total used free")  # noqa: PYI024  # typing takes 5 ms to import
 
 
-class VeryTmpUsage(_Amounts):
+class VeryTmpUsage(Amounts):
     """A root's bytes: how many there are in *total*, are *used*, and are *free*. A tuple of these three.
 
     Attributes:
         inodes: the same of its files, directories and links, as a tuple of three too.
     """
 
-    inodes: _Amounts
+    inodes: Amounts
 
     def __new__(cls, total: int, used: int, free: int, inodes: tuple[int, int, int] = (0, 0, 0)) -> Self:
         usage = super().__new__(cls, total, used, free)
-        usage.inodes = _Amounts(*inodes)
+        usage.inodes = Amounts(*inodes)
         return usage
-
-    def __repr__(self) -> str:
-        return f"VeryTmpUsage(total={self.total}, used={self.used}, free={self.free}, inodes={tuple(self.inodes)})"
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (*self, tuple(self.inodes))

@@ -42,10 +42,16 @@ else:
 
 _PathT = TypeVar("_PathT", bound=Path)  # a pure path is read within the root
 
-class VeryTmpUsage(NamedTuple):
+@type_check_only
+class _Amounts(NamedTuple):
     total: int
     used: int
     free: int
+
+class VeryTmpUsage(_Amounts):
+    inodes: _Amounts
+    def __new__(cls, total: int, used: int, free: int, inodes: tuple[int, int, int] = ...) -> Self: ...
+    def __reduce__(self) -> tuple[object, ...]: ...
 
 @type_check_only
 class VeryTmpOptions(TypedDict, total=False):
