@@ -78,7 +78,8 @@ def impossible_name() -> str:
         except OSError:
             continue
     reason = f"there is no file here by whose name a root could be called: none of {', '.join(FILES)}"
-    raise VeryTmpUnavailable(errno.ENOENT, "/dev/null", reason, "Make /dev/null in this chroot.", "chroot")
+    remedy = "Mount /proc in this chroot, and make /dev/null."  # without /proc, there is no root either
+    raise VeryTmpUnavailable(errno.ENOENT, "/dev/null", reason, remedy, "proc")
 
 
 def tree(fds: tuple[epoll, ...], options: list[str]) -> Tree:

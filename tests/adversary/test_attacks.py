@@ -101,7 +101,7 @@ LINKS = {
     "link above, with a slash": Row("", "link/{tail}", {"link": "-> {up}/"}, leads=True),
     "link to dots, and dots": Row("", "link/{up}/{tail}", {"link": "-> {up}"}, leads=True),
     "link above the root": Row("", "link/dev/null", {"link": "-> ../../.."}),
-    "link to its own string": Row("", "link", {"link": "-> {drive}{secret}"}),
+    "link to its own string": Row("", "link", {"link": "-> {drive}{secret}"}, leads=True),
     "dangling link": Row("", "link", {"link": "-> {vault}/{mark}-new"}),
     "dangling link with a slash": Row("", "link", {"link": "-> {vault}/{mark}-new/"}),
     "dangling relative link": Row("", "link", {"link": "-> {mark}-new"}),
