@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 else:
     import select
 
-    new_epoll = getattr(select, "epoll", None)  # it is Linux's, and gevent takes it away: then there are no roots
-    owner = getattr(new_epoll, "fromfd", None)
-    close = getattr(new_epoll, "close", None)
+    # It is Linux's, and gevent takes it away: then there are no roots.
+    owner = getattr(getattr(select, "epoll", None), "fromfd", None)
+    close = getattr(getattr(select, "epoll", None), "close", None)
 
 TAKEN_AWAY = owner is None
 

@@ -22,23 +22,28 @@ OPERATION = "the operation itself"
 
 
 class Recorder:
-    """Calls on descriptors, which it knows by the directory that was opened."""
+    """Calls on descriptors, which it knows by the directory that was opened. The token is shown as such."""
 
-    def __init__(self, root: int) -> None:
+    def __init__(self, above: int, token: str) -> None:
         self.lines: list[tuple[str, str, str]] = []
-        self._places = {root: "root"}
+        self._places = {above: "above"}
+        self._token = token
         self._open, self._readlink = os.open, os.readlink
 
     def open(self, name: str, flags: int, mode: int = 0o777, *, dir_fd: int) -> int:
         where = self._places[dir_fd]
-        call = f'openat({where}, "{name}", {FLAGS[flags]})'
+        call = f'openat({where}, "{self.shown(name)}", {FLAGS[flags]})'
         found: int = self._noted(call, self._open, name, flags, mode, dir_fd=dir_fd)
         self._places[found] = self.lines[-1][2]
         return found
 
     def readlink(self, name: str, *, dir_fd: int) -> str:
-        found: str = self._noted(f'readlinkat({self._places[dir_fd]}, "{name}")', self._readlink, name, dir_fd=dir_fd)
+        call = f'readlinkat({self._places[dir_fd]}, "{self.shown(name)}")'
+        found: str = self._noted(call, self._readlink, name, dir_fd=dir_fd)
         return found
+
+    def shown(self, name: str) -> str:
+        return name.replace(self._token, "<token>")
 
     def _noted(self, call: str, make: Callable[..., Any], name: str, *arguments: Any, dir_fd: int) -> Any:
         try:
@@ -46,7 +51,7 @@ class Recorder:
         except OSError as error:
             self.lines.append((purpose(), call, errno.errorcode[error.errno or 0]))
             raise
-        said = found if isinstance(found, str) else place(self._places[dir_fd], name)
+        said = found if isinstance(found, str) else place(self._places[dir_fd], self.shown(name))
         self.lines.append((purpose(), call, said))
         return found
 
@@ -61,7 +66,7 @@ def purpose() -> str:
 
 
 def place(where: str, name: str) -> str:
-    return where if name == "." else f"{where}/{name}"
+    return f"{where}/{name}".replace("above/<token>", "root")
 
 
 def recorded() -> list[tuple[str, str, str]]:
@@ -72,7 +77,7 @@ def recorded() -> list[tuple[str, str, str]]:
         (root / "etc").mkdir()
         (root / "etc" / "passwd").write_text("nobody's")
         path = root / "inbox" / "latest"
-        recorder = Recorder(root.fileno())
+        recorder = Recorder(root.path._tree.fd, root.path._tree.token)
         originals = os.open, os.readlink
         os.open, os.readlink = recorder.open, recorder.readlink  # type: ignore[assignment]
         aim()
