@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 SMALL = 1 << 14  # bytes; copy_file_range(2) and its company take longer for fewer
 BLOCK = 512  # bytes of one of st_blocks: stat(2)
 
+OFFSET_MAX = (1 << 63) - 1
+SEEKABLE = (1 << 63) - (1 << 16)  # in the last page that there can be, the answers of lseek(2) overflow
+
 CHUNK = 1 << 20  # bytes that pass through this process at once, where the kernel cannot copy by itself
 
 SAME_FILE = "Source and target are the same file"
@@ -203,32 +206,57 @@ def extended_attributes(descriptor: int) -> list[str]:
 
 def copy_bytes(reading: int, writing: int, status: os.stat_result) -> None:
     """A file's bytes, holes as holes: lseek(2) tells where there is data."""
-    size = status.st_size
-    end = 0
+    size = min(status.st_size, SEEKABLE)
+    position = 0
     if size <= SMALL and size <= status.st_blocks * BLOCK:
         # Without a hole, and soon copied: two calls, instead of the six that are quicker for what is large.
         data = os.pread(reading, size + 1, 0)
         write_at(writing, data, 0)
         if len(data) <= size:
             return
-        end = size = len(data)
-    while end < size:
-        try:
-            start = os.lseek(reading, end, os.SEEK_DATA)
-            end = os.lseek(reading, start, os.SEEK_HOLE)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # nothing but a hole
-                break
-            if error.errno != errno.EINVAL:
-                raise
-            start, end = end, size  # this file system does not tell
+        position = size = len(data)
+    while position < size:
+        start, end = next_data(reading, position, size)
         if copy_range(reading, writing, start, end) < end:
             return  # it is shorter than it says: a file in /sys, or one that was truncated meanwhile
-    os.ftruncate(writing, size)
-    # What was appended meanwhile; and all of a file in /proc, whose size is 0.
-    while data := os.pread(reading, CHUNK, size):
-        write_at(writing, data, size)
-        size += len(data)
+        position = end
+    os.ftruncate(writing, position)  # a hole at the end
+    # What was appended meanwhile; all of a file in /proc, whose size is 0; and what is beyond SEEKABLE.
+    while data := os.pread(reading, min(CHUNK, OFFSET_MAX - position), position):
+        write_at(writing, data, position)
+        position += len(data)
+
+
+def next_data(reading: int, position: int, size: int) -> tuple[int, int]:
+    """Where the data begins and ends that follows in a file of this size; all of the rest where that is not certain."""
+    try:
+        start = os.lseek(reading, position, os.SEEK_DATA)
+        return start, os.lseek(reading, start, os.SEEK_HOLE)
+    except OSError as error:
+        if error.errno == errno.ENXIO and is_hole(reading, position, size):
+            return size, size
+        if error.errno not in (errno.ENXIO, errno.EINVAL):  # EINVAL: this file system does not tell
+            raise
+    return position, size
+
+
+def is_hole(reading: int, position: int, size: int) -> bool:
+    """Whether a file of this size has no data from *position* on.
+
+    ENXIO alone does not say so: it is also the answer in a file that was just truncated, to be written again. Such a
+    file is not seen with a hole at both ends of the range and no data between.
+    """
+    try:
+        if os.lseek(reading, position, os.SEEK_HOLE) != position:
+            return False
+        try:
+            os.lseek(reading, position, os.SEEK_DATA)
+        except OSError as error:
+            return error.errno == errno.ENXIO and os.lseek(reading, size - 1, os.SEEK_HOLE) == size - 1
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+    return False
 
 
 def copy_range(reading: int, writing: int, start: int, end: int) -> int:
