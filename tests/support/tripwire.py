@@ -37,6 +37,7 @@ ROOMS = {
         "_proc",
         "_spare",
         "_delete",
+        "_dir_stack",
     )
 }
 OPENERS = {
