@@ -23,7 +23,7 @@ KNOWS = {
     "__init__": {"_root", "_path", "errors"},
     "_factory": {"_options", "_resident", "_root"},
     "_available": {"_causes", "_root", "errors"},
-    "_root": {"_owner", "_path", "_tree", "_make", "_options", "_shm", "errors"},
+    "_root": {"_delete", "_owner", "_path", "_tree", "_make", "_options", "_shm", "errors"},
     "_make": {
         "_causes",
         "_diagnose",
