@@ -12,7 +12,7 @@ from pathlib import Path
 from stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 
 from . import _owner
-from ._delete import delete
+from ._delete import check_removable, delete
 from ._dir_stack import DirStack
 from ._pure import Pure
 from ._resolve import LINKS_MAX, enter
@@ -54,11 +54,13 @@ def copy(source: Path, target: Path, follow_symlinks: bool, preserve_metadata: b
 
 
 def move(source: Pure, target: Path) -> None:
-    """Copy to another file system, with all metadata, and delete.
+    """Copy to another file system, with all metadata, and delete; or do neither.
 
     Raises:
-        OSError: of the copy, and then nothing is deleted; or of the deletion.
+        OSError: of the copy; or of the deletion, after all was copied, which is rare: it is asked before whether
+            everything may be removed.
     """
+    check_removable(source)
     left_out = copy_all_but_special(source, target, False, True)
     check_complete(left_out, source, target, "Nothing was removed from the source.")
     delete(source)

@@ -13,6 +13,7 @@ from ._glob import joined
 from ._owner import opened
 from ._proc import self_fd
 from ._resolve import DIRECTORY
+from ._tree import ends_above
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 LISTED = DIRECTORY & ~getattr(os, "O_PATH", 0)
 ALL_OF_THE_OWNERS = 0o700
+
+NOT_REMOVABLE = "It could be copied, but not removed. So nothing was done."
 
 
 def delete(path: Pure) -> None:
@@ -139,3 +142,56 @@ def remove_directory(name: str, directory: int) -> None:
         pass
     except NotADirectoryError:  # it was exchanged for a file or a link
         os.unlink(name, dir_fd=directory)
+
+
+# -- before anything is removed ----------------------------------------------------------------------------------------
+
+
+def check_removable(path: Pure) -> None:
+    """See whether `delete` may remove all this: `move` asks, before it copies.
+
+    The directory that it is in, and each that is not empty below it, has to be writable and searchable, and all on one
+    file system. For a root, that is asked of what is in it.
+
+    Raises:
+        OSError: EACCES, or EROFS, with the directory's path; EBUSY for a path that ends in ``..``.
+    """
+    tree, relative = path._tree, path._rel
+    status = tree.stat(relative, False)
+    if ends_above(relative):
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(path))
+    if relative:
+        above = relative.rpartition("/")[0]
+        with tree.open(above, os.O_PATH | os.O_DIRECTORY) as parent:
+            check_writable(parent.fileno(), tree.string(above))
+    if not S_ISDIR(status.st_mode):
+        return
+    with DirStack(open_directory(tree, relative, LISTED), DIRECTORY) as stack:
+
+        def names_here() -> list[str]:
+            directories, others = _contents.split(stack.fd)
+            if directories or others:
+                check_writable(stack.fd, ".")
+            return directories
+
+        def enter(name: str) -> bool:
+            stack.push(name, open_listed(name, stack.here, status.st_dev, False))
+            return True
+
+        try:
+            for _ in stack.traverse(names_here, enter):
+                pass
+        except OSError as error:
+            error.filename = tree.string(below(relative, stack.path(error)))
+            raise
+
+
+def check_writable(directory: int, name: str) -> None:
+    """Raise what removing something from this directory would."""
+    wanted = os.W_OK | os.X_OK
+    # By faccessat2(2). Old containers refuse that call with EPERM, and not the second one, access(2).
+    if not (os.access(".", wanted, dir_fd=directory, effective_ids=True) or os.access(self_fd(directory), wanted)):
+        number = errno.EROFS if os.statvfs(directory).f_flag & os.ST_RDONLY else errno.EACCES
+        error = OSError(number, os.strerror(number), name)
+        error.add_note(NOT_REMOVABLE)
+        raise error

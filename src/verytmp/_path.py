@@ -437,7 +437,8 @@ class VeryTmpPath(Pure):
             The new path.
 
         Raises:
-            OSError: as by `copy`. Where not everything was copied, nothing is deleted.
+            OSError: EACCES, if something may not be removed because a directory is not writable: that is asked first,
+                and nothing is copied. Else as by `copy`. Where not everything was copied, nothing is deleted.
         """
         path = self._there(target)
         if isinstance(path, VeryTmpPath) and path._tree is self._tree:
