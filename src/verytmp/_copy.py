@@ -12,7 +12,7 @@ from pathlib import Path
 from stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 
 from . import _owner
-from ._delete import check_removable, delete
+from ._delete import check_removable, delete, delete_contents
 from ._dir_stack import DirStack
 from ._pure import Pure
 from ._resolve import LINKS_MAX, enter
@@ -53,17 +53,28 @@ def copy(source: Path, target: Path, follow_symlinks: bool, preserve_metadata: b
     check_complete(copy_all_but_special(source, target, follow_symlinks, preserve_metadata), source, target)
 
 
-def move(source: Pure, target: Path) -> None:
+def copy_contents(source: Path, target: Path, follow_symlinks: bool, preserve_metadata: bool) -> None:
+    """As `copy`, of all that is in a directory, into one that is there."""
+    check_complete(contents_but_special(source, target, follow_symlinks, preserve_metadata), source, target)
+
+
+def move(source: Pure, target: Path, contents: bool = False) -> None:
     """Copy to another file system, with all metadata, and delete; or do neither.
+
+    Args:
+        contents: all that is in the directory is meant, and it is moved into one that is there.
 
     Raises:
         OSError: of the copy; or of the deletion, after all was copied, which is rare: it is asked before whether
             everything may be removed.
     """
     check_removable(source)
-    left_out = copy_all_but_special(source, target, False, True)
-    check_complete(left_out, source, target, "Nothing was removed from the source.")
-    delete(source)
+    transfer = contents_but_special if contents else copy_all_but_special
+    check_complete(transfer(source, target, False, True), source, target, "Nothing was removed from the source.")
+    if contents:
+        delete_contents(source._tree, source._rel)
+    else:
+        delete(source)
 
 
 def check_complete(left_out: list[str], source: Path, target: Path, note: str = "") -> None:
@@ -93,6 +104,36 @@ def copy_all_but_special(source: Path, target: Path, follow_symlinks: bool, pres
     else:
         refuse(errno.EINVAL, SPECIAL, source, target)
     return []
+
+
+def contents_but_special(source: Path, target: Path, follow_symlinks: bool, preserve_metadata: bool) -> list[str]:
+    """As `copy_contents`, but return the names of what was left out, relative to the source."""
+    if source == target:
+        refuse(errno.EINVAL, "Source and target are the same path", source, target)
+    if target.is_relative_to(source):
+        refuse(errno.EINVAL, INTO_ITSELF, source, target)
+    opened(target, os.O_PATH | os.O_DIRECTORY).close()  # or there is nothing to copy into
+    check_outside(source, target / "x", source.stat())
+    entries = [(path, S_IFMT(path.stat(follow_symlinks=follow_symlinks).st_mode)) for path in source.iterdir()]
+    for path, kind in entries:  # no directory is replaced: then nothing is begun
+        if kind == S_IFDIR and is_there(target / path.name):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target / path.name))
+    left_out = []
+    for path, kind in entries:
+        if kind in (S_IFREG, S_IFDIR, S_IFLNK):
+            found = copy_all_but_special(path, target / path.name, follow_symlinks, preserve_metadata)
+            left_out += [f"{path.name}/{each}" for each in found]
+        else:
+            left_out.append(path.name)
+    return left_out
+
+
+def is_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def check_outside(source: Path, target: Path, status: os.stat_result) -> None:

@@ -422,8 +422,17 @@ class VeryTmpPath(Pure):
         return path.joinpath()
 
     def copy_into(self, target_dir: StrPath, *, follow_symlinks: bool = True, preserve_metadata: bool = False) -> Any:
-        """As `copy`, into a directory, under the same name."""
-        return self.copy(self._below(target_dir), follow_symlinks=follow_symlinks, preserve_metadata=preserve_metadata)
+        """As `copy`, into a directory, under the same name.
+
+        A root has no name. So of ``root.path``, all that is in it is copied into *target_dir* (as by ``cp -r root/.``),
+        which is then returned. If a directory of one of these names is there already, it is `FileExistsError`, and
+        nothing is copied; files are replaced, as by `copy`.
+        """
+        path = self._there(target_dir)
+        if self._rel:
+            return self.copy(path / self.name, follow_symlinks=follow_symlinks, preserve_metadata=preserve_metadata)
+        _copy.copy_contents(self, path, follow_symlinks, preserve_metadata)
+        return path.joinpath()
 
     def move(self, target: StrPath) -> Any:
         """Move it (of Python 3.14). Within the root, this is `replace`.
@@ -450,18 +459,19 @@ class VeryTmpPath(Pure):
         return path.joinpath()
 
     def move_into(self, target_dir: StrPath) -> Any:
-        """As `move`, into a directory, under the same name."""
-        return self.move(self._below(target_dir))
+        """As `move`, into a directory, under the same name.
+
+        Of ``root.path``, all that is in the root is moved, as by `copy_into`; the root is empty then.
+        """
+        path = self._there(target_dir)
+        if self._rel:
+            return self.move(path / self.name)
+        _copy.move(self, path, contents=True)
+        return path.joinpath()
 
     def _there(self, target: StrPath) -> Path:
         self._tree.check_open()
         return target if isinstance(target, Path) else self.with_segments(target)
-
-    def _below(self, target_dir: StrPath) -> Path:
-        self._tree.check_open()
-        if not self.name:
-            raise ValueError(f"{self!r} has an empty name")
-        return self._there(target_dir) / self.name
 
     def _copy_from(self, source: Path, follow_symlinks: bool = True, preserve_metadata: bool = False) -> None:
         """What pathlib's own `copy` calls on its target (Python 3.14)."""

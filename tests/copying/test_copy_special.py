@@ -68,6 +68,24 @@ def test_a_move_leaves_the_source_then(root: VeryTmpRoot, host: Path, way: str) 
     assert there(root) == before
 
 
+@pytest.mark.parametrize("verb", ["copy", "move"])
+def test_of_a_whole_root_too(root: VeryTmpRoot, host: Path, verb: str) -> None:
+    special(root)
+    os.unlink(root / "socket")
+    os.unlink(root / "dangling")
+    before = there(root)
+
+    def call() -> object:
+        return root.path.move_into(host) if verb == "move" else root.path.copy_into(host, follow_symlinks=False)
+
+    number, _, _, [left_out, *notes] = within_seconds(call)
+    assert number == errno.EINVAL
+    assert sorted(left_out.partition("Left out: ")[2].rstrip(".").split(", ")) == ["'d/e/fifo'", "'fifo'"]
+    assert notes == ([KEPT] if verb == "move" else [])
+    assert there(host) == {name: before[name] for name in before if name != "fifo"} | {"d": D}
+    assert there(root) == before
+
+
 def test_what_cannot_be_copied_in_is_refused(root: VeryTmpRoot, host: Path) -> None:
     os.mkfifo(host / "fifo")
     with socket.socket(socket.AF_UNIX) as server:

@@ -155,6 +155,10 @@ def test_what_may_not_be_removed_is_not_copied(root: VeryTmpRoot, host: Path, di
                 assert number == errno.EACCES
                 if mode != 0o666:  # else it cannot even be looked at
                     assert (name, notes) == (str(root / directory), [NOT_REMOVABLE])
+        if not directory:
+            for target in (host, other.path):
+                number = failure(lambda target=target: root.path.move_into(target))[0]  # type: ignore[misc]
+                assert number == errno.EACCES
 
     with VeryTmpRoot() as other:
         before = there(root)
