@@ -4,84 +4,194 @@ from __future__ import annotations
 
 import errno
 import os
+from functools import partial
 from stat import S_ISDIR
 
-from . import _glob, _owner
+from . import _contents
+from ._dir_stack import DirStack
+from ._glob import joined
+from ._owner import opened
 from ._proc import self_fd
-from ._resolve import DIRECTORY, enter
+from ._resolve import DIRECTORY
+from ._tree import ends_above
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from select import epoll
 
     from ._pure import Pure
+    from ._tree import Tree
+
+LISTED = DIRECTORY & ~getattr(os, "O_PATH", 0)
+ALL_OF_THE_OWNERS = 0o700
+
+NOT_REMOVABLE = "It could be copied, but not removed. So nothing was done."
 
 
 def delete(path: Pure) -> None:
-    """Remove a file, a symlink, or a directory with all below it."""
+    """Remove a file, a symlink, or a directory with all below it.
+
+    Raises:
+        OSError: with the path that it is about. What comes before that in the traversal is gone then.
+    """
     tree, relative = path._tree, path._rel
-    status = tree.stat(relative, False)
-    if S_ISDIR(status.st_mode):
-        try:
-            with tree.open(relative, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW) as top:
-                empty(top, status.st_dev)
-        except OSError as error:
-            error.filename = str(path)
-            raise
+    if S_ISDIR(tree.stat(relative, False).st_mode):
+        delete_contents(tree, relative)
         tree.rmdir(relative)
     else:
         tree.unlink(relative)
 
 
+def delete_contents(tree: Tree, relative: str, forced: bool = False) -> None:
+    """Remove all that is in a directory, as `delete`. *forced* is as for `empty`."""
+    with open_directory(tree, relative, DIRECTORY) as top:
+        try:
+            empty(top, os.fstat(top.fileno()).st_dev, forced)
+        except OSError as error:
+            error.filename = tree.string(below(relative, error.filename))
+            raise
+
+
+def open_directory(tree: Tree, relative: str, flags: int) -> epoll:
+    """Open a directory, and no link to one. A root is no link; if it may not be searched, that flag means ENOTDIR."""
+    return tree.open(relative, flags if relative else flags & ~os.O_NOFOLLOW)
+
+
 def empty(top: epoll, device: int, forced: bool = False) -> None:
-    """Remove all that is in a directory; *forced* says that no permission of what is below may stop that.
+    """Remove all that is in a directory; *forced* says that no permission of a directory below may stop that.
 
     Nothing is touched that is not of this *device*. For a descriptor is but a number: where a program closes those that
     are not its own, another directory may lie under it, the host's root even.
+
+    Raises:
+        OSError: its `filename` is relative to the directory.
     """
-    directories = [""]
-    for directory in directories:  # which grows
-        with listable(top, directory, device, forced) as here, os.scandir(here.fileno()) as entries:
-            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-        directories += [_glob.joined(directory, name) for name in names]
-    for directory in reversed(directories):
-        with listable(top, directory, device) as here:
-            clear(here.fileno())
-
-
-def listable(top: epoll, directory: str, device: int, forced: bool = False) -> epoll:
-    """A directory below another one, entered name by name; none of them may be a link."""
-    here = _owner.opened(".", DIRECTORY, top.fileno())
-    try:
-        for name in directory.split("/") if directory else ():
-            here = enter(name, here)
-        check(here, device)
+    with DirStack(opened(".", LISTED, top.fileno()), DIRECTORY) as stack:
         try:
-            found = _owner.opened(".", os.O_RDONLY | os.O_DIRECTORY, here.fileno())
-        except PermissionError:
-            if not forced:
-                raise
-            os.chmod(self_fd(here.fileno()), 0o700)
-            found = _owner.opened(".", os.O_RDONLY | os.O_DIRECTORY, here.fileno())
-        check(found, device)
-        if forced:
-            os.chmod(found.fileno(), 0o700)  # for what is in it; this way needs no /proc
-        return found
-    finally:
-        here.close()
+            check_device(stack.here, device)
+            traversal = stack.traverse(partial(unlink_entries, stack), partial(enter, stack, device, forced))
+            for name, _ in traversal:
+                remove_directory(name, stack.fd)
+        except OSError as error:
+            error.filename = stack.path(error)
+            raise
 
 
-def check(directory: epoll, device: int) -> None:
-    if os.fstat(directory.fileno()).st_dev != device:
-        raise OSError(errno.EXDEV, "it is on another file system, and nothing is removed there")
+def unlink_entries(stack: DirStack) -> list[str]:
+    """Remove what is no directory from the current one, and return the names of those that are."""
+    directories, others = _contents.split(stack.fd)
+    for name in others:
+        try:
+            os.unlink(name, dir_fd=stack.fd)
+        except FileNotFoundError:
+            continue
+        except IsADirectoryError:  # it was exchanged for one
+            directories.append(name)
+    return directories
 
 
-def clear(directory: int) -> None:
-    """Remove what is in a directory, whose own directories are empty."""
-    with os.scandir(directory) as entries:
-        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-    for name, is_dir in found:
-        if is_dir:
-            os.rmdir(name, dir_fd=directory)
-        else:
-            os.unlink(name, dir_fd=directory)
+def enter(stack: DirStack, device: int, forced: bool, name: str) -> bool:
+    """Enter a directory, if it still is one, to remove all that is in it."""
+    try:
+        directory = open_listed(name, stack.here, device, forced)
+    except FileNotFoundError:
+        return False
+    except NotADirectoryError:  # it was exchanged for a file or a link
+        os.unlink(name, dir_fd=stack.fd)
+        return False
+    stack.push(name, directory)
+    return True
+
+
+def open_listed(name: str, here: epoll, device: int, forced: bool) -> epoll:
+    """A directory that can be listed; with *forced*, also searched and written to, whatever its permissions were."""
+    try:
+        found = opened(name, LISTED, here.fileno())
+    except PermissionError:
+        if not forced:
+            raise
+        with opened(name, DIRECTORY, here.fileno()) as closed:
+            check_device(closed, device, name)
+            os.chmod(self_fd(closed.fileno()), ALL_OF_THE_OWNERS)
+        found = opened(name, LISTED, here.fileno())
+    try:
+        mode = check_device(found, device, name).st_mode
+        if forced and mode & ALL_OF_THE_OWNERS != ALL_OF_THE_OWNERS:
+            os.chmod(found.fileno(), ALL_OF_THE_OWNERS)  # this way needs no /proc
+    except BaseException:
+        found.close()
+        raise
+    return found
+
+
+def below(relative: str, name: str) -> str:
+    return joined(relative, name) if name else relative
+
+
+def check_device(directory: epoll, device: int, name: str | None = None) -> os.stat_result:
+    status = os.fstat(directory.fileno())
+    if status.st_dev != device:
+        raise OSError(errno.EXDEV, "it is on another file system, and nothing is removed there", name)
+    return status
+
+
+def remove_directory(name: str, directory: int) -> None:
+    try:
+        os.rmdir(name, dir_fd=directory)
+    except FileNotFoundError:
+        pass
+    except NotADirectoryError:  # it was exchanged for a file or a link
+        os.unlink(name, dir_fd=directory)
+
+
+# -- before anything is removed ----------------------------------------------------------------------------------------
+
+
+def check_removable(path: Pure) -> None:
+    """See whether `delete` may remove all this: `move` asks, before it copies.
+
+    The directory that it is in, and each that is not empty below it, has to be writable and searchable, and all on one
+    file system. For a root, that is asked of what is in it.
+
+    Raises:
+        OSError: EACCES, or EROFS, with the directory's path; EBUSY for a path that ends in ``..``.
+    """
+    tree, relative = path._tree, path._rel
+    status = tree.stat(relative, False)
+    if ends_above(relative):
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(path))
+    if relative:
+        above = relative.rpartition("/")[0]
+        with tree.open(above, os.O_PATH | os.O_DIRECTORY) as parent:
+            check_writable(parent.fileno(), tree.string(above))
+    if not S_ISDIR(status.st_mode):
+        return
+    with DirStack(open_directory(tree, relative, LISTED), DIRECTORY) as stack:
+
+        def names_here() -> list[str]:
+            directories, others = _contents.split(stack.fd)
+            if directories or others:
+                check_writable(stack.fd, ".")
+            return directories
+
+        def enter(name: str) -> bool:
+            stack.push(name, open_listed(name, stack.here, status.st_dev, False))
+            return True
+
+        try:
+            for _ in stack.traverse(names_here, enter):
+                pass
+        except OSError as error:
+            error.filename = tree.string(below(relative, stack.path(error)))
+            raise
+
+
+def check_writable(directory: int, name: str) -> None:
+    """Raise what removing something from this directory would."""
+    wanted = os.W_OK | os.X_OK
+    # By faccessat2(2). Old containers refuse that call with EPERM, and not the second one, access(2).
+    if not (os.access(".", wanted, dir_fd=directory, effective_ids=True) or os.access(self_fd(directory), wanted)):
+        number = errno.EROFS if os.statvfs(directory).f_flag & os.ST_RDONLY else errno.EACCES
+        error = OSError(number, os.strerror(number), name)
+        error.add_note(NOT_REMOVABLE)
+        raise error

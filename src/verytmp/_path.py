@@ -9,7 +9,7 @@ import sys
 from pathlib import Path, PurePosixPath
 from stat import S_ISBLK, S_ISCHR, S_ISDIR, S_ISFIFO, S_ISLNK, S_ISREG, S_ISSOCK
 
-from . import _copy, _delete, _glob
+from . import _copy, _glob
 from ._info import Info
 from ._pure import Pure, text_of
 from ._realpath import realpath
@@ -405,26 +405,54 @@ class VeryTmpPath(Pure):
     # -- whole trees ---------------------------------------------------------------------------------------------------
 
     def copy(self, target: StrPath, *, follow_symlinks: bool = True, preserve_metadata: bool = False) -> Any:
-        """Copy the file, or the directory and all below it, and return where to (of Python 3.14).
+        """Copy the file, or the directory and all below it (of Python 3.14).
 
-        A string or a pure path is read from the root on. A path of another root, or a plain `pathlib.Path`, is written
-        where it says: this is the way out. *preserve_metadata* is for permissions, times and extended attributes.
+        Args:
+            target: the new path. A string or a pure path is read from the root on. A path of another root, or a plain
+                `pathlib.Path`, is written where it says: this is the way out.
+            follow_symlinks: copy what symlinks lead to, and not the symlinks.
+            preserve_metadata: also copy permissions, times and extended attributes.
 
-        A file that cannot be copied whole (ENOSPC) is removed from the target. `OSError` (EINVAL) for what would copy
-        something onto or into itself, or is no file, directory or symlink.
+        Returns:
+            The new path.
+
+        Raises:
+            OSError: EINVAL, for what would copy something onto or into itself. EINVAL too for FIFOs, sockets and
+                devices: those in a directory are left out, and the error comes when everything else is copied, with the
+                first of them as `filename` and a note that lists them all. A file that cannot be copied whole (ENOSPC)
+                is removed from the target.
         """
         path = self._there(target)
         _copy.copy(self, path, follow_symlinks, preserve_metadata)
         return path.joinpath()
 
     def copy_into(self, target_dir: StrPath, *, follow_symlinks: bool = True, preserve_metadata: bool = False) -> Any:
-        """As `copy`, into a directory, under the same name."""
-        return self.copy(self._below(target_dir), follow_symlinks=follow_symlinks, preserve_metadata=preserve_metadata)
+        """As `copy`, into a directory, under the same name.
+
+        A root has no name. So of ``root.path``, all that is in it is copied into *target_dir* (as by ``cp -r root/.``),
+        which is then returned. If a directory of one of these names is there already, it is `FileExistsError`, and
+        nothing is copied; files are replaced, as by `copy`.
+        """
+        path = self._there(target_dir)
+        if self._rel:
+            return self.copy(path / self.name, follow_symlinks=follow_symlinks, preserve_metadata=preserve_metadata)
+        _copy.copy_contents(self, path, follow_symlinks, preserve_metadata)
+        return path.joinpath()
 
     def move(self, target: StrPath) -> Any:
-        """Move it, and return where to (of Python 3.14). *target* is read as by `copy`.
+        """Move it (of Python 3.14). Within the root, this is `replace`.
 
-        Within the root this is `replace`. Else it is copied, symlinks as such and with all its metadata, then deleted.
+        Else it is copied, symlinks as such and with all its metadata, and then deleted.
+
+        Args:
+            target: the new path, read as by `copy`.
+
+        Returns:
+            The new path.
+
+        Raises:
+            OSError: EACCES, if something may not be removed because a directory is not writable: that is asked first,
+                and nothing is copied. Else as by `copy`. Where not everything was copied, nothing is deleted.
         """
         path = self._there(target)
         if isinstance(path, VeryTmpPath) and path._tree is self._tree:
@@ -432,23 +460,23 @@ class VeryTmpPath(Pure):
             return self.replace(path)
         if not self._rel:
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(self), None, str(path))
-        _copy.copy(self, path, False, True)
-        _delete.delete(self)
+        _copy.move(self, path)
         return path.joinpath()
 
     def move_into(self, target_dir: StrPath) -> Any:
-        """As `move`, into a directory, under the same name."""
-        return self.move(self._below(target_dir))
+        """As `move`, into a directory, under the same name.
+
+        Of ``root.path``, all that is in the root is moved, as by `copy_into`; the root is empty then.
+        """
+        path = self._there(target_dir)
+        if self._rel:
+            return self.move(path / self.name)
+        _copy.move(self, path, contents=True)
+        return path.joinpath()
 
     def _there(self, target: StrPath) -> Path:
         self._tree.check_open()
         return target if isinstance(target, Path) else self.with_segments(target)
-
-    def _below(self, target_dir: StrPath) -> Path:
-        self._tree.check_open()
-        if not self.name:
-            raise ValueError(f"{self!r} has an empty name")
-        return self._there(target_dir) / self.name
 
     def _copy_from(self, source: Path, follow_symlinks: bool = True, preserve_metadata: bool = False) -> None:
         """What pathlib's own `copy` calls on its target (Python 3.14)."""

@@ -7,6 +7,7 @@ import sys
 from collections import namedtuple
 
 from . import _options
+from ._delete import delete_contents
 from ._owner import TAKEN_AWAY
 from ._path import VeryTmpPath, derived
 from .errors import VeryTmpUnavailable
@@ -195,6 +196,19 @@ class VeryTmpRoot:
         self._tree.close()
         if self._remove:
             self._remove()
+
+    def clear(self) -> None:
+        """Remove all that is in the root, which stays open and keeps its own permissions.
+
+        Directories are removed whatever their permissions are. What another thread makes meanwhile may stay, or be
+        reported as ENOTEMPTY.
+
+        Raises:
+            ValueError: the root is closed.
+            OSError: EACCES, if the root directory itself may not be written to. With the path that it is about.
+        """
+        self._tree.check_open()
+        delete_contents(self._tree, "", forced=True)
 
     def usage(self) -> VeryTmpUsage:
         """How many bytes there are, are used, and are free: as `shutil.disk_usage`; and ``usage().inodes`` likewise.

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from support import ground
-from support.copies import FOLLOWED, PLACES, TREE, D, bring_in, failure, on_both_mounts, there
+from support.copies import FOLLOWED, PLACES, TREE, D, age, bring_in, failure, metadata, on_both_mounts, there
 
 from verytmp import VeryTmpRoot
 
@@ -128,14 +128,59 @@ def test_the_whole_root(root: VeryTmpRoot, host: Path) -> None:
         assert there(other) == there(host) == {"all": TREE}
 
 
-def test_a_root_has_no_name_to_go_by(root: VeryTmpRoot, elsewhere: Path) -> None:
+@on_both_mounts
+@pytest.mark.parametrize("follow", [True, False])
+def test_all_that_is_in_a_root(root: VeryTmpRoot, host: Path, follow: bool) -> None:
+    """A root has no name: what is in it goes into the directory."""
+    os.unlink(root / "dangling")
     before = there(root)
-    for call in (root.path.copy_into, root.path.move_into):
-        for target in (elsewhere, "d"):
-            with pytest.raises(ValueError, match="has an empty name"):
-                call(target)
+    expected = before | ({"link": b"potatoes", "dlink": FOLLOWED, "d": FOLLOWED} if follow else {})
+    with VeryTmpRoot(nosymfollow=False) as other:
+        for directory in (other.path, host):
+            (directory / "kept").write_bytes(b"kept")
+            (directory / "f").write_bytes(b"replaced")
+            assert root.path.copy_into(directory, follow_symlinks=follow) == directory
+            assert there(directory) == expected | {"kept": b"kept"}
+            again = failure(lambda directory=directory: root.path.copy_into(directory))  # type: ignore[misc]
+            assert again[0] == errno.EEXIST
+            assert again[1] in {str(directory / name) for name in ("d", "dlink")}
+            assert there(directory) == expected | {"kept": b"kept"}
     assert there(root) == before
-    assert there(elsewhere) == {}
+
+
+def test_all_that_is_in_a_root_is_moved(root: VeryTmpRoot, host: Path) -> None:
+    os.chmod(root / "d" / "e", 0o750)
+    age(os.fspath(root))
+    before = {name: each for name, each in metadata(root.path).items() if name != "."}
+    (host / "kept").write_bytes(b"kept")
+    assert root.path.move_into(host) == host
+    assert there(host) == TREE | {"kept": b"kept"}
+    assert {name: each for name, each in metadata(host).items() if name not in (".", "kept")} == before
+    assert there(root) == {}
+    assert root.path.move_into(host) == host
+    with VeryTmpRoot() as other:
+        (root / "new").write_bytes(b"still usable")
+        assert root.path.move_into(other.path) == other.path
+        assert there(other) == {"new": b"still usable"}
+    assert there(root) == {}
+
+
+def test_all_that_is_in_a_root_goes_nowhere_else(root: VeryTmpRoot, host: Path) -> None:
+    before = there(root)
+    (host / "f").write_bytes(b"f")
+    for call in (root.path.copy_into, root.path.move_into):
+        for target, number in (
+            ("d", errno.EINVAL),
+            (root.path, errno.EINVAL),
+            (root / "d" / "e", errno.EINVAL),
+            (Path(root / "d"), errno.EINVAL),
+            (Path(root.path), errno.EINVAL),
+            (host / "missing", errno.ENOENT),
+            (host / "f", errno.ENOTDIR),
+        ):
+            assert failure(lambda target=target, call=call: call(target))[0] == number  # type: ignore[misc]
+    assert there(root) == before
+    assert there(host) == {"f": b"f"}
 
 
 # -- in from the host --------------------------------------------------------------------------------------------------

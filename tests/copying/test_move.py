@@ -20,12 +20,11 @@ from support.copies import (
     failure,
     metadata,
     on_both_mounts,
-    special,
     there,
-    within_seconds,
 )
 
 from verytmp import VeryTmpPath, VeryTmpRoot
+from verytmp._delete import NOT_REMOVABLE
 
 
 @pytest.mark.parametrize("base", PLACES, indirect=True)
@@ -108,16 +107,6 @@ def test_a_move_that_fails_loses_nothing(root: VeryTmpRoot, elsewhere: Path, sou
     assert there(elsewhere) == around
 
 
-def test_a_tree_that_cannot_be_copied_stays(root: VeryTmpRoot, host: Path) -> None:
-    special(root)
-    before = there(root)
-    with VeryTmpRoot() as other:
-        for target in (other / "x", host / "x"):
-            said = within_seconds(lambda target=target: (root / "d").move(target))  # type: ignore[misc]
-            assert said[0] == errno.EINVAL
-            assert there(root) == before
-
-
 @on_both_mounts
 @pytest.mark.parametrize(
     ("source", "target"), [("d", "d"), ("d", "d/x"), ("d", "d/e/x"), ("d", "dlink/x"), ("d", "d/in/x"), ("f", "link")]
@@ -147,19 +136,92 @@ def test_what_may_not_be_read_stays(root: VeryTmpRoot, elsewhere: Path) -> None:
     assert remains == TREE
 
 
-def test_what_may_not_be_removed_is_told_and_copied(root: VeryTmpRoot, host: Path) -> None:
-    """What lies deepest goes first, so that all of it is there then, twice."""
+READ_ONLY = {  # which directory, and what cannot be moved then
+    "d": ["d", "d/f", "d/e", "d/up"],
+    "d/e": ["d", "d/e", "d/e/g"],
+    "": ["d", "f", "link"],
+}
+
+
+@pytest.mark.parametrize("directory", READ_ONLY)
+@pytest.mark.parametrize("mode", [0o555, 0o500, 0o666])
+def test_what_may_not_be_removed_is_not_copied(root: VeryTmpRoot, host: Path, directory: str, mode: int) -> None:
+    def move() -> None:
+        if os.geteuid() == 0:
+            kernel.drop_capabilities()
+        for source in READ_ONLY[directory]:
+            for target in (host / "x", other / "x"):
+                number, name, _, notes = failure(lambda source=source, target=target: (root / source).move(target))  # type: ignore[misc]
+                assert number == errno.EACCES
+                if mode != 0o666:  # else it cannot even be looked at
+                    assert (name, notes) == (str(root / directory), [NOT_REMOVABLE])
+        if not directory:
+            for target in (host, other.path):
+                number = failure(lambda target=target: root.path.move_into(target))[0]  # type: ignore[misc]
+                assert number == errno.EACCES
+
+    with VeryTmpRoot() as other:
+        before = there(root)
+        os.chmod(root / directory, mode)
+        try:
+            in_child(move)
+            assert there(other) == there(host) == {}
+        finally:
+            os.chmod(root / directory, 0o700)
+        assert there(root) == before
+
+
+def test_an_empty_directory_need_not_be_writable(root: VeryTmpRoot, host: Path) -> None:
+    def move() -> None:
+        if os.geteuid() == 0:
+            kernel.drop_capabilities()
+        (root / "d").move(host / "d")
+
+    (root / "d" / "none").mkdir(0o500)
+    in_child(move)
+    assert there(host)["d"] == D | {"none": {}}
+    assert there(root) == {name: TREE[name] for name in TREE if name != "d"}
+
+
+if os.geteuid() == 0:
+
+    def test_root_moves_what_is_read_only(root: VeryTmpRoot, host: Path) -> None:
+        os.chmod(root / "d" / "e", 0o555)
+        os.chmod(root / "d", 0o555)
+        (root / "d").move(host / "d")
+        assert there(host) == {"d": D}
+        assert "d" not in there(root)
+        os.chmod(host / "d", 0o700)
+        os.chmod(host / "d" / "e", 0o700)
+
+
+def test_what_a_filter_refuses_does_not_stop_a_move(root: VeryTmpRoot, host: Path) -> None:
+    """Old containers refuse faccessat2(2), with EPERM."""
 
     def move() -> None:
-        kernel.drop_capabilities()
-        assert failure(lambda: (root / "d").move(host / "d"))[:2] == (errno.EACCES, str(root / "d"))
+        kernel.seccomp(kernel.Rule("faccessat2", errno.EPERM))
+        (root / "d").move(host / "d")
 
+    in_child(move)
+    assert there(host) == {"d": D}
+
+
+def test_what_is_above_is_not_moved(root: VeryTmpRoot, host: Path) -> None:
     before = there(root)
-    os.chmod(f"{os.fspath(root)}/d/e", 0o500)
-    try:
-        in_child(move)
-        assert there(host)["d"] == before["d"]
-        assert there(root)["d"] == before["d"]
-    finally:
-        for path in (root, host):
-            os.chmod(f"{os.fspath(path)}/d/e", 0o700)
+    assert failure(lambda: (root / "d" / "e" / "..").move(host / "x"))[0] == errno.EBUSY
+    assert there(root) == before
+    assert there(host) == {}
+
+
+def test_nothing_is_moved_out_of_what_can_only_be_read(root: VeryTmpRoot, host: Path) -> None:
+    """Which is no question of permissions."""
+
+    def move() -> tuple[int | None, list[str]]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "access", lambda *_, **__: False)
+            patch.setattr(os, "statvfs", lambda _: os.statvfs_result((0,) * 8 + (os.ST_RDONLY, 255)))
+            number, _, _, notes = failure(lambda: (root / "d").move(host / "d"))
+        return number, notes
+
+    assert in_child(move) == (errno.EROFS, [NOT_REMOVABLE])
+    assert there(host) == {}

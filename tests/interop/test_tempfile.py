@@ -7,7 +7,9 @@ import stat
 import tempfile
 from pathlib import Path
 
+import pytest
 from support import ground
+from support.children import in_child
 from support.twins import TREE, string
 
 from verytmp import VeryTmpRoot
@@ -57,6 +59,26 @@ def test_temporary_directory(root: VeryTmpRoot, host: Path) -> None:
         ground.make(name, TREE | {"out": f"-> {host}"})
         assert set(ground.look(root.fileno())) == {os.path.basename(name)}
     assert ground.look(root.fileno()) == {}
+    assert ground.look(str(host)) == {"f": b""}
+
+
+@pytest.mark.xfail(reason="a closed root's string leads to a placeholder, which gives ENOTDIR", strict=True)
+def test_a_temporary_directory_of_a_root_that_is_closed(host: Path) -> None:
+    """It is gone, as one that somebody else has removed: cleaning it up is no error, and touches nothing else."""
+
+    def use() -> bool:
+        root = VeryTmpRoot()
+        directory = tempfile.TemporaryDirectory(dir=root.path)
+        with tempfile.TemporaryDirectory(dir=root.path) as name:
+            Path(name, "f").touch()
+            root.close()
+            for _ in range(20):
+                os.open(host, os.O_RDONLY)
+        directory.cleanup()
+        return os.path.lexists(name)
+
+    (host / "f").touch()
+    assert not in_child(use)
     assert ground.look(str(host)) == {"f": b""}
 
 

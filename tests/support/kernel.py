@@ -35,6 +35,7 @@ NUMBERS = {
     "fspick": 433,
     "pidfd_open": 434,
     "clone3": 435,
+    "faccessat2": 439,
     "mount_setattr": 442,
 } | {
     "x86_64": {

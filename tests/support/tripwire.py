@@ -35,6 +35,7 @@ ROOMS = {
         "_owner",
         "_proc",
         "_delete",
+        "_dir_stack",
     )
 }
 OPENERS = {

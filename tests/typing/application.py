@@ -36,6 +36,7 @@ with VeryTmpRoot() as root:
     assert_type(root, VeryTmpRoot)
     assert_type(root.path, VeryTmpPath)
     assert_type(root.usage(), VeryTmpUsage)
+    root.clear()
     assert_type(root.usage().free, int)
     assert_type(root.fileno(), int)
     assert_type(root.closed, bool)
