@@ -12,6 +12,7 @@ import errno
 import os
 import select
 import signal
+import sys
 from weakref import WeakSet
 
 from . import _helper, _wire
@@ -57,6 +58,9 @@ class Resident:
 
         `Unanswered` where that cannot be had from a resident helper, `Refused` where the kernel refuses it.
         """
+        if sys.is_finalizing():  # a thread that has its turn now never ends it: no other one runs any more
+            self.check_open()
+            raise Unanswered([])
         with self._turn:
             died: list[_wire.Refusal] = []
             while len(died) < HELPERS:
@@ -95,6 +99,8 @@ class Resident:
     def close(self) -> None:
         """Let the helper go, and see it off."""
         self.closed = True
+        if sys.is_finalizing():  # the helper ends with this process
+            return
         with self._turn:
             connection, self._idle = self._idle, None
             if connection is not None:

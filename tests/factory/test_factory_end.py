@@ -181,3 +181,39 @@ def test_it_holds_nothing_and_heeds_no_signal() -> None:
         assert helpers() == [helper]
 
     by_helper(make)
+
+
+@pytest.mark.parametrize("kind", ["VeryTmpRoot", "VeryTmpFactory"])
+def test_a_root_at_the_interpreters_end(kind: str) -> None:
+    """No other thread runs any more then: to wait for one, or for what one holds, takes for ever."""
+    code = '''
+import gc, os, sys, threading, verytmp
+factory = verytmp.VeryTmpFactory()
+factory._resident.needed = True  # as where it may not mount
+make = factory if KIND == "VeryTmpFactory" else verytmp.VeryTmpRoot
+(make() / "f").write_text("x")  # nothing can be imported later
+started = threading.Event()
+elsewhere = {"make": make, "started": started}  # what runs in a module's own globals would keep all that is in them
+exec("""
+def forever():
+    while True:
+        make().close()
+        started.set()
+""", elsewhere)
+threading.Thread(target=elsewhere["forever"], daemon=True).start()
+started.wait()
+class Late:
+    def __del__(self):
+        assert sys.is_finalizing()
+        with make() as root:
+            os.write(1, b"made" if (root / "f").write_text("x") else b"")
+        factory.close()
+gc.set_threshold(0)
+late = Late()
+late.itself = late
+del late  # the last collection finds it
+'''
+    for _ in range(3):
+        command = [sys.executable, "-c", code.replace("KIND", repr(kind))]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=20)
+        assert (result.returncode, result.stdout, result.stderr) == (0, "made", "")
