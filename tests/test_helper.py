@@ -13,6 +13,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from support import ground
@@ -386,3 +387,42 @@ def test_whatever_goes_wrong_in_the_child_is_told() -> None:
 
 def test_a_process_that_has_no_descriptor() -> None:
     assert _child.pidfd(0) is None
+
+
+@pytest.mark.parametrize("executable", ["", "gone", "relative", "directory", "no text"])
+def test_without_an_interpreter_a_copy_will_do(executable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    value: Any = {
+        "": None,
+        "gone": "/nonexistent/python3",
+        "relative": os.path.relpath(sys.executable),
+        "directory": "/usr/lib/python3",
+        "no text": b"/usr/bin/python3",
+    }[executable]
+    monkeypatch.setattr(sys, "executable", value)
+    assert _helper.interpreter() == ""
+    for descriptor in perform(["name=dev/null/x7k2m9qa"], threads=2)[0]:
+        os.close(descriptor)
+
+
+ENVIRONMENTS: dict[str, Any] = {
+    "too long": {"X": "x" * (1 << 17), "LD_LIBRARY_PATH": "/" * (1 << 17)},
+    "a NUL": {"X": "a\0b", "LD_LIBRARY_PATH": "a\0b"},
+    "no text": {"X": None, 3: "x", "LD_LIBRARY_PATH": 3},
+    "no bytes": {"LD_LIBRARY_PATH": "\ud800"},
+    "an equals sign": {"VERYTMP_A=B": "x", "=": "x"},
+    "for others": {"PYTHONHOME": "/nonexistent", "LD_PRELOAD": "/nonexistent"},
+    "nothing": {},
+}
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_a_fresh_interpreter_needs_no_environment(environment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", ENVIRONMENTS[environment])
+    assert _helper.environment() == {}
+    for descriptor in perform(["name=dev/null/x7k2m9qa"], threads=2)[0]:
+        os.close(descriptor)
+
+
+def test_a_fresh_interpreter_finds_its_own_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {"LD_LIBRARY_PATH": "/opt/python/lib", "HOME": "/root", "VERYTMP_X": "y"})
+    assert _helper.environment() == {b"LD_LIBRARY_PATH": b"/opt/python/lib", b"VERYTMP_X": b"y"}

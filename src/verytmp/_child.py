@@ -108,6 +108,8 @@ def performed(operation: str, options: list[str], steps: _mount.Steps) -> tuple[
 def settle(connection: _socket.socket, steps: _mount.Steps, owner: int) -> tuple[list[int], str]:
     """Leave a resident helper behind, in namespaces of its own: a descriptor that becomes readable when it ends.
 
+    The text with it is the helper's process number, as this process's pid namespace has it.
+
     It is no child of its owner's, who may be waiting for all that it has.
     """
     owners_end = pidfd(owner)
@@ -124,7 +126,7 @@ def settle(connection: _socket.socket, steps: _mount.Steps, owner: int) -> tuple
         finally:
             os._exit(0)
     known = pidfd(child)
-    return [end if known is None else known], _wire.RESIDE
+    return [end if known is None else known], str(child)
 
 
 def pidfd(process: int) -> int | None:

@@ -22,8 +22,9 @@ class VeryTmpFactory:
 
     Threads may share a factory. A forked child may go on using it, and then has a helper of its own. The helper ends
     with `close` or the ``with`` block, when nothing refers to the factory any more, and when this process ends, however
-    it ends. One that dies is replaced. It is no child of this process, unless that adopts orphans (as the first process
-    of a container does).
+    it ends. One that dies is replaced. It is no child of this process. So one that adopts orphans (the first process of
+    a container, or after PR_SET_CHILD_SUBREAPER) has no helper: each of its roots takes a child, which ends within the
+    call.
 
     Args:
         options: those of `VeryTmpRoot`, for all roots that do not say otherwise.

@@ -13,6 +13,7 @@ import sys
 import time
 import warnings
 from contextlib import closing, contextmanager
+from io import FileIO
 
 from . import _child, _linux, _wire
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 ANSWER_PATIENCE = 30.0  # seconds
 # Another process that was forked meanwhile holds the socket open too, so a dead child is looked for besides.
 GLANCE = 100  # milliseconds
+STOPPED_GLANCES = 5  # a child that is seen stopped so many times (SIGSTOP) will not answer
+
+VALUE_MAX = 16384  # characters of a variable that a fresh interpreter gets; execve(2) takes 128 KiB
 
 DESCRIPTORS_MAX = 8  # more than any operation sends; those that come are closed
 
@@ -85,6 +89,15 @@ def probe(what: str, signals: SignalsHeld, *, threads: int) -> list[_wire.Refusa
     except Refused as answered:
         return answered.refusals
     raise AssertionError("a probe has no other answer")
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process is stopped, as by SIGSTOP: proc_pid_stat(5). False where that cannot be read."""
+    try:
+        with FileIO(f"/proc/{pid}/stat") as file:  # the built-in `open` may be a test's own
+            return file.read(4096).rpartition(b")")[2].split()[:1] == [b"T"]
+    except OSError:
+        return False
 
 
 class Child:
@@ -190,7 +203,7 @@ def spawn(connection: _socket.socket) -> Child:
                 os.posix_spawn(
                     executable,
                     [executable, "-I", "-S", "-B", _child.__file__],
-                    os.environ,
+                    environment(),
                     file_actions=[(os.POSIX_SPAWN_DUP2, source, 0), *filled()],
                 )
             )
@@ -211,10 +224,36 @@ def filled() -> Generator[tuple[int, int, str, int, int]]:
 
 def interpreter() -> str:
     """This Python's program, to be started afresh; empty where there is none (embedded, frozen, zipped)."""
-    name = os.path.basename(sys.executable or "").lower()
-    if not name.startswith(("python", "pypy")) or hasattr(sys, "frozen") or not os.path.isfile(_child.__file__):
+    executable: object = sys.executable  # a program may have set it to anything
+    if not isinstance(executable, str) or not os.path.isabs(executable) or hasattr(sys, "frozen"):
+        return ""  # a relative one is of the directory that this process was in then
+    if not os.path.basename(executable).lower().startswith(("python", "pypy")):
         return ""
-    return sys.executable
+    try:
+        usable = os.path.isfile(executable) and os.access(executable, os.X_OK) and os.path.isfile(_child.__file__)
+    except ValueError:  # a NUL, or what no file's name can be
+        usable = False
+    return executable if usable else ""
+
+
+def environment() -> dict[bytes, bytes]:
+    """What a fresh interpreter needs of this process's environment, and no more.
+
+    That is where its own shared library lies. What else is there may be more than execve(2) takes, or no text at all.
+    What begins with VERYTMP_ is for whoever looks for helpers in /proc.
+    """
+    variables: Any = os.environ
+    needed = {}
+    for name in list(variables):
+        value = variables.get(name)  # another thread may have deleted it
+        if not isinstance(name, str) or not isinstance(value, str) or "\0" in name + value or len(value) > VALUE_MAX:
+            continue
+        if name == "LD_LIBRARY_PATH" or (name.startswith("VERYTMP_") and "=" not in name):
+            try:
+                needed[os.fsencode(name)] = os.fsencode(value)
+            except UnicodeEncodeError:
+                pass
+    return needed
 
 
 def send(connection: _socket.socket, request: bytes) -> None:
@@ -227,6 +266,7 @@ def send(connection: _socket.socket, request: bytes) -> None:
 def hear(connection: _socket.socket, child: Child, count: int, signals: SignalsHeld) -> tuple[list[int], str]:
     """The child's answer with so many descriptors, with a bound. Signals are let in while this waits, and only then."""
     step = "start"
+    stopped = 0
     deadline = time.monotonic() + ANSWER_PATIENCE
     poll = select.poll()
     poll.register(connection, select.POLLIN)
@@ -239,6 +279,10 @@ def hear(connection: _socket.socket, child: Child, count: int, signals: SignalsH
         if not ready:
             if child.reap(os.WNOHANG) and not poll.poll(0):
                 raise child.obituary(step)
+            stopped = stopped + 1 if is_stopped(child.pid) else 0
+            if stopped == STOPPED_GLANCES:
+                child.kill()
+                raise Refused([(step, errno.ETIMEDOUT, "the mounting child was stopped")])
             if time.monotonic() > deadline:
                 child.kill()
                 raise Refused([(step, errno.ETIMEDOUT, f"no answer from the mounting child in {ANSWER_PATIENCE:g} s")])

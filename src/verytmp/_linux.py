@@ -33,6 +33,7 @@ MNT_DETACH = 0x2
 ST_NOSYMFOLLOW = 0x2000  # statfs(2): f_flags
 
 PR_GET_DUMPABLE = 3
+PR_GET_CHILD_SUBREAPER = 37
 
 SIG_BLOCK = 0
 SIG_SETMASK = 2
@@ -62,6 +63,7 @@ _fsconfig = _prototype("syscall", _long, _long, _int, _uint, _text, _text, _int)
 _fsmount = _prototype("syscall", _long, _long, _int, _uint, _uint)
 _mount = _prototype("mount", _int, _text, _text, _text, _ulong, _text)
 _prctl = _prototype("prctl", _int, _int, _ulong, _ulong, _ulong, _ulong)
+_prctl_into = _prototype("prctl", _int, _int, ctypes.POINTER(_int), _ulong, _ulong, _ulong)
 _umount2 = _prototype("umount2", _int, _text, _int)
 # Without letting other threads run meanwhile: it takes no time, and among 30 busy ones each return takes 150 ms.
 _pthread_sigmask = ctypes.PYFUNCTYPE(_int, _int, ctypes.c_void_p, ctypes.c_void_p)(("pthread_sigmask", _libc))
@@ -115,6 +117,13 @@ def umount2(target: str, flags: int) -> None:
 def prctl(option: int) -> int:
     """prctl(2), for the options that take no argument."""
     return _checked(_prctl(option, 0, 0, 0, 0))
+
+
+def prctl_value(option: int) -> int:
+    """prctl(2), for the options that write an int, which is returned."""
+    value = _int()
+    _checked(_prctl_into(option, ctypes.byref(value), 0, 0, 0))
+    return value.value
 
 
 def pthread_sigmask(how: int, mask: bytes) -> bytes:

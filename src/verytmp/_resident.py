@@ -12,10 +12,12 @@ import errno
 import os
 import select
 import signal
+import sys
+import time
 from weakref import WeakSet
 
-from . import _helper, _wire
-from ._helper import Refused, Unanswered
+from . import _helper, _linux, _wire
+from ._helper import Refused, Unanswered, is_stopped
 from ._line import Line
 from ._owner import KeptFds, owner
 from ._proc import new_token
@@ -57,6 +59,9 @@ class Resident:
 
         `Unanswered` where that cannot be had from a resident helper, `Refused` where the kernel refuses it.
         """
+        if sys.is_finalizing():  # a thread that has its turn now never ends it: no other one runs any more
+            self.check_open()
+            raise Unanswered([])
         with self._turn:
             died: list[_wire.Refusal] = []
             while len(died) < HELPERS:
@@ -95,6 +100,8 @@ class Resident:
     def close(self) -> None:
         """Let the helper go, and see it off."""
         self.closed = True
+        if sys.is_finalizing():  # the helper ends with this process
+            return
         with self._turn:
             connection, self._idle = self._idle, None
             if connection is not None:
@@ -113,14 +120,15 @@ def user() -> tuple[int, int, int]:
 class Connection(Line):
     """The socket to a helper, which ends when it goes."""
 
-    __slots__ = ("_end", "_kind", "_names", "_poll", "_user", "_wanted")
+    __slots__ = ("_end", "_kind", "_names", "_pid", "_poll", "_user", "_wanted")
 
     all: ClassVar[WeakSet[Connection]] = WeakSet()
 
-    def __init__(self, number: int, end: KeptFds) -> None:
+    def __init__(self, number: int, end: KeptFds, pid: int = 0) -> None:
         super().__init__(number)
         self.all.add(self)
         self._end = end  # readable when the helper is gone, though some other process may still hold its socket
+        self._pid = pid  # the helper's; 0 where it is not known
         self._user = user()
         self._kind: tuple[str, ...] = ()  # of the roots that were asked for last
         self._names: list[str] = []  # of those whose answers have not been heard yet, in order
@@ -174,8 +182,7 @@ class Connection(Line):
         step = "start"
         try:
             while True:
-                if not self._poll.poll(_helper.ANSWER_PATIENCE * 1000):
-                    raise silent(step, errno.ETIMEDOUT, f"did not answer in {_helper.ANSWER_PATIENCE:g} s")
+                self._wait(step)
                 message = self.recv(_wire.MESSAGE_BYTES, LOOK)
                 kind, fields = _wire.decode(message)
                 if kind == _wire.DONE and len(fields) == 1:
@@ -193,6 +200,46 @@ class Connection(Line):
             pass
         raise silent(step, errno.ECONNRESET, "ended without an answer")
 
+    def _wait(self, step: str) -> None:
+        """Wait until there is something to read: for long, for a busy machine takes long, but not for what is stopped.
+
+        A helper that somebody has stopped (SIGSTOP) answers nothing until somebody lets it go on.
+        """
+        deadline = time.monotonic() + _helper.ANSWER_PATIENCE
+        stopped = 0
+        while not self._poll.poll(min(_helper.GLANCE, _helper.ANSWER_PATIENCE * 1000)):
+            stopped = stopped + 1 if self.stopped() else 0
+            if (
+                stopped == _helper.STOPPED_GLANCES
+            ):  # all of a program is stopped, and goes on, one process after another
+                raise silent(step, errno.ETIMEDOUT, "was stopped")
+            if time.monotonic() > deadline:
+                raise silent(step, errno.ETIMEDOUT, f"did not answer in {_helper.ANSWER_PATIENCE:g} s")
+
+    def stopped(self) -> bool:
+        """Whether the helper is stopped: proc_pid_stat(5)."""
+        return self._pid > 0 and is_stopped(self._pid)
+
+    def is_child(self) -> bool:
+        """Whether the helper is a child of this process, alive or dead: waitid(2), which leaves it as it is."""
+        try:
+            found = os.waitid(os.P_PIDFD, self._end.fileno(), os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except (OSError, ValueError):  # it is none, or its descriptor is not a process's, or closed
+            return False
+        return found is None or found.si_pid == self._pid
+
+    def _reap(self) -> None:
+        """Reap a helper that has ended, if it is a child of this process.
+
+        Not by its descriptor alone: another thread may have closed that, and it may be another child's now.
+        """
+        try:
+            found = os.waitid(os.P_PIDFD, self._end.fileno(), os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if found is not None and found.si_pid == self._pid:
+                os.waitpid(self._pid, os.WNOHANG)
+        except (OSError, ValueError):
+            pass
+
     def end(self) -> None:
         """Hang up, and wait until the helper is gone, if it is this process's."""
         if self.lost():
@@ -200,10 +247,9 @@ class Connection(Line):
         if self.hang_up():
             last = select.poll()
             last.register(self._end.fileno(), select.POLLIN)
-            if not last.poll(END_PATIENCE * 1000):
-                kill(self._end)
+            if (self.stopped() or not last.poll(END_PATIENCE * 1000)) and kill(self._end):
                 last.poll(END_PATIENCE * 1000)
-            reap()
+            self._reap()
         self._end.close()  # a traceback may keep the rest
 
     def hang_up(self) -> bool:
@@ -241,49 +287,55 @@ def silent(step: str, number: int, what: str) -> Unanswered:
 
 
 def started() -> Connection:
-    """A new helper: a fresh interpreter, so that it has no copy of this process's memory."""
-    reap()
+    """A new helper: a fresh interpreter, so that it has no copy of this process's memory.
+
+    `Unanswered`, with nothing to say, where it would become a child of this process: then none is started.
+    """
+    if adopts_orphans():
+        raise Unanswered([])
     if not _helper.interpreter():
         raise Unanswered([("posix_spawn", errno.ENOENT, "there is no interpreter to start a resident helper with")])
-    return unlost(start, threads=2)
+    connection = unlost(start, threads=2)
+    if connection.is_child():  # this process adopts orphans only since a moment ago
+        connection.end()
+        raise Unanswered([])
+    return connection
 
 
 def start(signals: SignalsHeld) -> Connection:
     request = _wire.encode(_wire.RESIDE, str(os.getpid()))
-    connection, [descriptor], _ = _helper.conversation(request, _wire.RESIDE_FDS, signals, threads=2)
+    connection, [descriptor], pid = _helper.conversation(request, _wire.RESIDE_FDS, signals, threads=2)
     end = KeptFds(owner(descriptor))
-    if adopted(end):
-        _adopted.append(end)
-    return Connection(connection.detach(), end)
+    return Connection(connection.detach(), end, int(pid) if pid.isdecimal() else 0)
 
 
-# Helpers belong to whoever adopts orphans. That is this process itself, where it is the first one of a container, or
-# has asked for it (PR_SET_CHILD_SUBREAPER): it then reaps them, sooner or later.
-_adopted: list[KeptFds] = []
+def adopts_orphans() -> bool:
+    """Whether a helper, whose parent ends, becomes a child of this process.
 
-
-def adopted(end: KeptFds) -> bool:
-    """Whether a helper is a child of ours, alive: waitid(2), which knows a process by its descriptor."""
+    It does in the first process of a container (of a pid namespace), and in one that has asked for it,
+    PR_SET_CHILD_SUBREAPER(2const). Such a process often waits for all of its children, and would never be done.
+    """
+    if os.getpid() == 1:
+        return True
     try:
-        return os.waitid(os.P_PIDFD, end.fileno(), os.WEXITED | os.WNOHANG) is None
-    except (OSError, ValueError):  # it is none, or that descriptor is not a process's, or closed
+        return _linux.prctl_value(_linux.PR_GET_CHILD_SUBREAPER) != 0
+    except OSError:  # a filter; `Connection.is_child` finds out
         return False
 
 
-def reap() -> None:
-    _adopted[:] = [end for end in _adopted if adopted(end)]
-
-
-def kill(end: KeptFds) -> None:
+def kill(end: KeptFds) -> bool:
+    """Kill a helper by its descriptor: whether it was there to be killed."""
     try:
-        signal.pidfd_send_signal(end.fileno(), signal.SIGKILL)
-    except OSError:
+        if end.are_ours():
+            signal.pidfd_send_signal(end.fileno(), signal.SIGKILL)
+            return True
+    except (OSError, ValueError):  # it is gone, or its descriptor is a pipe, or closed
         pass
+    return False
 
 
 def _forget() -> None:
     """In a forked child: the helpers are the parent's, and must not take this process for it."""
-    _adopted.clear()
     for resident in list(Resident.all):
         resident.forget()
     for connection in list(Connection.all):

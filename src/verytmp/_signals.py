@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import sys
 
 from . import _linux
 
@@ -52,7 +53,9 @@ def unlost(make: Callable[[SignalsHeld], _T], threads: int) -> _T:
         with SignalsHeld() as signals:
             return make(signals)
 
-    return uninterrupted(held) if threads > 1 and in_main_thread() else held()
+    if threads > 1 and not sys.is_finalizing() and in_main_thread():  # at the interpreter's end no other thread runs
+        return uninterrupted(held)
+    return held()
 
 
 def in_main_thread() -> bool:

@@ -8,13 +8,14 @@ import signal
 import sys
 import threading
 import time
+from typing import Any
 
 import pytest
 from support import kernel
 from support.factories import by_helper, helpers, killed
 from support.kernel import Rule
 
-from verytmp import VeryTmpFactory, VeryTmpRoot, VeryTmpUnavailable, _helper, _resident
+from verytmp import VeryTmpFactory, VeryTmpRoot, VeryTmpUnavailable, _helper
 
 
 def test_a_dead_helper_is_replaced() -> None:
@@ -36,6 +37,7 @@ def test_a_helper_that_dies_in_the_middle_is_replaced() -> None:
         factory = VeryTmpFactory()
         factory()
         [helper] = helpers()
+        _helper.STOPPED_GLANCES = 1000
         os.kill(int(helper), signal.SIGSTOP)
         roots: list[VeryTmpRoot] = []
         asking = threading.Thread(target=lambda: roots.append(factory()))
@@ -50,18 +52,48 @@ def test_a_helper_that_dies_in_the_middle_is_replaced() -> None:
     by_helper(make)
 
 
-def test_a_helper_that_hangs_is_replaced() -> None:
+def test_a_helper_that_is_stopped_is_replaced() -> None:
+    """Soon, for all threads that wait for it; and so is one that is stopped when the factory is closed."""
+
     def make() -> None:
-        _resident.END_PATIENCE = 0.1
         factory = VeryTmpFactory()
         factory()
         [helper] = helpers()
         os.kill(int(helper), signal.SIGSTOP)
-        _helper.ANSWER_PATIENCE = 2  # within which its successor has to start
-        factory()
-        assert helper not in helpers()
+        begin = time.monotonic()
+        roots: list[VeryTmpRoot] = []
+        asking = [threading.Thread(target=lambda: roots.append(factory())) for _ in range(4)]
+        for thread in asking:
+            thread.start()
+        for thread in asking:
+            thread.join()
+        assert len(roots) == 4
+        [successor] = helpers()
+        assert successor != helper
+        os.kill(int(successor), signal.SIGSTOP)
+        factory.close()
+        assert helpers() == []
+        assert time.monotonic() - begin < 5  # half a second, where the machine has time for it
 
     by_helper(make)
+
+
+def test_a_child_that_is_stopped_is_given_up() -> None:
+    def make() -> None:
+        start = _helper.start
+
+        def stopped(*args: Any) -> _helper.Child:
+            child = start(*args)
+            os.kill(child.pid, signal.SIGSTOP)
+            return child
+
+        _helper.start = stopped  # type: ignore[assignment]
+        VeryTmpRoot()
+
+    begin = time.monotonic()
+    with pytest.raises(VeryTmpUnavailable, match="the mounting child was stopped"):
+        by_helper(make)
+    assert time.monotonic() - begin < 5
 
 
 def test_two_that_die_are_named() -> None:

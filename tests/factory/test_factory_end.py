@@ -5,20 +5,25 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from support import ground, kernel
-from support.children import HIGH, ChildFailed
+from support.children import HIGH, ChildFailed, in_child
 from support.factories import MARK, by_helper, goes, helpers
 
 from verytmp import VeryTmpFactory, _resident
+from verytmp._owner import KeptFds, owner
 
 PR_SET_CHILD_SUBREAPER = 36
+CLONE_NEWPID = 0x2000_0000
 
 
 # -- the helper's end --------------------------------------------------------------------------------------------------
@@ -117,28 +122,99 @@ def test_the_owner_ends_first(fork: str, end: str) -> None:
         os.close(over)
 
 
+def nobody_to_wait_for() -> None:
+    for end in (VeryTmpFactory.close, lambda factory: None):
+        factory = VeryTmpFactory()
+        root = factory()
+        assert ground.children() == []
+        pid = os.posix_spawn("/bin/true", ["true"], {})
+        assert os.wait()[0] == pid
+        with pytest.raises(ChildProcessError):
+            os.wait()
+        end(factory)
+        del factory, root
+    assert goes(os.environ[MARK])
+    assert ground.children() == []
+
+
+def adopt() -> None:
+    kernel.libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
 @pytest.mark.parametrize("subreaper", [False, True])
 def test_it_is_nobody_to_wait_for(subreaper: bool) -> None:
-    """A program that waits for all of its children does not wait for it; nor is one left when that adopts orphans."""
+    """A program that waits for all of its children does not wait for it, though it adopts orphans."""
 
     def make() -> None:
         if subreaper:
-            kernel.libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        for end in (VeryTmpFactory.close, lambda factory: None):
-            factory = VeryTmpFactory()
-            root = factory()
-            if not subreaper:
-                assert ground.children() == []
-                pid = os.posix_spawn("/bin/true", ["true"], {})
-                assert os.wait()[0] == pid
-                with pytest.raises(ChildProcessError):
-                    os.wait()
-            end(factory)
-            del factory, root
-        assert goes(os.environ[MARK]) or subreaper  # one that is garbage is reaped when the next one is started
+            adopt()
+        nobody_to_wait_for()
         with VeryTmpFactory() as factory:
-            factory()
-        assert ground.children() == []
+            assert ("by a resident helper" in repr(factory())) is not subreaper
+
+    by_helper(make)
+
+
+def test_the_first_process_of_a_container() -> None:
+    def make() -> None:
+        def first() -> None:
+            assert os.getpid() == 1
+            kernel.libc.mount(b"proc", b"/proc", b"proc", 0, None)
+            kernel.drop_capabilities(kernel.CAP_SYS_ADMIN)
+            nobody_to_wait_for()
+
+        kernel.mounting_namespaces()
+        assert kernel.libc.mount(None, b"/", None, 0x4000 | 0x4_0000, None) == 0
+        assert kernel.libc.unshare(CLONE_NEWPID) == 0
+        os.environ[MARK] = uuid.uuid4().hex
+        in_child(first)
+
+    in_child(make)
+
+
+def test_adopting_begins_while_helpers_start() -> None:
+    """Between the look at that and the helper's start. In many threads, none is left alive or dead."""
+
+    def make() -> None:
+        waitid = os.waitid
+
+        def slow(*args: Any) -> Any:  # other threads start and end helpers meanwhile
+            found = waitid(*args)
+            time.sleep(0.01)
+            return found
+
+        os.waitid = slow
+        _resident.adopts_orphans = lambda: False
+        adopt()
+        made: list[str] = []
+
+        def several() -> None:
+            for _ in range(5):
+                with VeryTmpFactory() as factory:
+                    made.append(repr(factory()))
+
+        threads = [threading.Thread(target=several) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (len(made), ground.children()) == (20, [])
+
+    by_helper(make)
+
+
+def test_another_child_is_not_reaped_in_its_place() -> None:
+    """The helper's descriptor is another child's, as after a program has closed all that there are."""
+
+    def make() -> None:
+        adopt()
+        pid = os.posix_spawn("/bin/true", ["true"], {})
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        connection = _resident.Connection(ours.detach(), KeptFds(owner(os.pidfd_open(pid))), pid + 1)
+        connection.end()
+        theirs.close()
+        assert os.waitpid(pid, 0) == (pid, 0)
 
     by_helper(make)
 
@@ -181,3 +257,39 @@ def test_it_holds_nothing_and_heeds_no_signal() -> None:
         assert helpers() == [helper]
 
     by_helper(make)
+
+
+@pytest.mark.parametrize("kind", ["VeryTmpRoot", "VeryTmpFactory"])
+def test_a_root_at_the_interpreters_end(kind: str) -> None:
+    """No other thread runs any more then: to wait for one, or for what one holds, takes for ever."""
+    code = '''
+import gc, os, sys, threading, verytmp
+factory = verytmp.VeryTmpFactory()
+factory._resident.needed = True  # as where it may not mount
+make = factory if KIND == "VeryTmpFactory" else verytmp.VeryTmpRoot
+(make() / "f").write_text("x")  # nothing can be imported later
+started = threading.Event()
+elsewhere = {"make": make, "started": started}  # what runs in a module's own globals would keep all that is in them
+exec("""
+def forever():
+    while True:
+        make().close()
+        started.set()
+""", elsewhere)
+threading.Thread(target=elsewhere["forever"], daemon=True).start()
+started.wait()
+class Late:
+    def __del__(self):
+        assert sys.is_finalizing()
+        with make() as root:
+            os.write(1, b"made" if (root / "f").write_text("x") else b"")
+        factory.close()
+gc.set_threshold(0)
+late = Late()
+late.itself = late
+del late  # the last collection finds it
+'''
+    for _ in range(3):
+        command = [sys.executable, "-c", code.replace("KIND", repr(kind))]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=20)
+        assert (result.returncode, result.stdout, result.stderr) == (0, "made", "")

@@ -16,7 +16,7 @@ from support import ground
 from support.children import in_child
 from support.factories import by_helper, helpers
 
-from verytmp import VeryTmpFactory, VeryTmpRoot
+from verytmp import VeryTmpFactory, VeryTmpRoot, _helper
 
 
 @pytest.mark.parametrize("way", [in_child, by_helper])
@@ -80,6 +80,47 @@ def test_closing_comes_between() -> None:
     by_helper(make)
 
 
+@pytest.mark.parametrize("way", [in_child, by_helper])
+def test_closing_races_the_first_root(way: Callable[..., Any]) -> None:
+    """There is a root or that one error, and nothing is left: no descriptor, no helper, no child."""
+
+    def make() -> tuple[set[str], dict[int, str]]:
+        with VeryTmpFactory() as factory:
+            factory().close()
+        before = ground.descriptors()
+        others: set[str] = set()
+        for _ in range(15):
+            factory = VeryTmpFactory(size="1m")
+            begin = threading.Barrier(4)
+
+            def ask(factory: VeryTmpFactory = factory, begin: threading.Barrier = begin) -> None:
+                try:
+                    begin.wait()
+                    for _ in range(5):
+                        factory().close()
+                except Exception as error:
+                    others.add(repr(error))
+
+            asking = [threading.Thread(target=ask) for _ in range(3)]
+            for thread in asking:
+                thread.start()
+            begin.wait()
+            time.sleep(random.uniform(0, 0.06))
+            factory.close()
+            for thread in asking:
+                thread.join()
+            if way is by_helper:
+                assert helpers() == []
+            assert ground.children() == []
+        del factory, ask, asking, thread
+        left = ground.new_descriptors(before)
+        return others, {number: path for number, path in left.items() if "eventpoll" not in path}
+
+    others, left = way(make)
+    assert left == {}
+    assert others <= {"ValueError('operation on a closed VeryTmpFactory')"}
+
+
 def test_a_forked_child_has_a_helper_of_its_own() -> None:
     def make() -> None:
         factory = VeryTmpFactory()
@@ -109,6 +150,7 @@ def test_a_fork_in_the_middle_of_a_request() -> None:
         factory = VeryTmpFactory()
         factory()
         [parents] = helpers()
+        _helper.STOPPED_GLANCES = 1000
         os.kill(int(parents), signal.SIGSTOP)
         roots: list[VeryTmpRoot] = []
         asking = threading.Thread(target=lambda: roots.append(factory()))
