@@ -42,6 +42,7 @@ def fill(root: VeryTmpRoot, host: Path) -> None:
 
 def test_all_is_removed_and_the_root_goes_on(root: VeryTmpRoot, host: Path) -> None:
     (host / "f").touch()
+    root.fileno()  # which is opened when it is first asked for
     before = ground.descriptors()
     assert root.clear() is None  # type: ignore[func-returns-value]  # of what is empty
     for _ in range(2):

@@ -202,7 +202,7 @@ def test_what_is_gone_already_need_not_be_deleted(root: VeryTmpRoot, monkeypatch
 
     def rmdir_twice(path: str, *, dir_fd: int) -> None:
         rmdir(path, dir_fd=dir_fd)
-        if path != "d":
+        if os.path.basename(path) != "d":
             rmdir(path, dir_fd=dir_fd)
 
     with VeryTmpRoot() as other:
