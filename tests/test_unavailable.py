@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,16 +113,52 @@ def test_a_step_of_the_mount_is_refused(call: str, number: int) -> None:
 
 @WAYS
 def test_no_user_namespaces_left(threads: int) -> None:
-    start = time.monotonic()
     error = refused(lambda: kernel.limit_namespaces("user", 0), threads=threads)
     assert (error.step, error.errno) == (USER_AND_MOUNT, errno.ENOSPC)
     assert "max_user_namespaces" in error.remedy
-    assert time.monotonic() - start > 0.2  # it was retried, for namespaces come back late
 
 
 def test_no_mount_namespaces_left() -> None:
     error = refused(lambda: kernel.limit_namespaces("mnt", 0))
     assert (error.step, error.errno) == (USER_AND_MOUNT, errno.ENOSPC)
+
+
+def no_mounts_even_directly() -> None:
+    kernel.mounting_namespaces()
+    kernel.most_namespaces("mnt", 0)
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        partial(kernel.limit_namespaces, "user", 0),
+        partial(kernel.limit_namespaces, "mnt", 0),
+        no_mounts_even_directly,
+    ],
+    ids=["user", "mnt", "directly"],
+)
+def test_what_none_is_allowed_of_is_not_waited_for(limit: Callable[[], None]) -> None:
+    def impatient() -> None:
+        _mount.NAMESPACE_PATIENCE = 20.0  # in the forked child, too
+        limit()
+
+    start = time.monotonic()
+    assert refused(impatient).errno == errno.ENOSPC
+    assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize("threads", [1, 3], ids=["forked", "fresh"])
+def test_a_limit_that_is_reached_is_waited_for(threads: int) -> None:
+    """Namespaces come back late."""
+
+    def reach() -> None:
+        kernel.limit_namespaces("user", 1)
+        kept.append(VeryTmpRoot())
+
+    kept: list[VeryTmpRoot] = []
+    start = time.monotonic()
+    assert refused(reach, threads=threads).errno == errno.ENOSPC
+    assert time.monotonic() - start > 0.2
 
 
 def test_a_namespace_that_is_being_freed_is_waited_for() -> None:

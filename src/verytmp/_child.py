@@ -182,7 +182,7 @@ def enter_namespaces(steps: _mount.Steps) -> None:
         return
     user, group = os.geteuid(), os.getegid()
     steps("unshare(CLONE_NEWUSER|CLONE_NEWNS)")
-    _mount.patiently(lambda: _linux.unshare(_linux.CLONE_NEWUSER | _linux.CLONE_NEWNS))
+    _mount.patiently(lambda: _linux.unshare(_linux.CLONE_NEWUSER | _linux.CLONE_NEWNS), "user", "mnt")
     for name, text in (
         ("setgroups", "deny"),  # first: without it, gid_map is refused
         ("uid_map", f"{user} {user} 1"),

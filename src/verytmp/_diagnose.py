@@ -35,6 +35,7 @@ LABEL_THEN = "label after that"  # what AppArmor has made of it
 
 UNSHARE = "unshare(CLONE_NEWUSER|CLONE_NEWNS)"
 MAPS = ("setgroups", "uid_map", "gid_map")
+MOUNTING = ("fsopen", "fsmount", "mount(MS_PRIVATE)", "mount")
 NO_LIMIT = 1 << 30  # whoever sets a limit sets a smaller one
 
 CALLS = "unshare, fsopen, fsconfig and fsmount"
@@ -69,6 +70,17 @@ MORE_FILES = {
 }
 PIVOT = "enter the tree with pivot_root(2), as systemd-nspawn, bwrap and unshare do; or run with CAP_SYS_ADMIN."
 MAC = "See what was denied with: ausearch -m avc -ts recent."
+# Refusals with these causes stay, as long as what `_facts.standing` reads stays. (A descriptor table gets room, a limit
+# that is reached is so no more, a /proc is mounted, a policy is loaded.)
+STANDING = (Cause.SECCOMP_CALL, Cause.SECCOMP_FLAGS, Cause.SYSCTL, Cause.KERNEL)
+
+
+def stands(step: str, number: int, cause: Cause) -> bool:
+    """Whether a refusal is of any root, and for as long as nothing changes that can be read."""
+    if step not in ("unshare(CLONE_NEWNS)", UNSHARE, *MAPS, *MOUNTING):
+        return False  # it may be the refusal of one option
+    # A limit that is reached answers ENOSPC too, under a filter that has nothing to do with it.
+    return cause in STANDING and (number != errno.ENOSPC or step == UNSHARE or cause is Cause.SYSCTL)
 
 
 class Case:

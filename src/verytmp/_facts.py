@@ -17,6 +17,7 @@ FILES = {
     "selinux": "/sys/fs/selinux/enforce",
 }
 STATUS = ("Seccomp", "NoNewPrivs", "CapEff")
+OWN = ("Uid:", "Gid:", "CapEff:", "Seccomp:", "Seccomp_filters:")
 MARKS = {  # what is there in which container
     "/.dockerenv": "docker",
     "/run/.containerenv": "podman",
@@ -58,6 +59,23 @@ def facts() -> dict[str, str]:
     inside += [name for variable, name in VARIABLES.items() if os.environ.get(variable)]
     found["inside"] = " ".join(inside)
     return found
+
+
+def standing() -> tuple[object, ...]:
+    """What decides whether a refusal would come again, and whose root it was: this thread's privileges and filters, its
+    namespace, the settings by which namespaces are off.
+    """
+    status = (read("/proc/thread-self/status") or "").splitlines()
+    own = [line for line in status if line.startswith(OWN)]
+    return os.getpid(), *own, user_namespace(), *(read(path) for name, path in FILES.items() if "." in name)
+
+
+def user_namespace() -> tuple[int, int] | None:
+    try:
+        status = os.stat("/proc/thread-self/ns/user")
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def guide() -> str:
