@@ -14,7 +14,7 @@ ROOMS = sorted(file.stem for file in SOURCE.glob("*.py"))
 
 # Each room, and the rooms that it may import when it is loaded or later. Data flows down this table, and only down.
 KNOWS = {
-    "__main__": {"__init__", "_doctor"},
+    "__main__": {"__init__", "_doctor", "_root"},
     "_doctor": {"__init__", "_available", "_facts", "_helper", "_mount", "_options", "_shm", "_signals"},
     "pytest_plugin": {"__init__", "_pytest_roots", "_pytest_tmp_path"},
     "_pytest_tmp_path": {"_pytest_roots"},
@@ -23,7 +23,7 @@ KNOWS = {
     "__init__": {"_root", "_path", "errors"},
     "_factory": {"_options", "_resident", "_root"},
     "_available": {"_causes", "_root", "errors"},
-    "_root": {"_owner", "_path", "_tree", "_make", "_options", "_shm", "errors"},
+    "_root": {"_diagnose", "_facts", "_path", "_python", "_tree", "_make", "_options", "_shm", "errors"},
     "_make": {
         "_causes",
         "_diagnose",
@@ -41,7 +41,7 @@ KNOWS = {
     "_resident": {"_helper", "_line", "_owner", "_proc", "_signals", "_wire"},
     "_line": {"_helper", "_owner", "_wire"},
     "_shm": {"_causes", "_delete", "_diagnose", "_owner", "_proc", "_tree", "errors"},
-    "_diagnose": {"_causes", "_facts", "_wire"},
+    "_diagnose": {"_causes", "_facts", "_python", "_wire"},
     "_path": {"_copy", "_delete", "_glob", "_info", "_pure", "_realpath", "_tree", "errors"},
     "_copy": {"_owner", "_pure", "_resolve"},
     "_delete": {"_glob", "_owner", "_proc", "_pure", "_resolve"},
@@ -52,11 +52,12 @@ KNOWS = {
     "_tree": {"_contents", "_files", "_owner", "_proc", "_resolve", "_travel"},
     "_travel": {"_owner"},
     "_resolve": {"_owner", "_proc"},
-    "_owner": set(),
     "_proc": set(),
     "_contents": set(),
     "_files": set(),
-    "_helper": {"_child", "_linux", "_signals", "_wire"},
+    "_helper": {"_child", "_linux", "_owner", "_python", "_signals", "_wire"},
+    "_owner": set(),
+    "_python": set(),
     "_child": {"_linux", "_mount", "_wire"},
     "_mount": {"_linux", "_wire"},
     "_signals": {"_linux"},

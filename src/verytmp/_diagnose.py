@@ -10,6 +10,7 @@ import errno
 
 from ._causes import VeryTmpCause as Cause
 from ._facts import CAP_SETFCAP
+from ._python import GREEN, before_patching
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -178,9 +179,7 @@ def full_table(case: Case) -> Verdict | None:
 
 
 def green_threads(case: Case) -> Verdict | None:
-    if case.step != "gevent":
-        return None
-    return case.verdict(Cause.PYTHON, "Make the roots before gevent.monkey.patch_all(), or in another process.")
+    return case.verdict(Cause.PYTHON, before_patching(case.step)) if case.step in GREEN else None
 
 
 def no_processes(case: Case) -> Verdict | None:

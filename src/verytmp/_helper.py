@@ -15,11 +15,12 @@ import warnings
 from contextlib import closing, contextmanager
 
 from . import _child, _linux, _wire
+from ._owner import new_poll
+from ._python import REPLACED, greened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-    from typing import Any
 
     from ._signals import SignalsHeld
 
@@ -129,9 +130,9 @@ class Child:
 
 
 def start(connection: _socket.socket, ours: _socket.socket, threads: int) -> Child:
-    monkey: Any = sys.modules.get("gevent.monkey")
-    if monkey is not None and any(map(monkey.is_module_patched, ("os", "select", "socket"))):
-        raise Refused([("gevent", errno.ENOSYS, "gevent has replaced the calls by which a child is asked")])
+    package = greened(*REPLACED)
+    if package:
+        raise Refused([(package, errno.ENOSYS, f"{package} has replaced the calls by which a child is asked")])
     if not forks(threads):
         return spawn(connection)
     try:
@@ -228,7 +229,7 @@ def hear(connection: _socket.socket, child: Child, count: int, signals: SignalsH
     """The child's answer with so many descriptors, with a bound. Signals are let in while this waits, and only then."""
     step = "start"
     deadline = time.monotonic() + ANSWER_PATIENCE
-    poll = select.poll()
+    poll = new_poll()
     poll.register(connection, select.POLLIN)
     while True:
         signals.release()

@@ -17,7 +17,7 @@ from weakref import WeakSet
 from . import _helper, _wire
 from ._helper import Refused, Unanswered
 from ._line import Line
-from ._owner import KeptFds, owner
+from ._owner import KeptFds, new_poll, owner
 from ._proc import new_token
 from ._signals import unlost
 
@@ -125,7 +125,7 @@ class Connection(Line):
         self._kind: tuple[str, ...] = ()  # of the roots that were asked for last
         self._names: list[str] = []  # of those whose answers have not been heard yet, in order
         self._wanted = 0  # so many are to be asked for at once
-        self._poll = select.poll()
+        self._poll = new_poll()
         self._poll.register(self.fileno(), select.POLLIN)
         self._poll.register(self._end.fileno(), select.POLLIN)
 
@@ -198,7 +198,7 @@ class Connection(Line):
         if self.lost():
             return
         if self.hang_up():
-            last = select.poll()
+            last = new_poll()
             last.register(self._end.fileno(), select.POLLIN)
             if not last.poll(END_PATIENCE * 1000):
                 kill(self._end)

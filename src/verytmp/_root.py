@@ -7,8 +7,8 @@ import sys
 from collections import namedtuple
 
 from . import _options
-from ._owner import TAKEN_AWAY
 from ._path import VeryTmpPath, derived
+from ._python import LACKING, why_lacking
 from .errors import VeryTmpUnavailable
 
 TYPE_CHECKING = False
@@ -233,7 +233,7 @@ def made(asked: Mapping[str, object], resident: Resident | None = None, before: 
                 before.note(refused)
             raise
     except VeryTmpUnavailable as refused:
-        if instead == "none" or sys.platform != "linux":
+        if instead == "none" or sys.platform != "linux" or LACKING:
             refused.remedy = " Or: ".join(filter(None, (_options.passed_over(asked), refused.remedy)))
             raise
         from ._shm import directory
@@ -290,9 +290,9 @@ def check_available() -> None:
     if sys.platform != "linux":
         reason = f"verytmp needs Linux, and this is {sys.platform}"
         raise VeryTmpUnavailable(errno.ENOSYS, "sys.platform", reason, cause="not-linux")
-    if TAKEN_AWAY:
-        reason = "gevent has taken select.epoll away: import verytmp before gevent.monkey.patch_all()"
-        raise VeryTmpUnavailable(errno.ENOSYS, "select.epoll", reason, cause="python")
+    if LACKING:
+        reason, remedy = why_lacking()
+        raise VeryTmpUnavailable(errno.ENOSYS, LACKING[0], reason, remedy, cause="python")
     # ctypes, socket and the like take longer than all the rest, so they wait until they are needed.
     try:
         from . import _make  # noqa: F401  # pyright: ignore[reportUnusedImport]  # whether it can be
