@@ -133,7 +133,7 @@ def start(connection: _socket.socket, ours: _socket.socket, threads: int) -> Chi
     package = greened(*REPLACED)
     if package:
         raise Refused([(package, errno.ENOSYS, f"{package} has replaced the calls by which a child is asked")])
-    if not forks(threads):
+    if not forks(threads) or not in_main_interpreter():  # where there is no interpreter to spawn, `spawn` says so
         return spawn(connection)
     try:
         with warnings.catch_warnings():  # of fork with threads: there is no interpreter to spawn
@@ -149,10 +149,15 @@ def forks(threads: int) -> bool:
 
     In a process of more threads, a copy may hold locks that nobody there can release. Of one that is not dumpable, as
     after setuid(2), a copy may not write its own maps, for /proc shows them as root's; and to make it dumpable would
-    show others all the secrets that this process keeps from them. In a sub-interpreter, a copy ends at once (3.13).
+    show others all the secrets that this process keeps from them. In a sub-interpreter, a copy ends at once.
     """
-    is_main: Callable[[], bool] = getattr(_thread, "_is_main_interpreter", lambda: True)
-    return not interpreter() or (threads == 1 and is_main() and _linux.prctl(_linux.PR_GET_DUMPABLE) == 1)
+    if not interpreter():
+        return True
+    return threads == 1 and in_main_interpreter() and _linux.prctl(_linux.PR_GET_DUMPABLE) == 1
+
+
+# The first is Python 3.13's.
+in_main_interpreter: Callable[[], bool] = getattr(_thread, "_is_main_interpreter", _linux.in_main_interpreter)
 
 
 # The process and thread that are forking: in the child, functions that run after a fork must not make roots. (A child
