@@ -330,6 +330,17 @@ def in_lambda(case: Case) -> Verdict | None:
     return case.verdict(Cause.SECCOMP_CALL, "AWS Lambda allows it to nobody; nothing can be set.")
 
 
+def not_dumpable(case: Case) -> Verdict | None:
+    """A forked copy has to do, because there is no interpreter to start afresh, and its files in /proc are root's."""
+    if case.fact("owner of /proc/self/uid_map") in ("", case.fact("euid")):
+        return None
+    return case.verdict(
+        Cause.PROC,
+        "Make the root before the process changes its user (or is made not dumpable), or set sys.executable to a "
+        "Python that this user may run.",
+    )
+
+
 def no_writing(case: Case) -> Verdict | None:
     if case.selinux():
         return case.verdict(Cause.SELINUX, MAC)
@@ -398,7 +409,7 @@ UNSHARE_RULES: dict[int, tuple[_Rule, ...]] = {
     errno.EACCES: (refused_call, security_module),
 }
 MAP_RULES: dict[int, tuple[_Rule, ...]] = {
-    errno.EACCES: (taken_away, no_writing),
+    errno.EACCES: (taken_away, not_dumpable, no_writing),
     errno.EPERM: (no_setfcap, taken_away, in_lambda),
 }
 MOUNT_RULES: dict[int, tuple[_Rule, ...]] = {

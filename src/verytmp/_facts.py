@@ -51,6 +51,10 @@ def facts() -> dict[str, str]:
     system = os.uname()
     found["kernel"] = f"{system.sysname} {system.release} {system.machine}"
     found["euid"], found["egid"] = str(os.geteuid()), str(os.getegid())
+    try:
+        found["owner of /proc/self/uid_map"] = str(os.stat("/proc/self/uid_map").st_uid)
+    except OSError:
+        pass
     found["namespaces"] = "yes" if os.path.exists("/proc/self/ns/user") else "no"
     mounts = lines("/proc/self/mountinfo")
     if mounts:
