@@ -15,10 +15,10 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
-from support import ground
+from support import ground, kernel
 from support.children import in_child, processes_with
 
-from verytmp import _child, _helper, _wire
+from verytmp import VeryTmpFactory, VeryTmpRoot, _child, _helper, _wire
 from verytmp._helper import Child, Refused
 from verytmp._signals import SignalsHeld
 
@@ -328,6 +328,24 @@ def ask():
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (result.returncode, result.stdout, result.stderr) == (0, "2\n", "")
+
+
+@pytest.mark.parametrize("name", ["geteuid", "getegid", "getuid", "getgid", "getpid", "getppid"])
+@pytest.mark.parametrize("answer", [0, 4711])
+def test_what_a_test_has_put_in_the_place_of_a_user_or_a_process(
+    monkeypatch: pytest.MonkeyPatch, name: str, answer: int
+) -> None:
+    """As programs are tested that ask whether they are root: the root is the real user's."""
+
+    def make() -> set[tuple[str, int]]:
+        user = os.geteuid()
+        kernel.drop_capabilities(kernel.CAP_SYS_ADMIN)
+        with VeryTmpFactory() as factory:
+            monkeypatch.setattr(os, name, lambda: answer)
+            roots = [VeryTmpRoot(), factory(), factory(), VeryTmpRoot(fallback="shm")]
+            return {(root.kind, root.path.stat().st_uid - user) for root in roots}
+
+    assert in_child(make) == {("tmpfs", 0)}
 
 
 SUB_INTERPRETER = """

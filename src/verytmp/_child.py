@@ -22,6 +22,7 @@ import errno
 import gc
 import os
 import select
+from posix import getegid, geteuid, getgid, getuid  # a test may have put others in os
 
 from . import _linux, _mount, _wire
 
@@ -55,7 +56,7 @@ def show() -> None:
     exec(2) makes a program's /proc files root's where the effective user or group is not the real one, as after
     seteuid(2). There is nothing to hide here yet, and who may look is who has the real one's rights too: ptrace(2).
     """
-    if (os.getuid(), os.getgid()) != (os.geteuid(), os.getegid()):
+    if (getuid(), getgid()) != (geteuid(), getegid()):
         _linux.prctl(_linux.PR_SET_DUMPABLE, 1)
 
 
@@ -191,7 +192,7 @@ def enter_namespaces(steps: _mount.Steps) -> None:
         pass
     else:
         return
-    user, group = os.geteuid(), os.getegid()
+    user, group = geteuid(), getegid()
     steps("unshare(CLONE_NEWUSER|CLONE_NEWNS)")
     _mount.patiently(lambda: _linux.unshare(_linux.CLONE_NEWUSER | _linux.CLONE_NEWNS), "user", "mnt")
     for name, text in (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from io import open as io_open
+from posix import getegid, geteuid, getpid, stat  # a test may have put others in os
 
 FILES = {
     "label": "/proc/self/attr/current",
@@ -50,9 +51,9 @@ def facts() -> dict[str, str]:
             found[name] = value
     system = os.uname()
     found["kernel"] = f"{system.sysname} {system.release} {system.machine}"
-    found["euid"], found["egid"] = str(os.geteuid()), str(os.getegid())
+    found["euid"], found["egid"] = str(geteuid()), str(getegid())
     try:
-        found["owner of /proc/self/uid_map"] = str(os.stat("/proc/self/uid_map").st_uid)
+        found["owner of /proc/self/uid_map"] = str(stat("/proc/self/uid_map").st_uid)
     except OSError:
         pass
     found["namespaces"] = "yes" if os.path.exists("/proc/self/ns/user") else "no"
@@ -71,15 +72,15 @@ def standing() -> tuple[object, ...]:
     """
     status = (read("/proc/thread-self/status") or "").splitlines()
     own = [line for line in status if line.startswith(OWN)]
-    return os.getpid(), *own, user_namespace(), *(read(path) for name, path in FILES.items() if "." in name)
+    return getpid(), *own, user_namespace(), *(read(path) for name, path in FILES.items() if "." in name)
 
 
 def user_namespace() -> tuple[int, int] | None:
     try:
-        status = os.stat("/proc/thread-self/ns/user")
+        found = stat("/proc/thread-self/ns/user")
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    return found.st_dev, found.st_ino
 
 
 def guide() -> str:

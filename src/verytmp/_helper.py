@@ -13,6 +13,7 @@ import sys
 import time
 import warnings
 from contextlib import closing, contextmanager
+from posix import getpid  # a test may have put another in os
 
 from . import _child, _linux, _wire
 from ._owner import new_poll
@@ -58,7 +59,7 @@ def conversation(
 
     The child is gone then; one that it left behind may be there.
     """
-    if _forking[0] not in (0, os.getpid()) and _forking[1] == _thread.get_ident():
+    if _forking[0] not in (0, getpid()) and _forking[1] == _thread.get_ident():
         raise Refused([("fork", errno.EDEADLK, "a function that runs after each fork asked for a root of its own")])
     with refusing("socketpair"):
         # Not `socket.socketpair`: it makes `socket.socket` objects, in whose place tests and gevent put others.
@@ -169,7 +170,7 @@ def fork(connection: _socket.socket, ours: _socket.socket) -> Child:
     global _forking
     collecting = gc.isenabled()
     gc.disable()
-    _forking = os.getpid(), _thread.get_ident()
+    _forking = getpid(), _thread.get_ident()
     try:
         with refusing("fork"):
             pid = os.fork()

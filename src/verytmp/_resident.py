@@ -12,6 +12,7 @@ import errno
 import os
 import select
 import signal
+from posix import getegid, geteuid, getpid  # a test may have put others in os
 from weakref import WeakSet
 
 from . import _helper, _wire
@@ -107,7 +108,7 @@ class Resident:
 
 
 def user() -> tuple[int, int, int]:
-    return os.getpid(), os.geteuid(), os.getegid()
+    return getpid(), geteuid(), getegid()
 
 
 class Connection(Line):
@@ -208,7 +209,7 @@ class Connection(Line):
 
     def hang_up(self) -> bool:
         """Tell the helper to end, though a forked child may hold a copy of the socket. It is not a parent's to tell."""
-        ours = self._user[0] == os.getpid()
+        ours = self._user[0] == getpid()
         if ours:
             try:
                 self.shutdown(_socket.SHUT_RDWR)
@@ -249,7 +250,7 @@ def started() -> Connection:
 
 
 def start(signals: SignalsHeld) -> Connection:
-    request = _wire.encode(_wire.RESIDE, str(os.getpid()))
+    request = _wire.encode(_wire.RESIDE, str(getpid()))
     connection, [descriptor], _ = _helper.conversation(request, _wire.RESIDE_FDS, signals, threads=2)
     end = KeptFds(owner(descriptor))
     if adopted(end):
