@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import platform
 import resource
+import select
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -19,7 +22,7 @@ from support import kernel, refusals
 from support.children import in_child
 from support.kernel import Rule
 
-from verytmp import VeryTmpCause, VeryTmpRoot, VeryTmpUnavailable, available
+from verytmp import VeryTmpCause, VeryTmpFactory, VeryTmpRoot, VeryTmpUnavailable, available
 from verytmp._diagnose import judge
 
 UNSHARE = "unshare(CLONE_NEWUSER|CLONE_NEWNS)"
@@ -304,15 +307,107 @@ def test_an_answer_in_words() -> None:
     assert repr(answer) == f"<VeryTmpAvailability: {answer}>"
 
 
-def test_green_threads() -> None:
-    """gevent lets others run in the middle of what it has replaced, in the child too."""
+GREEN = pytest.mark.parametrize(
+    ("package", "patcher", "asked", "call"),
+    [
+        ("gevent", "gevent.monkey", "is_module_patched", "gevent.monkey.patch_all()"),
+        ("eventlet", "eventlet.patcher", "is_monkey_patched", "eventlet.monkey_patch()"),
+    ],
+)
+
+
+def patch(patcher: str, asked: str) -> None:
+    """What gevent and eventlet leave when they have replaced modules' calls. Each of them may be there idly, too."""
+    for name, function in (("gevent.monkey", "is_module_patched"), ("eventlet.patcher", "is_monkey_patched")):
+        sys.modules[name] = module = ModuleType(name)
+        setattr(module, function, lambda name, does=asked == function: does and name in ("select", "socket"))
+    del select.epoll
+    if patcher == "eventlet.patcher":
+        del select.poll
+
+
+@GREEN
+def test_green_threads(package: str, patcher: str, asked: str, call: str) -> None:
+    """They let others run in the middle of what they have replaced, in the child too."""
 
     def make() -> tuple[object, ...]:
         kernel.drop_capabilities(kernel.CAP_SYS_ADMIN)
-        monkey = ModuleType("gevent.monkey")
-        monkey.is_module_patched = lambda name: name == "socket"  # type: ignore[attr-defined]
-        sys.modules["gevent.monkey"] = monkey
-        found = available()
-        return found.cause, "before gevent.monkey.patch_all()" in found.remedy
+        with VeryTmpFactory() as factory:
+            factory().close()
+            patch(patcher, asked)
+            factory().close()  # its helper is there already
+        with pytest.raises(VeryTmpUnavailable):
+            VeryTmpFactory()()
+        error = available().error
+        assert error
+        return error.cause, error.step, error.remedy
 
-    assert in_child(make) == (VeryTmpCause.PYTHON, True)
+    remedy = f"Import verytmp and make the roots before {call}, or in another process."
+    assert in_child(make) == (VeryTmpCause.PYTHON, package, remedy)
+
+
+LATE = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_diagnose import patch
+for name in [name for name in sys.modules if name.startswith("verytmp")]:
+    del sys.modules[name]
+patch({patcher!r}, {asked!r})
+from verytmp import VeryTmpRoot, VeryTmpUnavailable
+for fallback in ("none", "shm"):
+    try:
+        VeryTmpRoot(fallback=fallback)
+    except VeryTmpUnavailable as error:
+        print(error.cause, error.step, error.reason, error.remedy)
+"""
+
+
+@GREEN
+def test_green_threads_from_the_start(package: str, patcher: str, asked: str, call: str) -> None:
+    code = LATE.format(tests=os.path.dirname(__file__), patcher=patcher, asked=asked)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    gone = "select.epoll" if package == "gevent" else "select.epoll, select.poll"
+    line = f"python select.epoll {package} has taken {gone} away Import verytmp and make the roots before {call}, or "
+    assert (result.stdout, result.stderr) == (f"{line}in another process.\n" * 2, "")
+
+
+PYPY = """
+import os, platform, runpy, sys
+for name in ("O_PATH", "posix_spawn", "posix_spawnp", "POSIX_SPAWN_DUP2", "pidfd_open", "P_PIDFD", "setxattr"):
+    if hasattr(os, name):
+        delattr(os, name)
+sys.implementation.name = "pypy"
+platform.python_implementation = lambda: "PyPy"
+runpy.run_module("verytmp", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("arguments", [[], ["doctor"], ["doctor", "--json"]])
+def test_another_python(arguments: list[str]) -> None:
+    result = subprocess.run([sys.executable, "-c", PYPY, *arguments], capture_output=True, text=True)
+    version = f"PyPy {platform.python_version()}"
+    reason = f"verytmp needs CPython, and this is {version}, which has no os.O_PATH, os.posix_spawn"
+    assert result.returncode == 1
+    assert f"no private tmpfs could be made: os.O_PATH: {reason} (ENOSYS)." in result.stdout + result.stderr
+    assert "What to do: Use CPython." in result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+
+
+LACKING = """
+import select
+del select.poll
+import verytmp
+for make in (verytmp.VeryTmpRoot, verytmp.VeryTmpFactory, lambda: verytmp.VeryTmpRoot(fallback="shm")):
+    try:
+        make()
+    except verytmp.VeryTmpUnavailable as error:
+        print(error.cause, error.step, error.reason, error.remedy)
+"""
+
+
+def test_a_python_without_what_is_needed() -> None:
+    result = subprocess.run([sys.executable, "-c", LACKING], capture_output=True, text=True)
+    line = (
+        f"python select.poll this CPython {platform.python_version()} has no select.poll Use a Python that was built "
+    )
+    assert (result.stdout, result.stderr) == (f"{line}with it, or find out what has removed it.\n" * 3, "")

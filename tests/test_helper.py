@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from support import ground
+from support import ground, kernel
 from support.children import in_child, processes_with
 
-from verytmp import _child, _helper, _wire
+from verytmp import VeryTmpFactory, VeryTmpRoot, _child, _helper, _wire
 from verytmp._helper import Child, Refused
 from verytmp._signals import SignalsHeld
 
@@ -331,21 +331,30 @@ def ask():
     assert (result.returncode, result.stdout, result.stderr) == (0, "2\n", "")
 
 
-# "legacy" is the kind that may fork, by Python's own account; its forked child ends at once.
-@pytest.mark.parametrize("kind", ["", *(["'legacy'"] if sys.version_info >= (3, 13) else [])])
-def test_a_sub_interpreter_gets_a_root_or_a_sentence(kind: str) -> None:
-    code = """
-from verytmp import VeryTmpRoot, VeryTmpUnavailable
-try:
-    VeryTmpRoot().close()
-    print("made")
-except VeryTmpUnavailable as error:
-    print("refused:", error.step)
-"""
-    modules = "_interpreters", "_xxsubinterpreters"
-    run = f"""
+@pytest.mark.parametrize("name", ["geteuid", "getegid", "getuid", "getgid", "getpid", "getppid"])
+@pytest.mark.parametrize("answer", [0, 4711])
+def test_what_a_test_has_put_in_the_place_of_a_user_or_a_process(
+    monkeypatch: pytest.MonkeyPatch, name: str, answer: int
+) -> None:
+    """As programs are tested that ask whether they are root: the root is the real user's."""
+
+    def make() -> set[tuple[str, int]]:
+        user = os.geteuid()
+        kernel.drop_capabilities(kernel.CAP_SYS_ADMIN)
+        with VeryTmpFactory() as factory:
+            monkeypatch.setattr(os, name, lambda: answer)
+            roots = [VeryTmpRoot(), factory(), factory(), VeryTmpRoot(fallback="shm")]
+            return {(root.kind, root.path.stat().st_uid - user) for root in roots}
+
+    assert in_child(make) == {("tmpfs", 0)}
+
+
+SUB_INTERPRETER = """
 import importlib, sys
-for name in {modules!r}:
+sys.path.insert(0, {tests!r})
+from support import kernel
+kernel.drop_capabilities(kernel.CAP_SYS_ADMIN)
+for name in "_interpreters", "_xxsubinterpreters":
     try:
         interpreters = importlib.import_module(name)
     except ImportError:
@@ -356,9 +365,27 @@ for name in {modules!r}:
     interpreters.destroy(number)
     break
 """
+# The kind that may fork, by Python's own account, as mod_wsgi's are; its forked child ends at once.
+LEGACY = "'legacy'" if sys.version_info >= (3, 13) else "isolated=False"
+
+
+@pytest.mark.parametrize("kind", ["", LEGACY], ids=["isolated", "legacy"])
+@pytest.mark.parametrize("executable", [sys.executable, "/usr/sbin/apache2"], ids=["spawns", "cannot spawn"])
+def test_a_sub_interpreter_gets_a_root_or_a_sentence(kind: str, executable: str) -> None:
+    code = f"""
+sys.executable = {executable!r}
+from verytmp import VeryTmpRoot, VeryTmpUnavailable
+try:
+    VeryTmpRoot().close()
+    print("made")
+except VeryTmpUnavailable as error:
+    print("refused:", error.step, error.cause)
+"""
+    run = SUB_INTERPRETER.format(tests=os.path.dirname(__file__), kind=kind, code=code)
     result = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout in ("made\n", "refused: import\n", "refused: fork\n")
+    assert (result.returncode, result.stderr) == (0, "")
+    if result.stdout != "refused: import python\n" or kind:  # ctypes is not for all
+        assert result.stdout == ("made\n" if executable == sys.executable else "refused: fork python\n")
 
 
 # -- the child's side --------------------------------------------------------------------------------------------------

@@ -11,15 +11,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import unprivileged as unprivileged_tests
 from support import ground, kernel
 from support.children import in_child
 from support.kernel import Rule
 
-from verytmp import VeryTmpRoot, VeryTmpUnavailable, _helper, _mount
+from verytmp import VeryTmpCause, VeryTmpFactory, VeryTmpRoot, VeryTmpUnavailable, _helper, _mount
 
 NEW_API = ("fsopen", "fsconfig", "fsmount")
 USER_AND_MOUNT = "unshare(CLONE_NEWUSER|CLONE_NEWNS)"
@@ -112,16 +114,52 @@ def test_a_step_of_the_mount_is_refused(call: str, number: int) -> None:
 
 @WAYS
 def test_no_user_namespaces_left(threads: int) -> None:
-    start = time.monotonic()
     error = refused(lambda: kernel.limit_namespaces("user", 0), threads=threads)
     assert (error.step, error.errno) == (USER_AND_MOUNT, errno.ENOSPC)
     assert "max_user_namespaces" in error.remedy
-    assert time.monotonic() - start > 0.2  # it was retried, for namespaces come back late
 
 
 def test_no_mount_namespaces_left() -> None:
     error = refused(lambda: kernel.limit_namespaces("mnt", 0))
     assert (error.step, error.errno) == (USER_AND_MOUNT, errno.ENOSPC)
+
+
+def no_mounts_even_directly() -> None:
+    kernel.mounting_namespaces()
+    kernel.most_namespaces("mnt", 0)
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        partial(kernel.limit_namespaces, "user", 0),
+        partial(kernel.limit_namespaces, "mnt", 0),
+        no_mounts_even_directly,
+    ],
+    ids=["user", "mnt", "directly"],
+)
+def test_what_none_is_allowed_of_is_not_waited_for(limit: Callable[[], None]) -> None:
+    def impatient() -> None:
+        _mount.NAMESPACE_PATIENCE = 20.0  # in the forked child, too
+        limit()
+
+    start = time.monotonic()
+    assert refused(impatient).errno == errno.ENOSPC
+    assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize("threads", [1, 3], ids=["forked", "fresh"])
+def test_a_limit_that_is_reached_is_waited_for(threads: int) -> None:
+    """Namespaces come back late."""
+
+    def reach() -> None:
+        kernel.limit_namespaces("user", 1)
+        kept.append(VeryTmpRoot())
+
+    kept: list[VeryTmpRoot] = []
+    start = time.monotonic()
+    assert refused(reach, threads=threads).errno == errno.ENOSPC
+    assert time.monotonic() - start > 0.2
 
 
 def test_a_namespace_that_is_being_freed_is_waited_for() -> None:
@@ -246,6 +284,41 @@ def test_without_an_interpreter_it_forks() -> None:
         return made
 
     assert "child" in in_child(make)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
+@pytest.mark.parametrize("change", [(65534, 65534), (65534, 0)], ids=["user and group", "user"])
+def test_a_root_of_whom_root_has_become_for_a_while(change: tuple[int, int]) -> None:
+    """As servers do by seteuid(2). exec(2) then makes the fresh child's files in /proc root's."""
+
+    def make() -> list[tuple[int, bytes]]:
+        kernel.libc.unshare(kernel.CLONE_NEWNS)
+        unprivileged_tests.mount("none", "/", 0x4000 | 0x4_0000)
+        unprivileged_tests.open_up([Path(path).resolve() for path in {sys.base_prefix, sys.prefix, os.getcwd()}])
+        os.chdir("/")
+        with VeryTmpFactory() as factory:
+            os.setegid(change[1])
+            os.seteuid(change[0])
+            made = []
+            for root in (VeryTmpRoot(), factory()):
+                (root / "f").write_bytes(b"hello")
+                made.append((root.path.stat().st_uid, (root / "f").read_bytes()))
+        return made
+
+    assert in_child(make) == [(65534, b"hello")] * 2
+
+
+def test_a_forked_child_whose_files_in_proc_are_root_s() -> None:
+    def hide() -> None:
+        if os.geteuid() == 0:
+            os.setresuid(65534, 65534, 65534)
+        sys.executable = "/usr/bin/uwsgi"
+        kernel.libc.prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
+
+    error = refused(hide)
+    assert (error.step, error.errno, error.cause) == ("setgroups", errno.EACCES, VeryTmpCause.PROC)
+    assert error.evidence == ("owner of /proc/self/uid_map: 0", "euid: 65534")
+    assert "set sys.executable" in error.remedy
 
 
 def test_errors_without_a_filter_are_not_asked_twice() -> None:

@@ -11,7 +11,8 @@ import time
 import zipfile
 from pathlib import Path
 
-from . import VeryTmpPath, VeryTmpRoot, __version__, available
+from . import VeryTmpPath, VeryTmpRoot, VeryTmpUnavailable, __version__
+from ._root import check_available
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,10 +40,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     doctor.add_argument("--json", action="store_true", help="for programs")
     asked = parser.parse_args(arguments)
-    if asked.command == "doctor" and sys.platform != "linux":
-        print(available())
-        return 1
     if asked.command == "doctor":
+        try:
+            check_available()
+        except VeryTmpUnavailable as error:  # there is nothing to ask, or nothing to ask it with
+            print(in_lines(str(error)))
+            return 1
         from ._doctor import main as doctor_main
 
         return doctor_main(asked.json)

@@ -22,7 +22,7 @@ class VeryTmpCause(StrEnum):
     PROC = "proc"  #: there is no /proc, or it cannot be written to
     KERNEL = "kernel"  #: too old, or built without it
     CHILD = "child"  #: the mounting child came to grief
-    PYTHON = "python"  #: it cannot load ctypes, or start a process
+    PYTHON = "python"  #: it is no CPython, or lacks what is needed: ctypes, a new process
     FALLBACK = "fallback"  #: the directory in /dev/shm could not be made either
     NOT_LINUX = "not-linux"  #: another system
     UNKNOWN = "unknown"  #: none of these, as far as can be told

@@ -14,6 +14,7 @@ if __name__ == "__main__":
     sys.modules["verytmp"].__path__ = [__file__.rpartition("/")[0]]
     import verytmp._child as child  # noqa: PLW0406  # once more, as the module that the others know
 
+    child.show()
     child.main(0)
 
 import _socket
@@ -21,6 +22,7 @@ import errno
 import gc
 import os
 import select
+from posix import getegid, geteuid, getgid, getuid  # a test may have put others in os
 
 from . import _linux, _mount, _wire
 
@@ -46,6 +48,16 @@ def main(descriptor: int) -> None:
         status = 0
     finally:
         os._exit(status)
+
+
+def show() -> None:
+    """Let this process, a fresh interpreter, write its own maps.
+
+    exec(2) makes a program's /proc files root's where the effective user or group is not the real one, as after
+    seteuid(2). There is nothing to hide here yet, and who may look is who has the real one's rights too: ptrace(2).
+    """
+    if (getuid(), getgid()) != (geteuid(), getegid()):
+        _linux.prctl(_linux.PR_SET_DUMPABLE, 1)
 
 
 class ReportedSteps(_mount.Steps):
@@ -182,9 +194,9 @@ def enter_namespaces(steps: _mount.Steps) -> None:
         pass
     else:
         return
-    user, group = os.geteuid(), os.getegid()
+    user, group = geteuid(), getegid()
     steps("unshare(CLONE_NEWUSER|CLONE_NEWNS)")
-    _mount.patiently(lambda: _linux.unshare(_linux.CLONE_NEWUSER | _linux.CLONE_NEWNS))
+    _mount.patiently(lambda: _linux.unshare(_linux.CLONE_NEWUSER | _linux.CLONE_NEWNS), "user", "mnt")
     for name, text in (
         ("setgroups", "deny"),  # first: without it, gid_map is refused
         ("uid_map", f"{user} {user} 1"),

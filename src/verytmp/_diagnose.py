@@ -10,6 +10,7 @@ import errno
 
 from ._causes import VeryTmpCause as Cause
 from ._facts import CAP_SETFCAP
+from ._python import GREEN, before_patching
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ LABEL_THEN = "label after that"  # what AppArmor has made of it
 
 UNSHARE = "unshare(CLONE_NEWUSER|CLONE_NEWNS)"
 MAPS = ("setgroups", "uid_map", "gid_map")
+MOUNTING = ("fsopen", "fsmount", "mount(MS_PRIVATE)", "mount")
 NO_LIMIT = 1 << 30  # whoever sets a limit sets a smaller one
 
 CALLS = "unshare, fsopen, fsconfig and fsmount"
@@ -69,6 +71,17 @@ MORE_FILES = {
 }
 PIVOT = "enter the tree with pivot_root(2), as systemd-nspawn, bwrap and unshare do; or run with CAP_SYS_ADMIN."
 MAC = "See what was denied with: ausearch -m avc -ts recent."
+# Refusals with these causes stay, as long as what `_facts.standing` reads stays. (A descriptor table gets room, a limit
+# that is reached is so no more, a /proc is mounted, a policy is loaded.)
+STANDING = (Cause.SECCOMP_CALL, Cause.SECCOMP_FLAGS, Cause.SYSCTL, Cause.KERNEL)
+
+
+def stands(step: str, number: int, cause: Cause) -> bool:
+    """Whether a refusal is of any root, and for as long as nothing changes that can be read."""
+    if step not in ("unshare(CLONE_NEWNS)", UNSHARE, *MAPS, *MOUNTING):
+        return False  # it may be the refusal of one option
+    # A limit that is reached answers ENOSPC too, under a filter that has nothing to do with it.
+    return cause in STANDING and (number != errno.ENOSPC or step == UNSHARE or cause is Cause.SYSCTL)
 
 
 class Case:
@@ -166,9 +179,7 @@ def full_table(case: Case) -> Verdict | None:
 
 
 def green_threads(case: Case) -> Verdict | None:
-    if case.step != "gevent":
-        return None
-    return case.verdict(Cause.PYTHON, "Make the roots before gevent.monkey.patch_all(), or in another process.")
+    return case.verdict(Cause.PYTHON, before_patching(case.step)) if case.step in GREEN else None
 
 
 def no_processes(case: Case) -> Verdict | None:
@@ -319,6 +330,17 @@ def in_lambda(case: Case) -> Verdict | None:
     return case.verdict(Cause.SECCOMP_CALL, "AWS Lambda allows it to nobody; nothing can be set.")
 
 
+def not_dumpable(case: Case) -> Verdict | None:
+    """A forked copy has to do, because there is no interpreter to start afresh, and its files in /proc are root's."""
+    if case.fact("owner of /proc/self/uid_map") in ("", case.fact("euid")):
+        return None
+    return case.verdict(
+        Cause.PROC,
+        "Make the root before the process changes its user (or is made not dumpable), or set sys.executable to a "
+        "Python that this user may run.",
+    )
+
+
 def no_writing(case: Case) -> Verdict | None:
     if case.selinux():
         return case.verdict(Cause.SELINUX, MAC)
@@ -387,7 +409,7 @@ UNSHARE_RULES: dict[int, tuple[_Rule, ...]] = {
     errno.EACCES: (refused_call, security_module),
 }
 MAP_RULES: dict[int, tuple[_Rule, ...]] = {
-    errno.EACCES: (taken_away, no_writing),
+    errno.EACCES: (taken_away, not_dumpable, no_writing),
     errno.EPERM: (no_setfcap, taken_away, in_lambda),
 }
 MOUNT_RULES: dict[int, tuple[_Rule, ...]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._options import judged
-from ._root import VeryTmpRoot, arrived, check_available, made
+from ._root import LastRefusal, VeryTmpRoot, arrived, check_available, made
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ class VeryTmpFactory:
     a container, or after PR_SET_CHILD_SUBREAPER) has no helper: each of its roots takes a child, which ends within the
     call.
 
+    A refusal that would only come again, as of a seccomp filter or a setting of the kernel's, is remembered: the next
+    roots are refused the same at once, or are made in /dev/shm, until the setting, or this process's user, is another.
+
     Args:
         options: those of `VeryTmpRoot`, for all roots that do not say otherwise.
 
@@ -34,7 +37,7 @@ class VeryTmpFactory:
         VeryTmpUnavailable: this system can make no roots.
     """
 
-    __slots__ = ("__weakref__", "_options", "_resident")
+    __slots__ = ("__weakref__", "_options", "_refused", "_resident")
 
     def __init__(self, **options: object) -> None:
         check_available()
@@ -43,6 +46,7 @@ class VeryTmpFactory:
         self._options = known(options)
         judged(DEFAULTS | self._options)
         self._resident = Resident()
+        self._refused = LastRefusal()
 
     def root(self, **options: object) -> VeryTmpRoot:
         """A new root. These options come before the factory's.
@@ -50,7 +54,7 @@ class VeryTmpFactory:
         The errors are those of `VeryTmpRoot`, and `ValueError` if the factory is closed.
         """
         self._resident.check_open()
-        return arrived(VeryTmpRoot, *made(DEFAULTS | self._options | known(options), self._resident))
+        return arrived(VeryTmpRoot, *made(DEFAULTS | self._options | known(options), self._resident, self._refused))
 
     __call__ = root
 

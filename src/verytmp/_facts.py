@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from io import open as io_open
+from posix import getegid, geteuid, getpid, stat  # a test may have put others in os
 
 FILES = {
     "label": "/proc/self/attr/current",
@@ -17,6 +18,7 @@ FILES = {
     "selinux": "/sys/fs/selinux/enforce",
 }
 STATUS = ("Seccomp", "NoNewPrivs", "CapEff")
+OWN = ("Uid:", "Gid:", "CapEff:", "Seccomp:", "Seccomp_filters:")
 MARKS = {  # what is there in which container
     "/.dockerenv": "docker",
     "/run/.containerenv": "podman",
@@ -49,7 +51,11 @@ def facts() -> dict[str, str]:
             found[name] = value
     system = os.uname()
     found["kernel"] = f"{system.sysname} {system.release} {system.machine}"
-    found["euid"], found["egid"] = str(os.geteuid()), str(os.getegid())
+    found["euid"], found["egid"] = str(geteuid()), str(getegid())
+    try:
+        found["owner of /proc/self/uid_map"] = str(stat("/proc/self/uid_map").st_uid)
+    except OSError:
+        pass
     found["namespaces"] = "yes" if os.path.exists("/proc/self/ns/user") else "no"
     mounts = lines("/proc/self/mountinfo")
     if mounts:
@@ -58,6 +64,23 @@ def facts() -> dict[str, str]:
     inside += [name for variable, name in VARIABLES.items() if os.environ.get(variable)]
     found["inside"] = " ".join(inside)
     return found
+
+
+def standing() -> tuple[object, ...]:
+    """What decides whether a refusal would come again, and whose root it was: this thread's privileges and filters, its
+    namespace, the settings by which namespaces are off.
+    """
+    status = (read("/proc/thread-self/status") or "").splitlines()
+    own = [line for line in status if line.startswith(OWN)]
+    return getpid(), *own, user_namespace(), *(read(path) for name, path in FILES.items() if "." in name)
+
+
+def user_namespace() -> tuple[int, int] | None:
+    try:
+        found = stat("/proc/thread-self/ns/user")
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def guide() -> str:

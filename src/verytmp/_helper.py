@@ -14,8 +14,11 @@ import time
 import warnings
 from contextlib import closing, contextmanager
 from io import FileIO
+from posix import getpid  # a test may have put another in os
 
 from . import _child, _linux, _wire
+from ._owner import new_poll
+from ._python import REPLACED, greened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +64,7 @@ def conversation(
 
     The child is gone then; one that it left behind may be there.
     """
-    if _forking[0] not in (0, os.getpid()) and _forking[1] == _thread.get_ident():
+    if _forking[0] not in (0, getpid()) and _forking[1] == _thread.get_ident():
         raise Refused([("fork", errno.EDEADLK, "a function that runs after each fork asked for a root of its own")])
     with refusing("socketpair"):
         # Not `socket.socketpair`: it makes `socket.socket` objects, in whose place tests and gevent put others.
@@ -142,10 +145,10 @@ class Child:
 
 
 def start(connection: _socket.socket, ours: _socket.socket, threads: int) -> Child:
-    monkey: Any = sys.modules.get("gevent.monkey")
-    if monkey is not None and any(map(monkey.is_module_patched, ("os", "select", "socket"))):
-        raise Refused([("gevent", errno.ENOSYS, "gevent has replaced the calls by which a child is asked")])
-    if not forks(threads):
+    package = greened(*REPLACED)
+    if package:
+        raise Refused([(package, errno.ENOSYS, f"{package} has replaced the calls by which a child is asked")])
+    if not forks(threads) or not in_main_interpreter():  # where there is no interpreter to spawn, `spawn` says so
         return spawn(connection)
     try:
         with warnings.catch_warnings():  # of fork with threads: there is no interpreter to spawn
@@ -161,10 +164,15 @@ def forks(threads: int) -> bool:
 
     In a process of more threads, a copy may hold locks that nobody there can release. Of one that is not dumpable, as
     after setuid(2), a copy may not write its own maps, for /proc shows them as root's; and to make it dumpable would
-    show others all the secrets that this process keeps from them. In a sub-interpreter, a copy ends at once (3.13).
+    show others all the secrets that this process keeps from them. In a sub-interpreter, a copy ends at once.
     """
-    is_main: Callable[[], bool] = getattr(_thread, "_is_main_interpreter", lambda: True)
-    return not interpreter() or (threads == 1 and is_main() and _linux.prctl(_linux.PR_GET_DUMPABLE) == 1)
+    if not interpreter():
+        return True
+    return threads == 1 and in_main_interpreter() and _linux.prctl(_linux.PR_GET_DUMPABLE) == 1
+
+
+# The first is Python 3.13's.
+in_main_interpreter: Callable[[], bool] = getattr(_thread, "_is_main_interpreter", _linux.in_main_interpreter)
 
 
 # The process and thread that are forking: in the child, functions that run after a fork must not make roots. (A child
@@ -176,7 +184,7 @@ def fork(connection: _socket.socket, ours: _socket.socket) -> Child:
     global _forking
     collecting = gc.isenabled()
     gc.disable()
-    _forking = os.getpid(), _thread.get_ident()
+    _forking = getpid(), _thread.get_ident()
     try:
         with refusing("fork"):
             pid = os.fork()
@@ -268,7 +276,7 @@ def hear(connection: _socket.socket, child: Child, count: int, signals: SignalsH
     step = "start"
     stopped = 0
     deadline = time.monotonic() + ANSWER_PATIENCE
-    poll = select.poll()
+    poll = new_poll()
     poll.register(connection, select.POLLIN)
     while True:
         signals.release()

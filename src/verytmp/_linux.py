@@ -33,6 +33,7 @@ MNT_DETACH = 0x2
 ST_NOSYMFOLLOW = 0x2000  # statfs(2): f_flags
 
 PR_GET_DUMPABLE = 3
+PR_SET_DUMPABLE = 4
 PR_GET_CHILD_SUBREAPER = 37
 
 SIG_BLOCK = 0
@@ -114,9 +115,23 @@ def umount2(target: str, flags: int) -> None:
     _checked(_umount2(_encoded(target), flags))
 
 
-def prctl(option: int) -> int:
-    """prctl(2), for the options that take no argument."""
-    return _checked(_prctl(option, 0, 0, 0, 0))
+def prctl(option: int, argument: int = 0) -> int:
+    """prctl(2), for the options that take one argument at most."""
+    return _checked(_prctl(option, argument, 0, 0, 0))
+
+
+def in_main_interpreter() -> bool:
+    """Whether this is no sub-interpreter, from C's API; or so it is taken to be, where that cannot be asked."""
+    try:
+        own, main = (_interpreter(f"PyInterpreterState_{name}") for name in ("Get", "Main"))
+    except AttributeError:  # no such symbol here
+        return True
+    return own == main
+
+
+def _interpreter(name: str) -> int | None:
+    state: int | None = ctypes.PYFUNCTYPE(ctypes.c_void_p)((name, ctypes.pythonapi))()
+    return state
 
 
 def prctl_value(option: int) -> int:

@@ -9,7 +9,7 @@ from stat import S_ISDIR
 
 from . import _helper, _mount
 from ._causes import BEFORE, VeryTmpCause
-from ._diagnose import LABEL_THEN, MAPS, UNSHARE, Verdict, judge
+from ._diagnose import LABEL_THEN, MAPS, MOUNTING, UNSHARE, Verdict, judge
 from ._facts import facts
 from ._options import FORMS
 from ._owner import owner
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 PROC = "/proc/thread-self/status"
 FILES = ("/dev/null", "/proc/version", "/etc/passwd")  # the later ones are for a chroot that has next to nothing
-MOUNTING = ("fsopen", "fsmount", "mount(MS_PRIVATE)", "mount")
 
 
 class MayNotMount(Exception):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from io import FileIO
 
 from . import _linux
 
@@ -135,7 +136,7 @@ def absent(step: str, number: int | None) -> bool:
 
 def by_fsopen(settings: list[str], attributes: set[str], steps: Steps) -> int:
     """A detached mount: it has no parent, so ``..`` stops at its root, and it goes with its last descriptor."""
-    return patiently(lambda: by_context(settings, attributes, steps))
+    return patiently(lambda: by_context(settings, attributes, steps), "mnt")
 
 
 def by_context(settings: list[str], attributes: set[str], steps: Steps) -> int:
@@ -264,16 +265,29 @@ def make_root(mounted: int, options: Sequence[str], steps: Steps) -> int:
     return descriptor
 
 
-def patiently(call: Callable[[], _T]) -> _T:
-    """Make a call that answers ENOSPC while namespaces that were closed a moment ago are still being freed."""
+def patiently(call: Callable[[], _T], *namespaces: str) -> _T:
+    """Make a call that answers ENOSPC while namespaces that were closed a moment ago are still being freed.
+
+    *namespaces* are those that it makes: ``"user"``, ``"mnt"``. Where the limit on one of them is 0, there was none to
+    be freed, and the refusal comes at once.
+    """
     deadline = time.monotonic() + NAMESPACE_PATIENCE
     while True:
         try:
             return call()
         except OSError as error:
-            if error.errno != errno.ENOSPC or time.monotonic() > deadline:
+            if error.errno != errno.ENOSPC or time.monotonic() > deadline or any(map(none_allowed, namespaces)):
                 raise
         time.sleep(NAMESPACE_PAUSE)
+
+
+def none_allowed(namespaces: str) -> bool:
+    """Whether the limit on these namespaces reads 0: namespaces(7)."""
+    try:
+        with FileIO(f"/proc/sys/user/max_{namespaces}_namespaces") as file:  # the built-in `open` may be a test's own
+            return file.read(16).strip() == b"0"
+    except OSError:
+        return False
 
 
 def kernels_words(context: int) -> list[str]:

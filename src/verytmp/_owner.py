@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import sys
 from functools import partial
 
@@ -13,18 +14,16 @@ if TYPE_CHECKING:
     from select import epoll
     from typing import Any
 
+    new_poll = select.poll
     # An owner for any descriptor, which closes it when it goes. epoll's is in C. In a `__del__` of ours, a signal
     # handler's exception may come before anything is closed: a storm of signals lost one root in 300 so.
     owner = epoll.fromfd
     close: Any = epoll.close
 else:
-    import select
-
-    # It is Linux's, and gevent takes it away: then there are no roots.
+    # They are Linux's, and gevent takes them away (eventlet, poll): then there are no roots.
     owner = getattr(getattr(select, "epoll", None), "fromfd", None)
     close = getattr(getattr(select, "epoll", None), "close", None)
-
-TAKEN_AWAY = owner is None
+    new_poll = getattr(select, "poll", None)
 
 STANDARD_STREAMS = 3  # file descriptors below this are theirs: a thread may write to one that is not there, at any time
 

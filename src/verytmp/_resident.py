@@ -14,12 +14,13 @@ import select
 import signal
 import sys
 import time
+from posix import getegid, geteuid, getpid  # a test may have put others in os
 from weakref import WeakSet
 
 from . import _helper, _linux, _wire
 from ._helper import Refused, Unanswered, is_stopped
 from ._line import Line
-from ._owner import KeptFds, owner
+from ._owner import KeptFds, new_poll, owner
 from ._proc import new_token
 from ._signals import unlost
 
@@ -114,7 +115,7 @@ class Resident:
 
 
 def user() -> tuple[int, int, int]:
-    return os.getpid(), os.geteuid(), os.getegid()
+    return getpid(), geteuid(), getegid()
 
 
 class Connection(Line):
@@ -133,7 +134,7 @@ class Connection(Line):
         self._kind: tuple[str, ...] = ()  # of the roots that were asked for last
         self._names: list[str] = []  # of those whose answers have not been heard yet, in order
         self._wanted = 0  # so many are to be asked for at once
-        self._poll = select.poll()
+        self._poll = new_poll()
         self._poll.register(self.fileno(), select.POLLIN)
         self._poll.register(self._end.fileno(), select.POLLIN)
 
@@ -245,7 +246,7 @@ class Connection(Line):
         if self.lost():
             return
         if self.hang_up():
-            last = select.poll()
+            last = new_poll()
             last.register(self._end.fileno(), select.POLLIN)
             if (self.stopped() or not last.poll(END_PATIENCE * 1000)) and kill(self._end):
                 last.poll(END_PATIENCE * 1000)
@@ -254,7 +255,7 @@ class Connection(Line):
 
     def hang_up(self) -> bool:
         """Tell the helper to end, though a forked child may hold a copy of the socket. It is not a parent's to tell."""
-        ours = self._user[0] == os.getpid()
+        ours = self._user[0] == getpid()
         if ours:
             try:
                 self.shutdown(_socket.SHUT_RDWR)
@@ -303,7 +304,7 @@ def started() -> Connection:
 
 
 def start(signals: SignalsHeld) -> Connection:
-    request = _wire.encode(_wire.RESIDE, str(os.getpid()))
+    request = _wire.encode(_wire.RESIDE, str(getpid()))
     connection, [descriptor], pid = _helper.conversation(request, _wire.RESIDE_FDS, signals, threads=2)
     end = KeptFds(owner(descriptor))
     return Connection(connection.detach(), end, int(pid) if pid.isdecimal() else 0)

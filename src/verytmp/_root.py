@@ -8,8 +8,8 @@ from collections import namedtuple
 
 from . import _options
 from ._delete import delete_contents
-from ._owner import TAKEN_AWAY
 from ._path import VeryTmpPath, derived
+from ._python import LACKING, why_lacking
 from .errors import VeryTmpUnavailable
 
 TYPE_CHECKING = False
@@ -225,13 +225,26 @@ class VeryTmpRoot:
         return VeryTmpUsage(total, total - free, available, (inodes, inodes_used, status.f_favail))
 
 
-def made(asked: Mapping[str, object], resident: Resident | None = None) -> _Made:
-    """What a root with these options consists of; a factory's is made by its resident helper, where that is needed."""
+def made(asked: Mapping[str, object], resident: Resident | None = None, before: LastRefusal | None = None) -> _Made:
+    """What a root with these options consists of.
+
+    Args:
+        asked: `VeryTmpRoot`'s options.
+        resident: a factory's helper, which makes it where that is needed.
+        before: how a factory's last root was refused.
+    """
     options, instead = _options.judged(asked)
     try:
-        tree, how = tmpfs(options, resident)
+        if before is not None:
+            before.check()
+        try:
+            tree, how = tmpfs(options, resident)
+        except VeryTmpUnavailable as refused:
+            if before is not None:
+                before.note(refused)
+            raise
     except VeryTmpUnavailable as refused:
-        if instead == "none" or sys.platform != "linux":
+        if instead == "none" or sys.platform != "linux" or LACKING:
             refused.remedy = " Or: ".join(filter(None, (_options.passed_over(asked), refused.remedy)))
             raise
         from ._shm import directory
@@ -240,6 +253,38 @@ def made(asked: Mapping[str, object], resident: Resident | None = None) -> _Made
         tree, remove = directory(refused, options)
         return tree, "shm", "in /dev/shm", remove
     return tree, "tmpfs", how, None
+
+
+class LastRefusal:
+    """A refusal that would only come again, which a factory need not ask for with each root."""
+
+    __slots__ = ("_seen",)
+
+    def __init__(self) -> None:
+        self._seen: tuple[tuple[object, ...], VeryTmpUnavailable] | None = None
+
+    def note(self, refused: VeryTmpUnavailable) -> None:
+        """Remember this refusal, if it will last."""
+        from ._diagnose import stands
+        from ._facts import standing
+
+        lasts = stands(refused.step, refused.errno or 0, refused.cause)
+        self._seen = (standing(), copied(refused)) if lasts else None
+
+    def check(self) -> None:
+        """Raise it again, while all is as it was."""
+        if self._seen is None:
+            return
+        from ._facts import standing
+
+        found, refused = self._seen
+        if found == standing():
+            raise copied(refused)
+
+
+def copied(error: VeryTmpUnavailable) -> VeryTmpUnavailable:
+    """The same without its traceback, and without what will be added to its remedy."""
+    return type(error)(error.errno or 0, error.step, error.reason, error.remedy, error.cause, error.evidence)
 
 
 def tmpfs(options: list[str], resident: Resident | None = None) -> tuple[Tree, str]:
@@ -256,9 +301,9 @@ def check_available() -> None:
     if sys.platform != "linux":
         reason = f"verytmp needs Linux, and this is {sys.platform}"
         raise VeryTmpUnavailable(errno.ENOSYS, "sys.platform", reason, cause="not-linux")
-    if TAKEN_AWAY:
-        reason = "gevent has taken select.epoll away: import verytmp before gevent.monkey.patch_all()"
-        raise VeryTmpUnavailable(errno.ENOSYS, "select.epoll", reason, cause="python")
+    if LACKING:
+        reason, remedy = why_lacking()
+        raise VeryTmpUnavailable(errno.ENOSYS, LACKING[0], reason, remedy, cause="python")
     # ctypes, socket and the like take longer than all the rest, so they wait until they are needed.
     try:
         from . import _make  # noqa: F401  # pyright: ignore[reportUnusedImport]  # whether it can be

@@ -17,6 +17,7 @@ import re
 import time
 import warnings
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
+from posix import geteuid, getpid  # a test may have put others in os
 from weakref import finalize
 
 from ._causes import BEFORE
@@ -61,7 +62,7 @@ _told: set[tuple[str, int | None]] = set()
 def directory(refused: VeryTmpUnavailable, options: list[str]) -> tuple[Tree, Callable[[], object]]:
     """A new directory's tree, and what removes it: at the latest when the tree is garbage, or the program ends."""
     mode = next(int(option[5:], 8) for option in options if option.startswith("mode="))
-    home = f"{PLACE}/verytmp-{os.geteuid()}"
+    home = f"{PLACE}/verytmp-{geteuid()}"
     token = new_token()
     held = None
     try:
@@ -83,7 +84,7 @@ def directory(refused: VeryTmpUnavailable, options: list[str]) -> tuple[Tree, Ca
         reason = f"{error.strerror}{BEFORE}{refused.step}: {refused.reason}"
         remedy = f"{remedies().get(error.errno or 0, f'Look at {home}.')} {refused.remedy}".strip()
         raise VeryTmpUnavailable(error.errno or 0, home, reason, remedy, "fallback", refused.evidence) from None
-    removal = finalize(tree, remove, home, name, held, os.getpid())
+    removal = finalize(tree, remove, home, name, held, getpid())
     try:
         tell(refused)
     except BaseException:  # warnings are errors here
@@ -128,7 +129,7 @@ def users_own(home: str) -> epoll:
         except FileNotFoundError:
             continue
         status = os.fstat(user.fileno())
-        if status.st_uid != os.geteuid() or status.st_mode & 0o777 != 0o700:  # a set-group-ID /dev/shm hands that down
+        if status.st_uid != geteuid() or status.st_mode & 0o777 != 0o700:  # a set-group-ID /dev/shm hands that down
             raise OSError(errno.EPERM, "it is not this user's alone")
         return user
     raise OSError(errno.EAGAIN, OFTEN)
@@ -193,7 +194,7 @@ def discard(path: str, made: tuple[int, int] | None) -> None:
 
 def remove(home: str, name: str, held: KeptFds, pid: int) -> None:
     """Remove a root's directory, and the user's after the last of them. A forked child's copy is not the one."""
-    if os.getpid() != pid:
+    if getpid() != pid:
         return
     path = f"{home}/{name}"
     try:

@@ -5,23 +5,26 @@ from __future__ import annotations
 import contextlib
 import copy
 import errno
+import functools
 import gc
 import os
 import pickle
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import ground, kernel
+from support import ground, kernel, refusals
 from support.children import in_child
 from support.factories import by_helper, helpers, killed
 from support.kernel import Rule
 
 import verytmp
-from verytmp import VeryTmpFactory, VeryTmpRoot, VeryTmpUnavailable
+from verytmp import VeryTmpFactory, VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable
+from verytmp._root import LastRefusal
 
 # -- roots -------------------------------------------------------------------------------------------------------------
 
@@ -251,3 +254,119 @@ def test_a_full_descriptor_table() -> None:
         assert len(ground.descriptors()) <= before + 1
 
     by_helper(make)
+
+
+# -- refusals ----------------------------------------------------------------------------------------------------------
+
+
+def outcomes(
+    set_up: Callable[[], object], between: Callable[[], object] = lambda: None, **options: str
+) -> list[tuple[str, int]]:
+    """What each of three roots of a factory comes to in a child that was set up so, and how many processes it took."""
+
+    def make() -> list[tuple[str, int]]:
+        def count(event: str, _: object) -> None:
+            started[0] += event in ("os.fork", "os.posix_spawn")
+
+        started = [0]
+        VeryTmpRoot().close()
+        set_up()
+        sys.addaudithook(count)
+        found: list[tuple[str, int]] = []
+        with warnings.catch_warnings(), VeryTmpFactory() as factory:
+            warnings.simplefilter("ignore", VeryTmpFallbackWarning)
+            for number in range(3):
+                started[0] = 0
+                try:
+                    with factory(**options) as root:
+                        found.append((root.kind, started[0]))
+                except VeryTmpUnavailable as error:
+                    found.append((str(error), started[0]))
+                if number == 1:
+                    between()
+        return found
+
+    result = in_child(make)
+    assert isinstance(result, list), result
+    return result
+
+
+STANDING = pytest.mark.parametrize(
+    "set_up",
+    [
+        refusals.docker,
+        refusals.crio,
+        refusals.systemd_namespaces,
+        refusals.systemd_mounts,
+        refusals.systemd_mounts_killing,
+        functools.partial(kernel.limit_namespaces, "user", 0),
+        functools.partial(kernel.limit_namespaces, "mnt", 0),
+    ],
+)
+
+
+@STANDING
+def test_a_refusal_that_would_come_again_is_remembered(set_up: Callable[[], object]) -> None:
+    (first, children), *others = outcomes(set_up)
+    assert first.startswith("no private tmpfs could be made: ")
+    assert children > 0
+    assert others == [(first, 0), (first, 0)]
+
+
+@STANDING
+def test_the_fallback_is_made_at_once_where_a_refusal_would_come_again(set_up: Callable[[], object]) -> None:
+    kinds, children = zip(*outcomes(set_up, fallback="shm"), strict=True)
+    assert kinds == ("shm", "shm", "shm")
+    assert children[0] > 0
+    assert children[1:] == (0, 0)
+
+
+def test_a_remembered_refusal_is_forgotten_with_its_setting() -> None:
+    limit, lift = (functools.partial(call, "user", most) for call, most in LIMITS)
+    first, again, last = outcomes(limit, lift, fallback="shm")
+    assert first[0] == "shm"
+    assert again == ("shm", 0)
+    assert last[0] == "tmpfs"
+
+
+LIMITS = (kernel.limit_namespaces, 0), (kernel.most_namespaces, 9)
+
+
+def test_a_remembered_refusal_is_forgotten_with_privileges() -> None:
+    """As of a daemon that has taken another user's rights for a while."""
+
+    def make() -> None:
+        kernel.user_namespace()
+        last = LastRefusal()
+        last.note(VeryTmpUnavailable(errno.EPERM, "unshare(CLONE_NEWUSER|CLONE_NEWNS)", cause="seccomp-call"))
+        with pytest.raises(VeryTmpUnavailable):
+            last.check()
+        kernel.drop_capabilities(kernel.CAP_SYS_ADMIN)
+        last.check()
+
+    in_child(make)
+
+
+def test_a_limit_that_is_reached_is_not_remembered() -> None:
+    def limit() -> None:
+        kernel.limit_namespaces("user", 1)
+        kept.append(VeryTmpRoot())
+
+    kept: list[VeryTmpRoot] = []
+    found = outcomes(limit, lambda: kept.pop().close(), fallback="shm")
+    assert [kind for kind, _ in found] == ["shm", "shm", "tmpfs"]
+
+
+def test_a_full_descriptor_table_is_not_remembered() -> None:
+    def fill() -> None:
+        kernel.drop_capabilities(kernel.CAP_SYS_ADMIN)
+        taken.extend(kernel.fill_descriptor_table(0))
+
+    def empty() -> None:
+        while taken:
+            os.close(taken.pop())
+
+    taken: list[int] = []
+    *full, (kind, _) = outcomes(fill, empty)
+    assert all("descriptors" in text or "open files" in text for text, _ in full)
+    assert kind == "tmpfs"

@@ -62,7 +62,6 @@ def test_temporary_directory(root: VeryTmpRoot, host: Path) -> None:
     assert ground.look(str(host)) == {"f": b""}
 
 
-@pytest.mark.xfail(reason="a closed root's string leads to a placeholder, which gives ENOTDIR", strict=True)
 def test_a_temporary_directory_of_a_root_that_is_closed(host: Path) -> None:
     """It is gone, as one that somebody else has removed: cleaning it up is no error, and touches nothing else."""
 
