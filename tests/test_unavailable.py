@@ -250,13 +250,16 @@ def test_the_helper_hangs() -> None:
     assert refused(hang).errno == errno.ETIMEDOUT
 
 
-def test_an_interpreter_that_is_none() -> None:
+def test_an_interpreter_that_is_none(host: Path) -> None:
+    """A program that is there, and cannot be started. (Of one that is gone, a copy of the process does without.)"""
+
     def no_python() -> None:
         unprivileged()
-        sys.executable = "/nonexistent/python3"
+        sys.executable = str(host / "python3")
+        Path(sys.executable).touch(0o600)
 
     error = refused(no_python, threads=2)
-    assert (error.step, error.errno) == ("posix_spawn", errno.ENOENT)
+    assert (error.step, error.errno) == ("posix_spawn", errno.EACCES)
 
 
 def test_an_interpreter_that_says_nothing(host: Path) -> None:

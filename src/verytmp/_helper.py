@@ -15,6 +15,7 @@ import warnings
 from contextlib import closing, contextmanager
 from io import FileIO
 from posix import getpid  # a test may have put another in os
+from stat import S_ISREG
 
 from . import _child, _linux, _wire
 from ._owner import new_poll
@@ -238,8 +239,10 @@ def interpreter() -> str:
     if not os.path.basename(executable).lower().startswith(("python", "pypy")):
         return ""
     try:
-        usable = os.path.isfile(executable) and os.access(executable, os.X_OK) and os.path.isfile(_child.__file__)
-    except ValueError:  # a NUL, or what no file's name can be
+        usable = S_ISREG(os.stat(executable).st_mode) and os.path.isfile(_child.__file__)
+    except PermissionError:  # it is there, as far as can be told; starting it says what is wrong
+        usable = True
+    except (OSError, ValueError):  # it is gone, or a NUL is in its name
         usable = False
     return executable if usable else ""
 

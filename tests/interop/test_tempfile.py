@@ -7,7 +7,6 @@ import stat
 import tempfile
 from pathlib import Path
 
-import pytest
 from support import ground
 from support.children import in_child
 from support.twins import TREE, string
