@@ -25,6 +25,7 @@ from typing import Any
 import pytest
 from support import ground, kernel
 from support.children import in_child
+from support.programs import OWN_STRING
 
 from verytmp import VeryTmpRoot, VeryTmpUnavailable, _make
 
@@ -294,28 +295,16 @@ def test_shared_libraries() -> None:
 
 # -- a root's own string, as any directory's ---------------------------------------------------------------------------
 
-PROGRAMS = {
-    "cp": ["cp", "-a", "{root}", "{out}/copy"],
-    "cp into": ["cp", "-a", "{root}/.", "{out}"],
-    "tar": ["sh", "-c", "tar -C {root} -cf {out}/a.tar . && tar -C {out} -xf {out}/a.tar && rm {out}/a.tar"],
-    "tar of it": ["sh", "-c", "tar -cf - {root} 2>/dev/null | tar -C {out} -xf -"],
-    "find": ["sh", "-c", "test $(find {root} -type f | wc -l) = 2 && cp -a {root} {out}/copy"],
-    "du": ["sh", "-c", "test $(du -s -k {root} | cut -f1) -ge 8 && cp -a {root} {out}/copy"],
-    "ls": ["sh", "-c", "ls -d {root} && test -d {root} && test ! -L {root} && cp -r {root} {out}/copy"],
-    "rsync": ["rsync", "-a", "{root}", "{out}/"],
-    "7z": ["sh", "-c", "7z a -bso0 {out}/a.7z {root} && 7z x -bso0 -o{out}/x {out}/a.7z && rm {out}/a.7z"],
-}
-
 
 @pytest.mark.parametrize("slash", ["", "/"], ids=["fspath(root)", "str(root.path)"])
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", OWN_STRING)
 def test_programs_take_it_for_the_directory_that_it_is(root: VeryTmpRoot, host: Path, program: str, slash: str) -> None:
-    words = PROGRAMS[program]
-    if not shutil.which(program.split(maxsplit=1)[0]):
-        pytest.skip(f"{program.split(maxsplit=1)[0]} is not installed")
+    if not shutil.which(program):
+        pytest.skip(f"{program} is not installed")
     ground.make(root.fileno(), KEPT)
     text = os.fspath(root) + slash
-    subprocess.run([word.format(root=text, out=host) for word in words], check=True, stdout=subprocess.DEVNULL)
+    done = [word.format(root=text, out=host) for word in ("sh", "-euc", OWN_STRING[program])]
+    subprocess.run(done, check=True, stdout=subprocess.DEVNULL)
     assert sorted(path.name for path in host.rglob("*") if path.is_file()) == ["f", "g"]
     assert {path.read_bytes() for path in host.rglob("*") if path.is_file()} == {b"the host's", b"the host's too"}
 

@@ -93,7 +93,7 @@ nothing is read or changed on the host. The tests run each row, and look at the 
 |---|---|---|---|
 {rows}
 
-- *Canonicalises*: it asks for the path without links, as realpath(3) gives it. A root's is `/dev/null/verytmp`, where
+- *Canonicalises*: it asks for the path without links, as realpath(3) gives it. A root's is `/dev/null/<token>`, where
   nobody can make or find anything ([why](decisions.md#the-root-is-two-directories-down)).
 - *Working directory*: it asks for the name of its own, as getcwd(3) gives it. In a root it has none: `ENOENT`.
 - *Absolute link*: the kernel follows no link in a root, unless it was made with `nosymfollow=False`; and then an

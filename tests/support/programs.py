@@ -13,12 +13,14 @@ import importlib
 import io
 import os
 import shelve
+import shutil
 import sqlite3
 import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -356,6 +358,40 @@ CANONICAL = "it canonicalises the path"
 CWD = "it asks for its working directory"
 OLD_SQLITE = ("SQLite before 3.39", sqlite3.sqlite_version_info < (3, 39))
 
+# What programs make of a root's own string, which is that of a directory: each copies all that is in it.
+OWN_STRING = {
+    "cp": "cp -a {root} {out}/copy",
+    "tar": "tar -C {root} -cf {out}/a.tar . && tar -C {out} -xf {out}/a.tar && rm {out}/a.tar",
+    "find": "test $(find {root} -type f | wc -l) = 2 && cp -a {root} {out}/copy",
+    "du": "test $(du -s -k {root} | cut -f1) -ge 8 && cp -a {root} {out}/copy",
+    "ls": "ls -d {root} && test -d {root} && test ! -L $(echo {root} | sed 's,/$,,') && cp -r {root} {out}/copy",
+    "rsync": "rsync -a {root} {out}/",
+    "7z": "7z a -bso0 {out}/a.7z {root} && 7z x -bso0 -o{out}/x {out}/a.7z && rm {out}/a.7z",
+}
+
+
+def with_own_string(script: str, root: VeryTmpRoot) -> None:
+    (root / "d").mkdir()
+    (root / "f").write_text("potatoes")
+    (root / "d" / "g").write_text("tomatoes")
+    with tempfile.TemporaryDirectory(prefix="verytmp-tests-", dir="/dev/shm") as out:
+        run("sh", "-euc", script.format(root=os.fspath(root), out=out))
+        assert sorted(path.name for path in Path(out).rglob("*") if path.is_file()) == ["f", "g"]
+
+
+def whole_root(root: VeryTmpRoot) -> None:
+    text = os.fspath(root)
+    (root / "d").mkdir()
+    (root / "d" / "g").write_text("tomatoes")
+    assert not os.path.islink(text)
+    assert [names for _, *names in os.walk(text)] == [[["d"], []], [[], ["g"]]]
+    shutil.copytree(text, f"{text}/copy", ignore=shutil.ignore_patterns("copy"))
+    holds(root / "copy" / "d" / "g", b"tomatoes")
+    shutil.rmtree(text)
+    assert not os.path.exists(text)
+    os.mkdir(text)
+
+
 ROWS: dict[str, Row] = {
     "tempfile": Row("files and directories with `dir=`", temporary, WORKS),
     "os.path.abspath, normpath": Row("of paths with any `..`, opened", abspath, WORKS),
@@ -404,4 +440,9 @@ ROWS: dict[str, Row] = {
     "cp, mv, rm, find, sed, sort, ln": Row("on files and trees", tools, WORKS),
     "sh": Row("a script in it, `cd` and relative names", shell, WORKS),
     "realpath": Row("printed, and opened", readlink_program, REFUSES, "the canonical path is nobody's"),
+    "os.path.islink, os.walk, shutil.copytree, shutil.rmtree": Row("of the root's own string", whole_root, WORKS),
+    **{
+        name: Row("of the root's own string", partial(with_own_string, script), WORKS, "", (name,))
+        for name, script in OWN_STRING.items()
+    },
 }
