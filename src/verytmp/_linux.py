@@ -122,16 +122,21 @@ def prctl(option: int, argument: int = 0) -> int:
 
 def in_main_interpreter() -> bool:
     """Whether this is no sub-interpreter, from C's API; or so it is taken to be, where that cannot be asked."""
-    try:
-        own, main = (_interpreter(f"PyInterpreterState_{name}") for name in ("Get", "Main"))
-    except AttributeError:  # no such symbol here
+    if not _interpreter_states:
         return True
-    return own == main
+    own, main = (state() for state in _interpreter_states)
+    return bool(own == main)
 
 
-def _interpreter(name: str) -> int | None:
-    state: int | None = ctypes.PYFUNCTYPE(ctypes.c_void_p)((name, ctypes.pythonapi))()
-    return state
+def _prototypes_of_interpreters() -> tuple[ctypes._FuncPointer, ...]:
+    try:
+        names = ("PyInterpreterState_Get", "PyInterpreterState_Main")
+        return tuple(ctypes.PYFUNCTYPE(ctypes.c_void_p)((name, ctypes.pythonapi)) for name in names)
+    except AttributeError:  # no such symbols here
+        return ()
+
+
+_interpreter_states = _prototypes_of_interpreters()  # made once: each new prototype is a circle for the collector
 
 
 def prctl_value(option: int) -> int:

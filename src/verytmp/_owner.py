@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from select import epoll
     from typing import Any
 
-    new_poll = select.poll
+    new_poll: Callable[[], select.poll]
     # An owner for any descriptor, which closes it when it goes. epoll's is in C. In a `__del__` of ours, a signal
     # handler's exception may come before anything is closed: a storm of signals lost one root in 300 so.
     owner = epoll.fromfd

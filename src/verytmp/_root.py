@@ -15,7 +15,7 @@ from .errors import VeryTmpUnavailable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Literal, NamedTuple, NoReturn, Self
+    from typing import Any, Literal, NamedTuple, NoReturn, Self
 
     from _typeshed import StrPath
 
@@ -268,7 +268,8 @@ class LastRefusal:
         from ._diagnose import stands
         from ._facts import standing
 
-        lasts = stands(refused.step, refused.errno or 0, refused.cause)
+        cause: Any = refused.cause  # the same class, which the stubs show under its public name
+        lasts = stands(refused.step, refused.errno or 0, cause)
         self._seen = (standing(), copied(refused)) if lasts else None
 
     def check(self) -> None:
