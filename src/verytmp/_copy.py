@@ -118,7 +118,7 @@ def contents_but_special(source: Path, target: Path, follow_symlinks: bool, pres
     for path, kind in entries:  # no directory is replaced: then nothing is begun
         if kind == S_IFDIR and is_there(target / path.name):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target / path.name))
-    left_out = []
+    left_out: list[str] = []
     for path, kind in entries:
         if kind in (S_IFREG, S_IFDIR, S_IFLNK):
             found = copy_all_but_special(path, target / path.name, follow_symlinks, preserve_metadata)
@@ -204,7 +204,7 @@ class TreeCopy:
 
     def copy_entries(self) -> list[str]:
         """Copy what is no directory in the current one. The names of those that are."""
-        directories = []
+        directories: list[str] = []
         for name, kind in file_types(self.reader.fd):
             by_link = self.follow and kind == S_IFLNK
             found = self.at(self.source, self.type_behind, name) if by_link else kind
@@ -254,8 +254,12 @@ class TreeCopy:
                     raise
 
     def copy_symlink(self, name: str) -> None:
-        words = self.at(self.source, os.readlink, name, dir_fd=self.reader.fd)
-        self.at(self.target, lambda name: os.symlink(words, name, dir_fd=self.writer.fd), name)
+        target = self.at(self.source, os.readlink, name, dir_fd=self.reader.fd)
+
+        def link(name: str) -> None:
+            os.symlink(target, name, dir_fd=self.writer.fd)
+
+        self.at(self.target, link, name)
         if self.preserve:
             status = self.at(self.source, os.lstat, name, dir_fd=self.reader.fd)
             times = (status.st_atime_ns, status.st_mtime_ns)

@@ -254,7 +254,7 @@ def environment() -> dict[bytes, bytes]:
     What begins with VERYTMP_ is for whoever looks for helpers in /proc.
     """
     variables: Any = os.environ
-    needed = {}
+    needed: dict[bytes, bytes] = {}
     for name in list(variables):
         value = variables.get(name)  # another thread may have deleted it
         if not isinstance(name, str) or not isinstance(value, str) or "\0" in name + value or len(value) > VALUE_MAX:

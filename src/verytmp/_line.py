@@ -55,10 +55,12 @@ class Line(_socket.socket):
         rights = map(self.recvmsg, (_wire.MESSAGE_BYTES,), (room,), (FLAGS,))
         for part in (1, 0, 2):  # of the message its control data, of these the first, of that its bytes
             rights = map(itemgetter(part), rights)
-        view: Any = memoryview
-        numbers = map(methodcaller("cast", "i"), map(view, rights))  # in each, as many C ints as there are
+        every: Any = map  # of what comes from it, checkers know nothing
+        # In each message's bytes, as many C ints as there are; and for each int, an owner.
+        numbers = every(methodcaller("cast", "i"), every(memoryview, rights))
+        adopted: tuple[epoll, ...]
         try:
-            adopted = next(map(tuple, map(partial(map, owner), numbers)))
+            adopted = next(every(tuple, every(partial(every, owner), numbers)))
         except IndexError:
             adopted = ()
         if len(adopted) < count:  # there was no room for it in the descriptor table, which recvmsg itself does not say

@@ -66,7 +66,7 @@ def path_in_root(text: str, token: str) -> str | None:
         return None
     if head.startswith(NOWHERE):
         return rest or "/" if head[len(NOWHERE) :].isdigit() else None
-    match head.split("/"):
-        case ["", "proc", process, "fd", fd] if fd.isdigit() and (process.isdigit() or process == "self"):
-            return rest or "/"
-    return None
+    parts = head.split("/")
+    if len(parts) != 5 or parts[:2] != ["", "proc"] or parts[3] != "fd" or not parts[4].isdigit():
+        return None
+    return rest or "/" if parts[2].isdigit() or parts[2] == "self" else None
