@@ -673,7 +673,9 @@ def test_a_link_is_resolved_far_down(root: VeryTmpRoot) -> None:
     assert caught.value.filename == str(path / "no")
 
 
+@pytest.mark.tmpfs
 def test_resolving_far_down_needs_no_free_descriptor() -> None:
+    """Where the mount follows no links: elsewhere each directory is entered, which takes one."""
     with VeryTmpRoot() as root:
         os.close(dig(root, LEVELS))
         path = root.path.joinpath(*["d"] * LEVELS)
