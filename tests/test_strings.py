@@ -365,7 +365,7 @@ def test_what_a_root_is_called_in_a_chroot(root: VeryTmpRoot, tree: dict[str, An
 @pytest.mark.tmpfs
 def test_a_root_in_a_chroot_without_dev_null(host: Path) -> None:
     if os.geteuid():
-        pytest.skip("an ordinary user may make no root in a chroot")
+        pytest.skip("only root may go into a chroot")
     ground.make(str(host), {"proc": {}})
 
     def make() -> tuple[str, int, tuple[int, ...], str]:

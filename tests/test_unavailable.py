@@ -289,7 +289,7 @@ def test_without_an_interpreter_it_forks() -> None:
     assert "child" in in_child(make)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 @pytest.mark.parametrize("change", [(65534, 65534), (65534, 0)], ids=["user and group", "user"])
 def test_a_root_of_whom_root_has_become_for_a_while(change: tuple[int, int]) -> None:
     """As servers do by seteuid(2). exec(2) then makes the fresh child's files in /proc root's."""
