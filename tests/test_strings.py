@@ -151,8 +151,12 @@ def test_a_log_handler(kept: Path) -> None:
         handler = logging.FileHandler(str(root / "f"), delay=True)
         root.close()
         taken_over(numbers, kept)
-        with pytest.raises(FileNotFoundError):
+        logging.raiseExceptions = False  # since Python 3.14 it is the handler's own affair
+        try:
             handler.emit(logging.makeLogRecord({"msg": "potatoes"}))
+        except FileNotFoundError:
+            pass
+        assert handler.stream is None  # nothing was opened
 
     in_child(log)
 
