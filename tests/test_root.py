@@ -85,6 +85,12 @@ def test_enospc_says_which_limit_it_was() -> None:
             assert "nr_inodes=" in caught.value.__notes__[0]
 
 
+@pytest.mark.parametrize("nosymfollow", [True, False])
+def test_the_descriptor_of_a_root_that_nobody_may_search(nosymfollow: bool) -> None:
+    with VeryTmpRoot(mode=0, nosymfollow=nosymfollow) as root:
+        assert stat.S_IMODE(os.fstat(root.fileno()).st_mode) == 0
+
+
 def test_a_root_that_is_removed_by_its_string(root: VeryTmpRoot) -> None:
     """As any directory may be, and made anew."""
     (root / "d").mkdir()

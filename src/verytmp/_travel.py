@@ -45,7 +45,7 @@ class Sent:
 
     def before_close(self) -> None:
         """Keep copies of the descriptors, whose numbers are about to be free."""
-        if self.waiting and not self.fds.closed:
+        if self.waiting and self.fds.are_ours():
             try:
                 self.fds = KeptFds(*(owner(os.dup(fd)) for fd in self.fds.filenos))
             except OSError:  # there is no room for them, and closing must not fail
@@ -80,7 +80,7 @@ def send(tree: Tree, later: bool) -> tuple[Any, ...]:
             if not sent.waiting and _sent.get(token) is sent:
                 del _sent[token]
             fds = sent.fds
-        if not fds.closed:
+        if fds.are_ours():  # a program that closes all descriptors may have opened its own
             for fd in fds.filenos:
                 send_handle(connection, fd, process)
 

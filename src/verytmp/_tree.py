@@ -547,7 +547,8 @@ def open_here(directory: int, name: str, flags: int, mode: int) -> epoll:
     except PermissionError:
         if name != ".":
             raise
-        return opened(self_fd(directory), flags, None, mode)  # "." takes permission to search it; this does not
+        # "." takes permission to search it; this does not. It is itself a link, to what is open already.
+        return opened(self_fd(directory), flags & ~os.O_NOFOLLOW, None, mode)
     else:
         if flags & (os.O_PATH | os.O_NOFOLLOW) != os.O_PATH or not S_ISLNK(os.fstat(file.fileno()).st_mode):
             return file
