@@ -83,7 +83,7 @@ def storm(kills: int, threads: int, fallback: bool) -> tuple[Counter[str], list[
             assert time.monotonic() < deadline
             time.sleep(0.001)
         if fallback:
-            ends["found in /dev/shm"] += len(list(Path(_shm.PLACE).glob("*/*/root")))
+            ends["found in /dev/shm"] += len(list(Path(_shm.PLACE).glob("*/*/*")))
     new_mounts = [line for line in ground.mounts() if line not in mounts]
     VeryTmpRoot().close()
     return ends, new_mounts, ground.new_descriptors(before), os.listdir(_shm.PLACE)
