@@ -1,4 +1,4 @@
-"""Plant small mistakes in the rooms that everything rests on: ``python tests/mutants.py [ROOM...]``, as root or not.
+"""Plant small mistakes in what everything rests on: ``python tests/mutants.py [MODULE...]``, as root or not.
 
 Each mistake is one of `support.mutation`, and has to be noticed by a test. Those that are not are looked up in
 `mutants.toml`, which says why no test can. The page is written if that explains them all.
@@ -29,19 +29,18 @@ REASONS = HERE / "mutants.toml"
 WORKERS = 2
 
 # Whose tests, a line for each run of pytest. The quick ones are first: most mutants meet their end there.
-ROOMS = {
-    "_resolve": ["test_resolve.py", "adversary/test_resolution.py"],
-    "_owner": ["test_tree.py", "test_root.py"],
-    "_spare": ["test_tree.py"],
-    "_pure": ["test_path_pure.py", "test_surface.py"],
-    "_tree": ["test_tree.py", "test_confinement.py", "files", "test_interruptions.py"],
+MODULES = {
+    "_confined/resolver": ["test_resolve.py", "adversary/test_resolution.py"],
+    "_confined/owned_fd": ["test_tree.py", "test_root.py"],
+    "_paths/pure": ["test_path_pure.py", "test_surface.py"],
+    "_confined/tree": ["test_tree.py", "test_confinement.py", "files", "test_interruptions.py"],
 }
-# Where not the whole room is meant: its functions, and what they are.
+# Where not the whole module is meant: its functions, and what they are.
 OWNING = ("__init__", "_aim", "close", "check_open", "_of_root", "_using", "file")
 JOINS = ("__truediv__", "__rtruediv__", "joinpath", "with_segments", "_join", "_without_drive", "_derive", "_within")
 PARTS = {
-    "_pure": ("the rules of joining", {*(f"Pure.{name}" for name in JOINS), "text_of", "is_plain_name", "exact"}),
-    "_tree": ("the owner, and what opens files", {f"Tree.{name}" for name in OWNING}),
+    "_paths/pure": ("the rules of joining", {*(f"Pure.{name}" for name in JOINS), "text_of", "is_plain_name", "exact"}),
+    "_confined/tree": ("the owner, and what opens files", {f"Tree.{name}" for name in OWNING}),
 }
 # What is about other things than the mutant, or what is forbidden in the namespace.
 LEFT_OUT = "not planted_bug and not would_trip and not test_owner and not noswap"
@@ -50,53 +49,53 @@ OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of what is loa
 
 HEAD = """# What no test noticed
 
-A test that cannot fail proves nothing. So small mistakes are planted in the rooms that everything rests on, one at a
+A test that cannot fail proves nothing. So small mistakes are planted in the modules that everything rests on, one at a
 time, and their tests run: an operator replaced by another one, a number changed by one, a condition turned round, a
-statement left out. `python tests/mutants.py` makes this page. Of `_pure` it takes the rules of joining alone, of
-`_tree` what owns descriptors and opens files: the rest of both is compared with pathlib's own.
+statement left out. `python tests/mutants.py` makes this page. Of `_paths/pure` it takes the rules of joining alone, of
+`_confined/tree` what owns descriptors and opens files: the rest of both is compared with pathlib's own.
 
 What the tests do not even reach is another question: `python tests/covered.py` prints it, and fails if they reach less
 than 97 % of all lines and branches, with the few exceptions that `pyproject.toml` names.
 
-| room | mutants | noticed | by a test that hung | not noticed |
+| module | mutants | noticed | by a test that hung | not noticed |
 |---|---|---|---|---|
 """
 
 WHY = """
 ## Why not
 
-| room | mistake | why it is none, or cannot be seen |
+| module | mistake | why it is none, or cannot be seen |
 |---|---|---|
 """
 
 
-def main(rooms: list[str]) -> int:
+def main(modules: list[str]) -> int:
     reasons: dict[str, dict[str, str]] = tomllib.loads(REASONS.read_text())
     rows, survivors = "", ""
     unexplained = 0
-    for room in rooms or ROOMS:
-        what, places = PARTS.get(room, ("", set()))
-        planted = mutants((HERE.parent / f"src/verytmp/{room}.py").read_text())
+    for module in modules or MODULES:
+        what, places = PARTS.get(module, ("", set()))
+        planted = mutants((HERE.parent / f"src/verytmp/{module}.py").read_text())
         planted = [mutant for mutant in planted if not places or mutant.place in places]
-        ends = tested(room, planted)
+        ends = tested(module, planted)
         left = [mutant.key for mutant, end in zip(planted, ends, strict=True) if end == "passed"]
         hung = ends.count("hung")
         what = what and f": {what}"
-        rows += f"| `{room}`{what} | {len(ends)} | {len(ends) - len(left) - hung} | {hung} | {len(left)} |\n"
+        rows += f"| `{module}`{what} | {len(ends)} | {len(ends) - len(left) - hung} | {hung} | {len(left)} |\n"
         for key in left:
-            reason = reasons.get(room, {}).get(key)
+            reason = reasons.get(module, {}).get(key)
             unexplained += not reason
             code = key.replace("|", r"\|")  # or it would end the cell
-            survivors += f"| `{room}` | `{code}` | {reason or '**?**'} |\n"
+            survivors += f"| `{module}` | `{code}` | {reason or '**?**'} |\n"
     page = f"{HEAD}{rows}{WHY}{survivors}"
-    if unexplained or rooms:
+    if unexplained or modules:
         print(page)
     else:
         PAGE.write_text(page)
     return 1 if unexplained else 0
 
 
-def tested(room: str, planted: list[Mutant]) -> list[str]:
+def tested(module: str, planted: list[Mutant]) -> list[str]:
     """What became of each: ``passed``, ``hung``, or ``failed`` with the test that noticed it."""
     with tempfile.TemporaryDirectory(prefix="verytmp-mutants-", dir="/var/tmp") as folder:
         os.chmod(folder, 0o755)
@@ -105,7 +104,7 @@ def tested(room: str, planted: list[Mutant]) -> list[str]:
             workers.put(Worker(Path(folder, str(number))))
         worker = workers.get()
         patience = []
-        for files in ROOMS[room]:
+        for files in MODULES[module]:
             start = time.monotonic()
             if worker.ask(files, 3600) != "passed":
                 sys.exit(f"{files}: fails without any mutant")
@@ -115,7 +114,7 @@ def tested(room: str, planted: list[Mutant]) -> list[str]:
         def one(mutant: Mutant) -> str:
             worker = workers.get()
             try:
-                end = worker.meet(room, mutant, patience)
+                end = worker.meet(module, mutant, patience)
             finally:
                 workers.put(worker)
             print(f"{end} {mutant.key}", file=sys.stderr, flush=True)
@@ -143,12 +142,12 @@ class Worker:
             text=True,
         )
 
-    def meet(self, room: str, mutant: Mutant, patience: list[float]) -> str:
-        file = self.copy / f"src/verytmp/{room}.py"
+    def meet(self, module: str, mutant: Mutant, patience: list[float]) -> str:
+        file = self.copy / f"src/verytmp/{module}.py"
         original = file.read_text()
         file.write_text(mutant.source)
         try:
-            for files, limit in zip(ROOMS[room], patience, strict=True):
+            for files, limit in zip(MODULES[module], patience, strict=True):
                 end = self.ask(files, limit)
                 if end != "passed":
                     return end

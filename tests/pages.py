@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.report import duration
 from support import steps
 
-from verytmp import _doctor
+from verytmp._cli import doctor
 
 REPOSITORY = Path(__file__).parent.parent
 MEASURED = REPOSITORY / "docs" / "performance.json"  # tests/bench writes it
@@ -40,7 +40,7 @@ def features() -> str:
         ("feature", "Linux", "used for", "what stands in for it"),
         [
             (f"`{name}`" if " " not in name else name, linux, why, instead or "nothing")
-            for name, (linux, why, instead) in _doctor.FEATURES.items()
+            for name, (linux, why, instead) in doctor.FEATURES.items()
         ],
     )
 

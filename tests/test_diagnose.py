@@ -23,7 +23,7 @@ from support.children import in_child
 from support.kernel import Rule
 
 from verytmp import VeryTmpCause, VeryTmpFactory, VeryTmpRoot, VeryTmpUnavailable, available
-from verytmp._diagnose import judge
+from verytmp._diagnosis.rules import judge
 
 UNSHARE = "unshare(CLONE_NEWUSER|CLONE_NEWNS)"
 ENOSYS_MOUNTS = [Rule(call, errno.ENOSYS) for call in ("fsopen", "fsconfig", "fsmount", "mount")]
@@ -178,7 +178,7 @@ def test_a_diagnosis_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def nothing() -> dict[str, str]:
         raise ZeroDivisionError("of all things")
 
-    monkeypatch.setattr("verytmp._make.facts", nothing)
+    monkeypatch.setattr("verytmp._mounting.strategy.facts", nothing)
     error = refusal(refusals.docker)
     assert (error.step, error.errno, error.cause) == (UNSHARE, errno.EPERM, VeryTmpCause.UNKNOWN)
     assert "the diagnosis failed: ZeroDivisionError" in str(error)

@@ -19,7 +19,8 @@ from support import refusals, shown
 from support.children import in_child
 from support.shown import PAGES, REPOSITORY, Block
 
-from verytmp import VeryTmpCause, VeryTmpRoot, VeryTmpUnavailable, _facts
+from verytmp import VeryTmpCause, VeryTmpRoot, VeryTmpUnavailable
+from verytmp._diagnosis import facts
 
 TESTED = re.compile(r"^(async )?def test_", re.MULTILINE)
 OURS = [sys.executable, "-m", "pytest", "-p", "verytmp.pytest_plugin", "-p", "no:cacheprovider", "-W", "error"]
@@ -130,10 +131,16 @@ def test_every_page_can_be_reached() -> None:
         assert name == "index" or any(fnmatchcase(name, line) for line in listed), name
 
 
-def test_every_room_is_in_the_layout() -> None:
-    layout = (REPOSITORY / "CONTRIBUTING.md").read_text()
-    for file in (REPOSITORY / "src" / "verytmp").glob("*.py"):
-        assert f"    {file.name} " in layout
+def test_every_module_is_in_the_layout() -> None:
+    layout = (REPOSITORY / "CONTRIBUTING.md").read_text().partition("## The layout")[2]
+    source = REPOSITORY / "src" / "verytmp"
+    for package in (source, *sorted(source.glob("_*/"))):
+        if package.name != "__pycache__":
+            part = layout if package == source else layout.partition(f"    {package.name}/ ")[2]
+            for file in package.glob("*.py"):
+                indent = 4 if package == source else 8
+                if package == source or file.name != "__init__.py":
+                    assert f"\n{' ' * indent}{file.name} " in part, file
 
 
 def test_every_attack_is_on_the_page() -> None:
@@ -167,8 +174,8 @@ def test_an_error_is_as_shown_and_leads_to_the_guide() -> None:
 
 def test_an_error_without_a_guide_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a zip file, say."""
-    monkeypatch.setattr(_facts, "__file__", "/nonexistent/verytmp/_facts.py")
-    assert _facts.guide() == "the page on containers of the documentation"
+    monkeypatch.setattr(facts, "__file__", "/nonexistent/verytmp/_diagnosis/facts.py")
+    assert facts.guide() == "the page on containers of the documentation"
 
 
 def test_a_failure_is_as_shown(host: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from support import ground, refusals
 from support.children import in_child
 
-from verytmp import _doctor
+from verytmp._cli import doctor as _doctor
 
 
 def doctor(*options: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -19,9 +19,11 @@ import pytest
 from support import ground, kernel
 from support.children import in_child, processes_with
 
-from verytmp import VeryTmpFactory, VeryTmpRoot, _child, _helper, _wire
-from verytmp._helper import Child, Refused
-from verytmp._signals import SignalsHeld
+from verytmp import VeryTmpFactory, VeryTmpRoot
+from verytmp._mounting import child as _helper
+from verytmp._mounting import child_process, protocol
+from verytmp._mounting.child import Child, Refused
+from verytmp._mounting.signals import SignalsHeld
 
 Speak = Callable[[socket.socket], object]
 
@@ -49,7 +51,7 @@ def hear(speak: Speak) -> tuple[list[int], str]:
             child.kill()
 
 
-def refusals(speak: Speak) -> list[_wire.Refusal]:
+def refusals(speak: Speak) -> list[protocol.Refusal]:
     with pytest.raises(Refused) as caught:
         hear(speak)
     return caught.value.refusals
@@ -67,7 +69,7 @@ def test_an_answer_comes_with_its_descriptor() -> None:
 
 def test_refusals_arrive_whole() -> None:
     said = [("fsopen", errno.EPERM, "Operation not permitted"), ("mount", errno.EACCES, "Permission denied")]
-    assert refusals(lambda peer: peer.send(_wire.encode_refusals(said))) == said
+    assert refusals(lambda peer: peer.send(protocol.encode_refusals(said))) == said
 
 
 def test_a_child_that_says_nothing() -> None:
@@ -264,15 +266,18 @@ def test_the_fresh_interpreter_loads_the_childs_rooms_alone() -> None:
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
-        ours.send(_wire.encode("tmpfs", NAME, "mode=700"))
-        command = [sys.executable, "-I", "-S", "-B", "-X", "importtime", _child.__file__]
+        ours.send(protocol.encode("tmpfs", NAME, "mode=700"))
+        command = [sys.executable, "-I", "-S", "-B", "-X", "importtime", child_process.__file__]
         with theirs:
             result = subprocess.run(command, stdin=theirs.fileno(), stderr=subprocess.PIPE, text=True)
-        while message := ours.recv(_wire.MESSAGE_BYTES):
+        while message := ours.recv(protocol.MESSAGE_BYTES):
             last = message
-    assert _wire.decode(last)[0] == _wire.DONE
+    assert protocol.decode(last)[0] == protocol.DONE
     loaded = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
-    rooms = {f"verytmp.{room}" for room in ("_child", "_linux", "_mount", "_wire")}
+    rooms = {
+        f"verytmp.{room}"
+        for room in ("_mounting", "_mounting.child_process", "_mounting.protocol", "_mounting.tmpfs", "_syscalls")
+    }
     assert {name for name in loaded if name.startswith("verytmp")} == rooms
     assert not loaded & {"site", "pathlib", "typing", "subprocess", "contextlib"}
     assert not loaded & {"socket", "selectors", "enum", "collections", "functools", "re"}
@@ -282,8 +287,8 @@ def test_a_parent_that_dies_first_leaves_no_child() -> None:
     """Killed before it has asked for anything. A child that waited for it would keep every root of it alive."""
     code = """
 import os, signal
-from verytmp import _helper
-from verytmp._signals import SignalsHeld
+from verytmp._mounting import child as _helper
+from verytmp._mounting.signals import SignalsHeld
 _helper.send = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 with SignalsHeld() as signals:
     _helper.perform("tmpfs", ["name=dev/null/x7k2m9qa"], signals, threads=THREADS)
@@ -303,8 +308,9 @@ def test_a_function_that_runs_after_each_fork_gets_no_root_in_the_child() -> Non
     """Its child's child would run it too, and so on."""
     code = """
 import os
-from verytmp import VeryTmpUnavailable, _helper
-from verytmp._signals import SignalsHeld
+from verytmp import VeryTmpUnavailable
+from verytmp._mounting import child as _helper
+from verytmp._mounting.signals import SignalsHeld
 def ask():
     with SignalsHeld() as signals:
         return _helper.perform("tmpfs", ["name=dev/null/x7k2m9qa"], signals, threads=1)
@@ -320,8 +326,8 @@ def test_roots_are_made_while_the_interpreter_shuts_down() -> None:
     """Python 3.12 refuses to fork then."""
     code = """
 import atexit
-from verytmp import _helper
-from verytmp._signals import SignalsHeld
+from verytmp._mounting import child as _helper
+from verytmp._mounting.signals import SignalsHeld
 @atexit.register
 def ask():
     with SignalsHeld() as signals:
@@ -395,16 +401,16 @@ def test_whatever_goes_wrong_in_the_child_is_told() -> None:
     def fail() -> tuple[list[int], str]:
         raise ZeroDivisionError("of all things")
 
-    def refuse(_: object) -> list[_wire.Refusal]:
+    def refuse(_: object) -> list[protocol.Refusal]:
         raise OSError(errno.EPERM, "it says no")
 
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
-        steps = _child.ReportedSteps(theirs)
+        steps = child_process.ReportedSteps(theirs)
         steps("fsopen")
-        _child.answer(theirs, steps, fail)
-        _child.tell(theirs, steps, refuse)
-        said = [_wire.decode(ours.recv(_wire.MESSAGE_BYTES)) for _ in range(3)]
+        child_process.answer(theirs, steps, fail)
+        child_process.tell(theirs, steps, refuse)
+        said = [protocol.decode(ours.recv(protocol.MESSAGE_BYTES)) for _ in range(3)]
     assert said == [
         ("step", ["fsopen"]),
         ("refused", ["fsopen", str(errno.EIO), "ZeroDivisionError('of all things')"]),
@@ -413,7 +419,7 @@ def test_whatever_goes_wrong_in_the_child_is_told() -> None:
 
 
 def test_a_process_that_has_no_descriptor() -> None:
-    assert _child.pidfd(0) is None
+    assert child_process.pidfd(0) is None
 
 
 @pytest.mark.parametrize("executable", ["", "gone", "relative", "directory", "no text"])

@@ -12,8 +12,9 @@ from support import ground, kernel
 from support.children import in_child
 from support.kernel import Rule
 
-from verytmp import _child, _linux, _mount
-from verytmp._doctor import FEATURES
+from verytmp import _syscalls
+from verytmp._cli.doctor import FEATURES
+from verytmp._mounting import child_process, tmpfs
 
 NAME = "name=dev/null/x7k2m9qa"
 
@@ -23,11 +24,11 @@ def mounted(options: list[str], *rules: Rule) -> dict[str, Any]:
 
     def make() -> dict[str, Any]:
         kernel.seccomp(*rules)
-        steps = _mount.Steps()
+        steps = tmpfs.Steps()
         before = ground.descriptors()
         try:
-            _child.enter_namespaces(steps)
-            fds, how = _mount.tmpfs([NAME, *options], steps, private=True)
+            child_process.enter_namespaces(steps)
+            fds, how = tmpfs.tmpfs([NAME, *options], steps, private=True)
         except OSError as error:
             return {"refusals": steps.refused(error), "left": ground.descriptors().keys() - before.keys()}
         above, mount = fds
@@ -84,7 +85,7 @@ def test_a_mount_of_its_own(way: str) -> None:
     assert made["size"] == 1 << 20
     assert made["flags"] & (os.ST_NOSUID | os.ST_NODEV) == os.ST_NOSUID | os.ST_NODEV
     assert not made["flags"] & os.ST_NOEXEC
-    assert made["flags"] & _linux.ST_NOSYMFOLLOW
+    assert made["flags"] & _syscalls.ST_NOSYMFOLLOW
     assert made["names"] == []
     assert made["left"] == set()
 
@@ -98,7 +99,7 @@ def test_it_is_detached(way: str) -> None:
 def test_attributes_are_the_mounts(way: str) -> None:
     made = mounted(["noexec"], *WAYS[way])
     assert made["flags"] & os.ST_NOEXEC
-    assert not made["flags"] & _linux.ST_NOSYMFOLLOW
+    assert not made["flags"] & _syscalls.ST_NOSYMFOLLOW
 
 
 def test_hidden_directories_are_not_charged(way: str) -> None:
@@ -145,14 +146,14 @@ def test_a_filter_that_knows_mount2_alone() -> None:
 def test_nosymfollow_by_mount2_where_fsmount_lacks_it() -> None:
     made = mounted(["nosymfollow"], Rule("fsmount", errno.EINVAL, 2, kernel.MOUNT_ATTR_NOSYMFOLLOW))
     assert made["how"] == "mount"
-    assert made["flags"] & _linux.ST_NOSYMFOLLOW
+    assert made["flags"] & _syscalls.ST_NOSYMFOLLOW
 
 
 def test_no_nosymfollow_where_nothing_has_it() -> None:
     lacking = Rule("fsmount", errno.EINVAL, 2, kernel.MOUNT_ATTR_NOSYMFOLLOW)
     made = mounted(["nosymfollow"], lacking, Rule("mount", errno.EACCES))
     assert made["how"] == "fsopen"
-    assert not made["flags"] & _linux.ST_NOSYMFOLLOW
+    assert not made["flags"] & _syscalls.ST_NOSYMFOLLOW
     assert [refusal[0] for refusal in made["refusals"]] == ["fsmount", "mount(MS_PRIVATE)"]
 
 
@@ -198,21 +199,21 @@ def test_numbers_that_would_wrap_are_refused() -> None:
     ],
 )
 def test_numbers_are_read_as_the_kernel_reads_them(text: str, number: int) -> None:
-    assert _mount.memparse(text) == number
+    assert tmpfs.memparse(text) == number
     if 0 < number < 1 << 53:  # more inodes than that, and the kernel refuses
-        assert mounted([f"nr_inodes={text}"])["inodes"] == number + _mount.inodes_above([NAME])
+        assert mounted([f"nr_inodes={text}"])["inodes"] == number + tmpfs.inodes_above([NAME])
 
 
 @pytest.mark.parametrize(
     "text", ["", "k", "-1", "+1", "1.5k", "1 ", " 1", "1_0", "0x", "08", "1kb", "1z", "10%", "٣", "banana"]
 )
 def test_what_is_no_number_is_left_to_the_kernel(text: str) -> None:
-    assert _mount.memparse(text) is None
-    assert _mount.charged(f"nr_inodes={text}", 3) == f"nr_inodes={text}"
+    assert tmpfs.memparse(text) is None
+    assert tmpfs.charged(f"nr_inodes={text}", 3) == f"nr_inodes={text}"
 
 
 def test_no_limit_stays_no_limit() -> None:
-    assert _mount.charged("nr_inodes=0", 3) == "nr_inodes=0"
+    assert tmpfs.charged("nr_inodes=0", 3) == "nr_inodes=0"
 
 
 def test_namespaces_that_are_being_freed_are_waited_for() -> None:
@@ -224,7 +225,7 @@ def test_namespaces_that_are_being_freed_are_waited_for() -> None:
             raise OSError(number, os.strerror(number))
         return "made"
 
-    assert _mount.patiently(call) == "made"
+    assert tmpfs.patiently(call) == "made"
 
 
 def test_patience_has_an_end() -> None:
@@ -232,7 +233,7 @@ def test_patience_has_an_end() -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with pytest.raises(OSError) as caught:
-        _mount.patiently(call)
+        tmpfs.patiently(call)
     assert caught.value.errno == errno.ENOSPC
 
 
@@ -244,18 +245,18 @@ def test_other_answers_are_not_waited_for() -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
     with pytest.raises(PermissionError):
-        _mount.patiently(call)
+        tmpfs.patiently(call)
     assert len(calls) == 1
 
 
 def test_a_word_that_c_would_cut_is_refused() -> None:
     with pytest.raises(ValueError, match="embedded null byte"):
-        _linux.fsopen("tmpfs\0x")
+        _syscalls.fsopen("tmpfs\0x")
 
 
 def test_a_mask_that_cannot_be_set() -> None:
     with pytest.raises(OSError) as caught:
-        _linux.pthread_sigmask(12345, _linux.EVERY_SIGNAL)
+        _syscalls.pthread_sigmask(12345, _syscalls.EVERY_SIGNAL)
     assert caught.value.errno == errno.EINVAL
 
 
@@ -263,7 +264,7 @@ def test_an_owner_that_is_no_number_leaves_no_descriptor(host: Path) -> None:
     before = ground.descriptors()
     mounted = os.open(host, os.O_PATH)
     with pytest.raises(OverflowError):
-        _mount.make_root(mounted, [NAME, "uid=99999999999999999999"], _mount.Steps())
+        tmpfs.make_root(mounted, [NAME, "uid=99999999999999999999"], tmpfs.Steps())
     os.close(mounted)
     assert ground.new_descriptors(before) == {}
 
@@ -272,11 +273,11 @@ def test_features_are_tried_each_alone() -> None:
     """One that is refused hides no other, and nothing is left of any."""
 
     def ask() -> tuple[dict[str, int], dict[int, str]]:
-        steps = _mount.Steps()
-        _child.enter_namespaces(steps)
+        steps = tmpfs.Steps()
+        child_process.enter_namespaces(steps)
         kernel.seccomp(Rule("unshare", errno.EPERM), Rule("copy_file_range", errno.ENOSYS))
         before = ground.descriptors()
-        outcomes = {name: number for name, number, _ in _mount.try_features(steps)}
+        outcomes = {name: number for name, number, _ in tmpfs.try_features(steps)}
         return outcomes, ground.new_descriptors(before)
 
     outcomes, left = in_child(ask)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from verytmp._options import mount_options
+from verytmp._mounting.spec import mount_options
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from support import ground
 from support.oracle import Operation, Oracle, Segment, perform
 
-import verytmp._resolve
+import verytmp._confined.resolver
 from verytmp import VeryTmpRoot
 
 FEW = 800
@@ -221,13 +221,13 @@ BUGS = {
 
 @pytest.mark.parametrize(("bug", "nosymfollow"), list(zip(BUGS, itertools.cycle([True, False]), strict=False)))
 def test_a_planted_bug_is_found(oracle: Oracle, nosymfollow: bool, bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = Path(verytmp._resolve.__file__).read_text()
+    source = Path(verytmp._confined.resolver.__file__).read_text()
     before, after = BUGS[bug]
     assert source.count(before) == 1
     planted = ModuleType("verytmp.planted")
-    planted.__package__ = "verytmp"
+    planted.__package__ = "verytmp._confined"
     exec(compile(source.replace(before, after), "planted", "exec"), planted.__dict__)
-    monkeypatch.setattr("verytmp._tree.resolve", planted.resolve)
-    monkeypatch.setattr("verytmp._tree.straightened", lambda *_: iter(()))  # which would go round it
+    monkeypatch.setattr("verytmp._confined.tree.resolve", planted.resolve)
+    monkeypatch.setattr("verytmp._confined.tree.straightened", lambda *_: iter(()))  # which would go round it
     _, different = explore(oracle, nosymfollow, 20_000, True)
     assert different is not None

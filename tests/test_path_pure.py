@@ -15,7 +15,7 @@ from support import kernel
 from support.children import in_child
 
 from verytmp import UnsupportedOperation, VeryTmpPath, VeryTmpRoot
-from verytmp._pure import SLOTS
+from verytmp._paths.pure import SLOTS
 
 # Segments, and where they lead from /a. pathlib on "c:/a" says the same.
 JOINS = [

@@ -350,7 +350,7 @@ def test_help(run: Run) -> None:
     assert "@pytest.mark.real_tmp_path: " in text
     result = run("", "--fixtures", "--verytmp")
     for name in ("verytmp_factory [[]session scope[]]", "verytmp_root", "verytmp_path", "tmp_path"):
-        result.stdout.fnmatch_lines([f"{name} -- *pytest_*.py:*", "    [A-Z]*"])
+        result.stdout.fnmatch_lines([f"{name} -- *verytmp/*pytest*.py:*", "    [A-Z]*"])
 
 
 ENTRY_POINTS = importlib.metadata.entry_points(group="pytest11", name="verytmp")

@@ -11,10 +11,12 @@ from contextlib import contextmanager
 import pytest
 from support.factories import by_helper
 
-from verytmp import VeryTmpFactory, _helper, _resident
-from verytmp._helper import Unanswered
-from verytmp._owner import KeptFds, owner
-from verytmp._resident import Connection
+from verytmp import VeryTmpFactory
+from verytmp._confined.owned_fd import KeptFds, owner
+from verytmp._mounting import child
+from verytmp._mounting import helper as _resident
+from verytmp._mounting.child import Unanswered
+from verytmp._mounting.helper import Connection
 
 DIRECTORY, OPTIONS = "dev/null", ["size=1m"]
 
@@ -47,7 +49,7 @@ def test_nonsense_is_no_answer() -> None:
 
 
 def test_silence_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_helper, "ANSWER_PATIENCE", 0.05)
+    monkeypatch.setattr(child, "ANSWER_PATIENCE", 0.05)
     with helper() as (connection, _):
         assert refused(connection) == ("start", errno.ETIMEDOUT, "the resident helper did not answer in 0.05 s")
 

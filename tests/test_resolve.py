@@ -14,8 +14,7 @@ from support import ground, kernel, moments
 from support.children import in_child
 
 from verytmp import VeryTmpPath, VeryTmpRoot
-from verytmp._realpath import BY_NAME
-from verytmp._resolve import (
+from verytmp._confined.resolver import (
     ATTEMPTS,
     LINKS_MAX,
     STRAIGHT_LINKS,
@@ -26,6 +25,7 @@ from verytmp._resolve import (
     resolve,
     straightened,
 )
+from verytmp._paths.realpath import BY_NAME
 
 TREE: ground.Tree = {
     "a": {
@@ -575,7 +575,7 @@ def test_a_step_back_to_what_is_another_now(root: VeryTmpRoot) -> None:
     last = len(calls.names) - 1 - calls.names[::-1].index("open")  # it enters "p" again
     for most, ends in ((TARGETS_COMPONENTS_MAX, None), (0, errno.ELOOP)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("verytmp._resolve.TARGETS_COMPONENTS_MAX", most)
+            patch.setattr("verytmp._confined.resolver.TARGETS_COMPONENTS_MAX", most)
             with moments.interposed({last: exchange}):
                 if ends is None:
                     assert resolved(root, "/".join([*names, "f"]), True) == (file_id("z", root.fileno()), "f")
@@ -609,7 +609,7 @@ def test_without_free_descriptors(root: VeryTmpRoot, room: int) -> None:
 def test_a_lack_of_descriptors_has_its_own_name(root: VeryTmpRoot, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it takes too many steps for that reason, the error is no loop's."""
     os.close(dig(root, 40))
-    monkeypatch.setattr("verytmp._resolve.TARGETS_COMPONENTS_MAX", 0)
+    monkeypatch.setattr("verytmp._confined.resolver.TARGETS_COMPONENTS_MAX", 0)
 
     def use() -> object:
         kernel.fill_descriptor_table(2)

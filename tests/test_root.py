@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 from support import ground
 
-from verytmp import VeryTmpPath, VeryTmpRoot, VeryTmpUnavailable, VeryTmpUsage, _options
+from verytmp import VeryTmpPath, VeryTmpRoot, VeryTmpUnavailable, VeryTmpUsage
+from verytmp._mounting import spec
 
 MAY_MOUNT = "directly" in repr(VeryTmpRoot())
 
@@ -265,7 +266,7 @@ def test_wrong_types_are_named() -> None:
 
 
 def test_every_option_is_on_the_table() -> None:
-    assert set(inspect.signature(VeryTmpRoot).parameters) == {*_options.WORDS, "fallback"}
+    assert set(inspect.signature(VeryTmpRoot).parameters) == {*spec.WORDS, "fallback"}
 
 
 def test_members(root: VeryTmpRoot) -> None:

@@ -21,7 +21,7 @@ from support.children import in_child
 from support.fallback import refused
 
 from verytmp import VeryTmpCause, VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable, _shm
-from verytmp._delete import empty
+from verytmp._confined.removal import empty
 
 HOME = f"/dev/shm/verytmp-{os.geteuid()}"
 

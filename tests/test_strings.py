@@ -27,7 +27,8 @@ from support import ground, kernel
 from support.children import in_child
 from support.programs import OWN_STRING
 
-from verytmp import VeryTmpRoot, VeryTmpUnavailable, _make
+from verytmp import VeryTmpRoot, VeryTmpUnavailable
+from verytmp._mounting import strategy
 
 KEPT: ground.Tree = {"f": b"the host's", "d": {"g": b"the host's too"}}
 
@@ -357,7 +358,7 @@ def test_what_a_root_is_called_in_a_chroot(root: VeryTmpRoot, tree: dict[str, An
 
     def ask() -> str:
         os.chroot(root)
-        return _make.impossible_name()
+        return strategy.impossible_name()
 
     if name:
         assert in_child(ask) == name

@@ -207,7 +207,7 @@ def test_a_call_on_the_host_would_trip(root: VeryTmpRoot, host: Path, monkeypatc
         os.mkdir(os.path.join(host, "astray"))
 
     with monkeypatch.context() as patch:
-        patch.setattr("verytmp._tree.Tree.mkdir", astray)
+        patch.setattr("verytmp._confined.tree.Tree.mkdir", astray)
         patch.setattr(tripwire, "ROOMS", tripwire.ROOMS | {__file__})
         with tripwire.watching(), pytest.raises(tripwire.Tripped):
             (root / "d").mkdir()

@@ -19,7 +19,7 @@ from support import ground, kernel, moments
 from support.children import HIGH, in_child
 
 from verytmp import VeryTmpPath, VeryTmpRoot
-from verytmp._tree import Tree
+from verytmp._confined.tree import Tree
 
 OPERATIONS: dict[str, Callable[[VeryTmpPath], object]] = {
     "stat": lambda p: p.stat(),

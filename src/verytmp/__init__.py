@@ -27,18 +27,18 @@ __version__ = "0.1.0"
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._available import VeryTmpAvailability, available
-    from ._causes import VeryTmpCause
+    from ._diagnosis.causes import VeryTmpCause
     from ._factory import VeryTmpFactory
-    from ._path import VeryTmpPath
+    from ._paths.path import VeryTmpPath
     from ._root import VeryTmpRoot, VeryTmpUsage
     from .errors import UnsupportedOperation, VeryTmpError, VeryTmpFallbackWarning, VeryTmpUnavailable
 
 # Where the names are, but for the errors.
 ROOMS = {
     "VeryTmpAvailability": "_available",
-    "VeryTmpCause": "_causes",
+    "VeryTmpCause": "_diagnosis.causes",
     "VeryTmpFactory": "_factory",
-    "VeryTmpPath": "_path",
+    "VeryTmpPath": "_paths.path",
     "VeryTmpRoot": "_root",
     "VeryTmpUsage": "_root",
     "available": "_available",

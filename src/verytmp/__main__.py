@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         except VeryTmpUnavailable as error:  # there is nothing to ask, or nothing to ask it with
             print(in_lines(str(error)))
             return 1
-        from ._doctor import main as doctor_main
+        from ._cli.doctor import main as doctor_main
 
         return doctor_main(asked.json)
     print(f"verytmp {__version__}, Python {platform.python_version()}, {platform.system()} {platform.release()}\n")

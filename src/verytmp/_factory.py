@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._options import judged
+from ._mounting.spec import judged
 from ._root import LastRefusal, VeryTmpRoot, arrived, check_available, made
 
 TYPE_CHECKING = False
@@ -41,7 +41,7 @@ class VeryTmpFactory:
 
     def __init__(self, **options: object) -> None:
         check_available()
-        from ._resident import Resident
+        from ._mounting.helper import Resident
 
         self._options = known(options)
         judged(DEFAULTS | self._options)

@@ -6,10 +6,10 @@ import errno
 import sys
 from collections import namedtuple
 
-from . import _options
-from ._delete import delete_contents
-from ._path import VeryTmpPath, derived
-from ._python import LACKING, why_lacking
+from ._confined.removal import delete_contents
+from ._diagnosis.interpreter import LACKING, why_lacking
+from ._mounting import spec
+from ._paths.path import VeryTmpPath, derived
 from .errors import VeryTmpUnavailable
 
 TYPE_CHECKING = False
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from _typeshed import StrPath
 
-    from ._resident import Resident
-    from ._tree import Tree
+    from ._confined.tree import Tree
+    from ._mounting.helper import Resident
 
     _Kind = Literal["tmpfs", "shm"]
 
@@ -233,7 +233,7 @@ def made(asked: Mapping[str, object], resident: Resident | None = None, before: 
         resident: a factory's helper, which makes it where that is needed.
         before: how a factory's last root was refused.
     """
-    options, instead = _options.judged(asked)
+    options, instead = spec.judged(asked)
     try:
         if before is not None:
             before.check()
@@ -245,7 +245,7 @@ def made(asked: Mapping[str, object], resident: Resident | None = None, before: 
             raise
     except VeryTmpUnavailable as refused:
         if instead == "none" or sys.platform != "linux" or LACKING:
-            refused.remedy = " Or: ".join(filter(None, (_options.passed_over(asked), refused.remedy)))
+            refused.remedy = " Or: ".join(filter(None, (spec.passed_over(asked), refused.remedy)))
             raise
         from ._shm import directory
 
@@ -265,8 +265,8 @@ class LastRefusal:
 
     def note(self, refused: VeryTmpUnavailable) -> None:
         """Remember this refusal, if it will last."""
-        from ._diagnose import stands
-        from ._facts import standing
+        from ._diagnosis.facts import standing
+        from ._diagnosis.rules import stands
 
         cause: Any = refused.cause  # the same class, which the stubs show under its public name
         lasts = stands(refused.step, refused.errno or 0, cause)
@@ -276,7 +276,7 @@ class LastRefusal:
         """Raise it again, while all is as it was."""
         if self._seen is None:
             return
-        from ._facts import standing
+        from ._diagnosis.facts import standing
 
         found, refused = self._seen
         if found == standing():
@@ -292,7 +292,7 @@ def tmpfs(options: list[str], resident: Resident | None = None) -> tuple[Tree, s
     """A private tmpfs's tree, and how it was made."""
     if resident is None:
         check_available()  # the factory has seen to it
-    from ._make import tmpfs
+    from ._mounting.strategy import tmpfs
 
     return tmpfs(options, resident)
 
@@ -307,7 +307,7 @@ def check_available() -> None:
         raise VeryTmpUnavailable(errno.ENOSYS, LACKING[0], reason, remedy, cause="python")
     # ctypes, socket and the like take longer than all the rest, so they wait until they are needed.
     try:
-        from . import _make  # noqa: F401  # pyright: ignore[reportUnusedImport]  # whether it can be
+        from ._mounting import strategy  # noqa: F401  # pyright: ignore[reportUnusedImport]  # whether it can be
     except ImportError as error:  # ctypes, in a sub-interpreter or in a Python that was built without it
         raise VeryTmpUnavailable(errno.ENOSYS, "import", str(error), cause="python") from None
 

@@ -20,12 +20,12 @@ from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
 from posix import geteuid, getpid  # a test may have put others in os
 from weakref import finalize
 
-from ._causes import BEFORE
-from ._delete import empty
-from ._diagnose import MORE_FILES
-from ._owner import KeptFds, identity, opened
-from ._proc import new_token
-from ._tree import Tree
+from ._confined.owned_fd import KeptFds, identity, opened
+from ._confined.procfs import new_token
+from ._confined.removal import empty
+from ._confined.tree import Tree
+from ._diagnosis.causes import BEFORE
+from ._diagnosis.rules import MORE_FILES
 from .errors import VeryTmpFallbackWarning, VeryTmpUnavailable
 
 TYPE_CHECKING = False

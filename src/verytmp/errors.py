@@ -51,7 +51,7 @@ class VeryTmpUnavailable(VeryTmpError):
         cause: VeryTmpCause | str = "unknown",
         evidence: tuple[str, ...] = (),
     ) -> None:
-        from ._causes import VeryTmpCause
+        from ._diagnosis.causes import VeryTmpCause
 
         self.step = step
         self.reason = reason or os.strerror(errno)
@@ -61,7 +61,7 @@ class VeryTmpUnavailable(VeryTmpError):
         super().__init__(errno, self.reason)
 
     def __str__(self) -> str:
-        from ._causes import BEFORE, WITHOUT_FALLBACK
+        from ._diagnosis.causes import BEFORE, WITHOUT_FALLBACK
 
         name = errorcode.get(self.errno or 0, self.errno)
         last, *before = self.reason.partition(BEFORE)  # the number is the last one's
@@ -73,7 +73,7 @@ class VeryTmpUnavailable(VeryTmpError):
             text += f" What was read: {'; '.join(self.evidence)}."
         if self.cause == "not-linux":
             return text
-        from ._facts import guide
+        from ._diagnosis.facts import guide
 
         if self.remedy:
             text += f" What to do: {self.remedy}"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from . import VeryTmpPath, VeryTmpRoot
-    from ._pytest_roots import Factory, Roots
+    from ._pytest.roots import Factory, Roots
 
 FALLBACKS = ("error", "shm", "tmp_path")
 
@@ -51,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if keep.exists() and not keep.is_dir():  # a test file, say, whose place it has taken on the command line
         raise pytest.UsageError(f"--verytmp-keep takes a directory, and {keep} is none")
     if active(config):
-        from ._pytest_tmp_path import override
+        from ._pytest.tmp_path import override
 
         override(config, roots_of(config))
 
@@ -69,7 +69,7 @@ def active(config: pytest.Config) -> bool:
 def roots_of(config: pytest.Config) -> Roots:
     """What makes this run's roots, from when it is first needed."""
     if ROOTS not in config.stash:
-        from ._pytest_roots import Roots
+        from ._pytest.roots import Roots
 
         config.stash[ROOTS] = Roots(config, active(config))
     return config.stash[ROOTS]

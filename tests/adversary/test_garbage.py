@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from support import ground, kernel
 from support.children import in_child
 
-from verytmp import VeryTmpError, _child, _helper, _make, _wire
-from verytmp._helper import Child, Refused
-from verytmp._signals import SignalsHeld
+from verytmp import VeryTmpError
+from verytmp._mounting import child, child_process, protocol, strategy
+from verytmp._mounting.child import Child, Refused
+from verytmp._mounting.signals import SignalsHeld
 
 FEW = 600
 
@@ -65,7 +66,7 @@ def hear(said: list[Said]) -> tuple[list[int], str]:
                 rights = array.array("i", [theirs.fileno()] * descriptors)
                 theirs.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if descriptors else [])
         with SignalsHeld() as signals:
-            return _helper.hear(ours, Child(0), 1, signals)
+            return child.hear(ours, Child(0), 1, signals)
 
 
 def test_a_parent_that_hears_garbage(count: int, record_property: Callable[[str, object], None]) -> None:
@@ -82,7 +83,7 @@ def test_a_parent_that_hears_garbage(count: int, record_property: Callable[[str,
             descriptors, how = hear(said)
         except Refused as refusal:
             refused += 1
-            error = _make.explained(refusal.refusals, ["mode=700"])
+            error = strategy.explained(refusal.refusals, ["mode=700"])
             assert isinstance(error, ValueError | VeryTmpError)
             assert str(error)
         else:
@@ -118,11 +119,11 @@ def test_a_child_that_is_asked_for_garbage(count: int) -> None:
                 if pid == 0:
                     ours.close()
                     os.dup2(os.open("/dev/null", os.O_WRONLY), 2)
-                    _child.main(theirs.fileno())
+                    child_process.main(theirs.fileno())
                 theirs.close()
                 try:
                     with SignalsHeld() as signals:
-                        [descriptor], _ = _helper.hear(ours, Child(pid), 1, signals)
+                        [descriptor], _ = child.hear(ours, Child(pid), 1, signals)
                     os.close(descriptor)
                 except Refused as refusal:
                     [*_, (_, number, text)] = refusal.refusals
@@ -145,8 +146,8 @@ def test_a_child_that_is_asked_for_garbage(count: int) -> None:
 def test_whatever_fits_comes_back(fields: list[str]) -> None:
     """Fields without NUL come back as they went, where the encoding can hold them; nothing else is sent."""
     try:
-        message = _wire.encode("kind", *fields)
+        message = protocol.encode("kind", *fields)
     except ValueError:  # UnicodeEncodeError too
         assert any("\0" in field or any("\ud800" <= character <= "\udfff" for character in field) for field in fields)
     else:
-        assert _wire.decode(message) == ("kind", fields)
+        assert protocol.decode(message) == ("kind", fields)

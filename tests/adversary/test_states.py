@@ -18,7 +18,8 @@ from support import ground, kernel
 from support.children import in_child
 from support.kernel import libc
 
-from verytmp import VeryTmpRoot, VeryTmpUnavailable, _helper
+from verytmp import VeryTmpRoot, VeryTmpUnavailable
+from verytmp._mounting import child
 
 PR_SET_DUMPABLE = 4
 NOBODY = 65534
@@ -223,7 +224,7 @@ def test_a_fork_in_the_moment_of_a_fork() -> None:
 
     def race() -> bool:
         kernel.drop_capabilities(kernel.CAP_SYS_ADMIN)
-        _helper._forking = os.getppid(), threading.get_ident() + 1  # as it is in such a child
+        child._forking = os.getppid(), threading.get_ident() + 1  # as it is in such a child
         VeryTmpRoot().close()
         return True
 

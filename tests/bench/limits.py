@@ -10,8 +10,9 @@ from pathlib import Path
 from bench.creation import root
 from bench.measure import WALL, Result, compared, results
 from bench.trees import pair, planted, walked
-from verytmp import VeryTmpRoot, _mount
-from verytmp._options import mount_options
+from verytmp import VeryTmpRoot
+from verytmp._mounting import tmpfs
+from verytmp._mounting.spec import mount_options
 
 BARE = "system calls alone"
 CONFINED = "the built-in open, confined"
@@ -55,7 +56,7 @@ def listed(above: int, names: list[str]) -> None:
 
 def mounted() -> int:
     """A root's descriptor, by the calls that make it."""
-    [descriptor], _ = _mount.tmpfs(mount_options({"size": "64m"}), _mount.Steps(), private=False)
+    [descriptor], _ = tmpfs.tmpfs(mount_options({"size": "64m"}), tmpfs.Steps(), private=False)
     return descriptor
 
 

@@ -13,7 +13,8 @@ import pytest
 from support.children import in_child
 from support.copies import REFUSED, TREE, bring_in, failure, refuse, sparse, there, within_seconds
 
-from verytmp import VeryTmpRoot, _copy
+from verytmp import VeryTmpRoot
+from verytmp._paths import transfer
 
 NOTE = "The target, of which only a part was written, is removed."
 
@@ -81,9 +82,9 @@ def test_what_is_gone_already_is_not_removed(root: VeryTmpRoot) -> None:
     path = root / "gone"
     with path.open("wb") as file:
         path.unlink()
-        assert not _copy.removed(path, file.fileno())
+        assert not transfer.removed(path, file.fileno())
         path.write_bytes(b"another one")
-        assert not _copy.removed(path, file.fileno())
+        assert not transfer.removed(path, file.fileno())
     assert path.read_bytes() == b"another one"
 
 

@@ -24,7 +24,7 @@ from support.copies import (
 )
 
 from verytmp import VeryTmpPath, VeryTmpRoot
-from verytmp._delete import NOT_REMOVABLE
+from verytmp._confined.removal import NOT_REMOVABLE
 
 
 @pytest.mark.parametrize("base", PLACES, indirect=True)

@@ -16,7 +16,7 @@ from support.children import in_child
 from support.copies import bring_in, failure, there, within_seconds
 
 from verytmp import VeryTmpRoot
-from verytmp._delete import delete
+from verytmp._confined.removal import delete
 
 BOTH = [True, False]
 

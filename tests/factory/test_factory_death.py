@@ -15,7 +15,8 @@ from support import kernel
 from support.factories import by_helper, helpers, killed
 from support.kernel import Rule
 
-from verytmp import VeryTmpFactory, VeryTmpRoot, VeryTmpUnavailable, _helper
+from verytmp import VeryTmpFactory, VeryTmpRoot, VeryTmpUnavailable
+from verytmp._mounting import child as _helper
 
 
 def test_a_dead_helper_is_replaced() -> None:

@@ -19,8 +19,9 @@ from support import ground, kernel
 from support.children import HIGH, ChildFailed, in_child
 from support.factories import MARK, by_helper, goes, helpers
 
-from verytmp import VeryTmpFactory, _resident
-from verytmp._owner import KeptFds, owner
+from verytmp import VeryTmpFactory
+from verytmp._confined.owned_fd import KeptFds, owner
+from verytmp._mounting import helper as _resident
 
 PR_SET_CHILD_SUBREAPER = 36
 CLONE_NEWPID = 0x2000_0000

@@ -16,7 +16,8 @@ from support import ground
 from support.children import in_child
 from support.factories import by_helper, helpers
 
-from verytmp import VeryTmpFactory, VeryTmpRoot, _helper
+from verytmp import VeryTmpFactory, VeryTmpRoot
+from verytmp._mounting import child as _helper
 
 
 @pytest.mark.parametrize("way", [in_child, by_helper])

@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from verytmp import VeryTmpRoot, _glob
+from verytmp import VeryTmpRoot
+from verytmp._paths import glob
 
 
 @pytest.mark.parametrize(
@@ -185,8 +186,8 @@ def test_relative_to_a_host_path_is_between_strings(root: VeryTmpRoot, host: Pat
 @pytest.mark.parametrize("name", ["a", "a/b", "a/b/c", "b/a.py", "A/B/c", "/b", "/a/c"])
 def test_what_stands_in_for_newer_pathlibs(name: str, pattern: str, case_sensitive: bool) -> None:
     """On each Python, beside its own where it has one."""
-    full = _glob.full_match(name, pattern, case_sensitive)
-    right = _glob.match(PurePosixPath(name).parts, PurePosixPath(pattern).parts, case_sensitive)
+    full = glob.full_match(name, pattern, case_sensitive)
+    right = glob.match(PurePosixPath(name).parts, PurePosixPath(pattern).parts, case_sensitive)
     if sys.version_info >= (3, 13):
         assert full == PurePosixPath(name).full_match(pattern, case_sensitive=case_sensitive)
     if sys.version_info >= (3, 12) and "**" not in pattern:
@@ -195,4 +196,4 @@ def test_what_stands_in_for_newer_pathlibs(name: str, pattern: str, case_sensiti
 
 def test_what_stands_in_refuses_an_empty_pattern() -> None:
     with pytest.raises(ValueError, match="empty pattern"):
-        _glob.match(("a",), (), True)
+        glob.match(("a",), (), True)

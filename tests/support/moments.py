@@ -14,7 +14,7 @@ from functools import partial
 from itertools import combinations
 from typing import Any
 
-from verytmp._tree import Tree
+from verytmp._confined.tree import Tree
 
 Act = Callable[[], object]
 

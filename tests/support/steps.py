@@ -10,7 +10,7 @@ from typing import Any
 
 from support.moments import aim
 from verytmp import VeryTmpRoot
-from verytmp._resolve import DIRECTORY
+from verytmp._confined.resolver import DIRECTORY
 
 LINK = "/../../etc/passwd"
 FLAGS = {os.O_RDONLY: "O_RDONLY", os.O_RDONLY | os.O_NOFOLLOW: "O_RDONLY|O_NOFOLLOW", DIRECTORY: "DIRECTORY"}

@@ -23,32 +23,36 @@ TESTS = str(Path(__file__).parent.parent) + "/"
 ROOMS = {
     str(SOURCE / f"{room}.py")
     for room in (
-        "_path",
-        "_pure",
-        "_tree",
-        "_contents",
-        "_files",
-        "_resolve",
-        "_realpath",
-        "_glob",
-        "_info",
-        "_owner",
-        "_proc",
-        "_delete",
-        "_dir_stack",
+        "_paths/path",
+        "_paths/pure",
+        "_confined/tree",
+        "_confined/whole_files",
+        "_confined/open_modes",
+        "_confined/resolver",
+        "_paths/realpath",
+        "_paths/glob",
+        "_paths/info",
+        "_confined/owned_fd",
+        "_confined/procfs",
+        "_confined/removal",
+        "_confined/dir_stack",
     )
 }
 OPENERS = {
-    ("_owner.py", "opened"),
-    ("_tree.py", "file"),
-    ("_tree.py", "open"),
-    ("_tree.py", "_using"),
-    ("_files.py", "judged"),
+    ("owned_fd.py", "opened"),
+    ("tree.py", "file"),
+    ("tree.py", "open"),
+    ("tree.py", "_using"),
+    ("open_modes.py", "judged"),
 }  # who gives os.open a directory: its audit event does not say so
 
 # The ways out: `copy` and `move` to or from a plain path, and a plain path to compare a file with. The directory of the
 # fallback is made, and removed, by its name.
-OUT = {(str(SOURCE / "_copy.py"), None), (str(SOURCE / "_path.py"), "samefile"), (str(SOURCE / "_shm.py"), None)}
+OUT = {
+    (str(SOURCE / "_paths/transfer.py"), None),
+    (str(SOURCE / "_paths/path.py"), "samefile"),
+    (str(SOURCE / "_shm.py"), None),
+}
 
 # A codec is loaded, a traceback printed, and coverage looks at a file for the first time (`tests/covered.py`).
 COUNTER = sys.modules.get("coverage.inorout", linecache)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.travels import HEAD, run
 
-KEPT = HEAD + "from verytmp._travel import KEPT_FOR_OTHERS\n"
+KEPT = HEAD + "from verytmp._confined.pickling import KEPT_FOR_OTHERS\n"
 
 # No root of the test's own: only what is sent counts.
 TAIL = """

@@ -17,19 +17,20 @@ import time
 from posix import getegid, geteuid, getpid  # a test may have put others in os
 from weakref import WeakSet
 
-from . import _helper, _linux, _wire
-from ._helper import Refused, Unanswered, is_stopped
-from ._line import Line
-from ._owner import KeptFds, new_poll, owner
-from ._proc import new_token
-from ._signals import unlost
+from .. import _syscalls
+from .._confined.owned_fd import KeptFds, new_poll, owner
+from .._confined.procfs import new_token
+from . import child, protocol
+from .channel import Line
+from .child import Refused, Unanswered, is_stopped
+from .signals import unlost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from select import epoll
     from typing import ClassVar
 
-    from ._signals import SignalsHeld
+    from .signals import SignalsHeld
 
 LOOK = int(_socket.MSG_PEEK | _socket.MSG_DONTWAIT)  # members of an enum take 3 us to be put together
 AHEAD = 16  # so many roots may be asked for before they are wanted; of each, the kernel keeps some KiB
@@ -64,7 +65,7 @@ class Resident:
             self.check_open()
             raise Unanswered([])
         with self._turn:
-            died: list[_wire.Refusal] = []
+            died: list[protocol.Refusal] = []
             while len(died) < HELPERS:
                 self.check_open()
                 connection, self._idle = self._idle, None
@@ -157,7 +158,7 @@ class Connection(Line):
             if len(self._names) * 2 < self._wanted:
                 while len(self._names) < self._wanted:
                     self._names.append(f"{directory}/{new_token()}")
-                    request = _wire.encode("tmpfs", f"name={self._names[-1]}", *options)
+                    request = protocol.encode("tmpfs", f"name={self._names[-1]}", *options)
                     self.send(request, _socket.MSG_NOSIGNAL)
         except (BrokenPipeError, ConnectionResetError):  # hearing it out tells
             pass
@@ -184,15 +185,15 @@ class Connection(Line):
         try:
             while True:
                 self._wait(step)
-                message = self.recv(_wire.MESSAGE_BYTES, LOOK)
-                kind, fields = _wire.decode(message)
-                if kind == _wire.DONE and len(fields) == 1:
-                    return self.adopted(_wire.ROOT_FDS), fields[0]
-                self.recv(_wire.MESSAGE_BYTES)
-                if kind == _wire.STEP and len(fields) == 1:
+                message = self.recv(protocol.MESSAGE_BYTES, LOOK)
+                kind, fields = protocol.decode(message)
+                if kind == protocol.DONE and len(fields) == 1:
+                    return self.adopted(protocol.ROOT_FDS), fields[0]
+                self.recv(protocol.MESSAGE_BYTES)
+                if kind == protocol.STEP and len(fields) == 1:
                     step = fields[0]
-                elif kind == _wire.REFUSED:
-                    raise Refused(_helper.refusals(step, fields))
+                elif kind == protocol.REFUSED:
+                    raise Refused(child.refusals(step, fields))
                 elif message:
                     raise silent(step, errno.EPROTO, f"said {message[:80]!r}")
                 else:
@@ -206,16 +207,14 @@ class Connection(Line):
 
         A helper that somebody has stopped (SIGSTOP) answers nothing until somebody lets it go on.
         """
-        deadline = time.monotonic() + _helper.ANSWER_PATIENCE
+        deadline = time.monotonic() + child.ANSWER_PATIENCE
         stopped = 0
-        while not self._poll.poll(min(_helper.GLANCE, _helper.ANSWER_PATIENCE * 1000)):
+        while not self._poll.poll(min(child.GLANCE, child.ANSWER_PATIENCE * 1000)):
             stopped = stopped + 1 if self.stopped() else 0
-            if (
-                stopped == _helper.STOPPED_GLANCES
-            ):  # all of a program is stopped, and goes on, one process after another
+            if stopped == child.STOPPED_GLANCES:  # all of a program is stopped, and goes on, one process after another
                 raise silent(step, errno.ETIMEDOUT, "was stopped")
             if time.monotonic() > deadline:
-                raise silent(step, errno.ETIMEDOUT, f"did not answer in {_helper.ANSWER_PATIENCE:g} s")
+                raise silent(step, errno.ETIMEDOUT, f"did not answer in {child.ANSWER_PATIENCE:g} s")
 
     def stopped(self) -> bool:
         """Whether the helper is stopped: proc_pid_stat(5)."""
@@ -294,7 +293,7 @@ def started() -> Connection:
     """
     if adopts_orphans():
         raise Unanswered([])
-    if not _helper.interpreter():
+    if not child.interpreter():
         raise Unanswered([("posix_spawn", errno.ENOENT, "there is no interpreter to start a resident helper with")])
     connection = unlost(start, threads=2)
     if connection.is_child():  # this process adopts orphans only since a moment ago
@@ -304,8 +303,8 @@ def started() -> Connection:
 
 
 def start(signals: SignalsHeld) -> Connection:
-    request = _wire.encode(_wire.RESIDE, str(getpid()))
-    connection, [descriptor], pid = _helper.conversation(request, _wire.RESIDE_FDS, signals, threads=2)
+    request = protocol.encode(protocol.RESIDE, str(getpid()))
+    connection, [descriptor], pid = child.conversation(request, protocol.RESIDE_FDS, signals, threads=2)
     end = KeptFds(owner(descriptor))
     return Connection(connection.detach(), end, int(pid) if pid.isdecimal() else 0)
 
@@ -319,7 +318,7 @@ def adopts_orphans() -> bool:
     if os.getpid() == 1:
         return True
     try:
-        return _linux.prctl_value(_linux.PR_GET_CHILD_SUBREAPER) != 0
+        return _syscalls.prctl_value(_syscalls.PR_GET_CHILD_SUBREAPER) != 0
     except OSError:  # a filter; `Connection.is_child` finds out
         return False
 

@@ -7,25 +7,26 @@ import os
 from io import FileIO
 from stat import S_ISDIR
 
-from . import _helper, _mount
-from ._causes import BEFORE, VeryTmpCause
-from ._diagnose import LABEL_THEN, MAPS, MOUNTING, UNSHARE, Verdict, judge
-from ._facts import facts
-from ._options import FORMS
-from ._owner import owner
-from ._proc import new_token
-from ._signals import unlost
-from ._tree import Tree
-from .errors import VeryTmpUnavailable
+from .._confined.owned_fd import owner
+from .._confined.procfs import new_token
+from .._confined.tree import Tree
+from .._diagnosis.causes import BEFORE, VeryTmpCause
+from .._diagnosis.facts import facts
+from .._diagnosis.rules import LABEL_THEN, MAPS, MOUNTING, UNSHARE, Verdict, judge
+from ..errors import VeryTmpUnavailable
+from . import child
+from . import tmpfs as _mount
+from .signals import unlost
+from .spec import FORMS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from select import epoll
 
-    from ._resident import Resident
-    from ._signals import SignalsHeld
-    from ._wire import Refusal
+    from .helper import Resident
+    from .protocol import Refusal
+    from .signals import SignalsHeld
 
 PROC = "/proc/thread-self/status"
 FILES = ("/dev/null", "/proc/version", "/etc/passwd")  # the later ones are for a chroot that has next to nothing
@@ -55,9 +56,9 @@ def tmpfs(options: list[str], resident: Resident | None = None) -> tuple[Tree, s
         try:
             fds, name, call = resident.root(directory, options)
             return tree(fds, [f"name={name}"]), f"by a resident helper, by {call}(2)"
-        except _helper.Unanswered as unanswered:  # a child of its own for this one root will do, or say what is wrong
+        except child.Unanswered as unanswered:  # a child of its own for this one root will do, or say what is wrong
             before = unanswered.refusals
-        except _helper.Refused as refused:
+        except child.Refused as refused:
             met = refused.refusals
             raise unlost(lambda signals: explained(met, options, signals, threads=2), threads=2) from None
     threads = threads or thread_status()[1]
@@ -106,12 +107,12 @@ def directly(options: list[str], filtered: bool, signals: SignalsHeld, threads: 
 
 def by_child(options: list[str], signals: SignalsHeld, threads: int, before: list[Refusal]) -> tuple[Tree, str]:
     try:
-        fds, call = _helper.perform("tmpfs", options, signals, threads=threads)
-    except _helper.Refused as refused:
+        fds, call = child.perform("tmpfs", options, signals, threads=threads)
+    except child.Refused as refused:
         raise explained([*before, *refused.refusals], options, signals, threads) from None
     return tree(
         tuple(map(owner, fds)), options
-    ), f"by a {'forked' if _helper.forks(threads) else 'fresh'} child, by {call}(2)"
+    ), f"by a {'forked' if child.forks(threads) else 'fresh'} child, by {call}(2)"
 
 
 def thread_status() -> tuple[bool, int]:
@@ -147,7 +148,7 @@ def diagnosed(refusals: list[Refusal], signals: SignalsHeld | None, threads: int
     known = facts()
     tried: dict[str, int] = {}
     if signals and refusals[-1][0] in (UNSHARE, *MAPS, *MOUNTING):
-        for name, number, text in _helper.probe("namespaces", signals, threads=threads):
+        for name, number, text in child.probe("namespaces", signals, threads=threads):
             if name == LABEL_THEN:
                 known[name] = text.strip("\0\n")
             else:

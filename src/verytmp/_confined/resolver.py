@@ -11,8 +11,8 @@ import os
 import time
 from stat import S_ISDIR, S_ISLNK
 
-from ._owner import opened
-from ._proc import path_in_root
+from .owned_fd import opened
+from .procfs import path_in_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -82,3 +82,7 @@ def files_alone(directory: int) -> list[str] | None:
         return None
     names = os.listdir(directory)
     return names if os.fstat(directory).st_nlink == LINKS_OF_A_LEAF else None
+
+
+def joined(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name

@@ -7,20 +7,20 @@ import os
 from functools import partial
 from stat import S_ISDIR
 
-from . import _contents
-from ._dir_stack import DirStack
-from ._glob import joined
-from ._owner import opened
-from ._proc import self_fd
-from ._resolve import DIRECTORY
-from ._tree import ends_above
+from . import whole_files
+from .dir_stack import DirStack
+from .owned_fd import opened
+from .procfs import self_fd
+from .resolver import DIRECTORY
+from .tree import ends_above
+from .whole_files import joined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from select import epoll
 
-    from ._pure import Pure
-    from ._tree import Tree
+    from .._paths.pure import Pure
+    from .tree import Tree
 
 LISTED = DIRECTORY & ~getattr(os, "O_PATH", 0)
 ALL_OF_THE_OWNERS = 0o700
@@ -79,7 +79,7 @@ def empty(top: epoll, device: int, forced: bool = False) -> None:
 
 def unlink_entries(stack: DirStack) -> list[str]:
     """Remove what is no directory from the current one, and return the names of those that are."""
-    directories, others = _contents.split(stack.fd)
+    directories, others = whole_files.split(stack.fd)
     for name in others:
         try:
             os.unlink(name, dir_fd=stack.fd)
@@ -169,7 +169,7 @@ def check_removable(path: Pure) -> None:
     with DirStack(open_directory(tree, relative, LISTED), DIRECTORY) as stack:
 
         def names_here() -> list[str]:
-            directories, others = _contents.split(stack.fd)
+            directories, others = whole_files.split(stack.fd)
             if directories or others:
                 check_writable(stack.fd, ".")
             return directories

@@ -85,7 +85,7 @@ def user_namespace() -> tuple[int, int] | None:
 
 def guide() -> str:
     """The page on refusals: the wheel brings it, and a checkout has it among the others."""
-    here = os.path.dirname(__file__)
+    here = os.path.dirname(os.path.dirname(__file__))
     found = (os.path.normpath(f"{here}/{docs}/how-to/containers.md") for docs in ("docs", "../../docs"))
     return next(filter(os.path.exists, found), "the page on containers of the documentation")
 

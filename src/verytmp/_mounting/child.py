@@ -17,16 +17,17 @@ from io import FileIO
 from posix import getpid  # a test may have put another in os
 from stat import S_ISREG
 
-from . import _child, _linux, _wire
-from ._owner import new_poll
-from ._python import REPLACED, greened
+from .. import _syscalls
+from .._confined.owned_fd import new_poll
+from .._diagnosis.interpreter import REPLACED, greened
+from . import child_process, protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Any
 
-    from ._signals import SignalsHeld
+    from .signals import SignalsHeld
 
 # A child answers in 2 ms, a fresh interpreter in 20; on a machine with a hundred busy processes, in seconds.
 ANSWER_PATIENCE = 30.0  # seconds
@@ -42,7 +43,7 @@ DESCRIPTORS_MAX = 8  # more than any operation sends; those that come are closed
 class Refused(Exception):
     """The child met refusals, or came to grief; the last one decided it."""
 
-    def __init__(self, refusals: list[_wire.Refusal]) -> None:
+    def __init__(self, refusals: list[protocol.Refusal]) -> None:
         super().__init__(refusals)
         self.refusals = refusals
 
@@ -53,7 +54,9 @@ class Unanswered(Refused):
 
 def perform(operation: str, options: list[str], signals: SignalsHeld, *, threads: int) -> tuple[list[int], str]:
     """Have a child perform a privileged operation: its descriptors, and how it got them. No child is left."""
-    connection, descriptors, how = conversation(_wire.encode(operation, *options), _wire.ROOT_FDS, signals, threads)
+    connection, descriptors, how = conversation(
+        protocol.encode(operation, *options), protocol.ROOT_FDS, signals, threads
+    )
     connection.close()
     return descriptors, how
 
@@ -86,7 +89,7 @@ def conversation(
     return ours, descriptors, how
 
 
-def probe(what: str, signals: SignalsHeld, *, threads: int) -> list[_wire.Refusal]:
+def probe(what: str, signals: SignalsHeld, *, threads: int) -> list[protocol.Refusal]:
     """Have a child try something, which may end it: each outcome by its name, 0 for what is allowed."""
     try:
         perform(what, [], signals, threads=threads)
@@ -169,11 +172,11 @@ def forks(threads: int) -> bool:
     """
     if not interpreter():
         return True
-    return threads == 1 and in_main_interpreter() and _linux.prctl(_linux.PR_GET_DUMPABLE) == 1
+    return threads == 1 and in_main_interpreter() and _syscalls.prctl(_syscalls.PR_GET_DUMPABLE) == 1
 
 
 # The first is Python 3.13's.
-in_main_interpreter: Callable[[], bool] = getattr(_thread, "_is_main_interpreter", _linux.in_main_interpreter)
+in_main_interpreter: Callable[[], bool] = getattr(_thread, "_is_main_interpreter", _syscalls.in_main_interpreter)
 
 
 # The process and thread that are forking: in the child, functions that run after a fork must not make roots. (A child
@@ -191,7 +194,7 @@ def fork(connection: _socket.socket, ours: _socket.socket) -> Child:
             pid = os.fork()
         if pid == 0:
             os.close(ours.fileno())  # or this process would not hear that its parent is gone
-            _child.main(connection.fileno())
+            child_process.main(connection.fileno())
         return Child(pid)
     finally:
         _forking = 0, 0
@@ -211,7 +214,7 @@ def spawn(connection: _socket.socket) -> Child:
             return Child(
                 os.posix_spawn(
                     executable,
-                    [executable, "-I", "-S", "-B", _child.__file__],
+                    [executable, "-I", "-S", "-B", child_process.__file__],
                     environment(),
                     file_actions=[(os.POSIX_SPAWN_DUP2, source, 0), *filled()],
                 )
@@ -239,7 +242,7 @@ def interpreter() -> str:
     if not os.path.basename(executable).lower().startswith(("python", "pypy")):
         return ""
     try:
-        usable = S_ISREG(os.stat(executable).st_mode) and os.path.isfile(_child.__file__)
+        usable = S_ISREG(os.stat(executable).st_mode) and os.path.isfile(child_process.__file__)
     except PermissionError:  # it is there, as far as can be told; starting it says what is wrong
         usable = True
     except (OSError, ValueError):  # it is gone, or a NUL is in its name
@@ -299,8 +302,8 @@ def hear(connection: _socket.socket, child: Child, count: int, signals: SignalsH
                 raise Refused([(step, errno.ETIMEDOUT, f"no answer from the mounting child in {ANSWER_PATIENCE:g} s")])
             continue
         message, descriptors, truncated = receive(connection)
-        kind, fields = _wire.decode(message)
-        if kind == _wire.DONE and len(fields) == 1 and len(descriptors) == count:
+        kind, fields = protocol.decode(message)
+        if kind == protocol.DONE and len(fields) == 1 and len(descriptors) == count:
             return descriptors, fields[0]
         for descriptor in descriptors:
             os.close(descriptor)
@@ -308,9 +311,9 @@ def hear(connection: _socket.socket, child: Child, count: int, signals: SignalsH
             raise Refused([("recvmsg", errno.EMFILE, os.strerror(errno.EMFILE))])  # which recvmsg itself does not say
         if not message:
             raise child.obituary(step)
-        if kind == _wire.STEP and len(fields) == 1:
+        if kind == protocol.STEP and len(fields) == 1:
             step = fields[0]
-        elif kind == _wire.REFUSED:
+        elif kind == protocol.REFUSED:
             raise Refused(refusals(step, fields))
         else:
             raise Refused([(step, errno.EPROTO, f"the mounting child said {message[:80]!r}")])
@@ -322,21 +325,21 @@ def receive(connection: _socket.socket) -> tuple[bytes, list[int], bool]:
     Not `socket.recv_fds`, which drops its flags (CPython 3.11 to 3.15): programs that are started meanwhile would
     inherit the descriptors.
     """
-    room = _socket.CMSG_SPACE(DESCRIPTORS_MAX * _wire.INT_BYTES)
+    room = _socket.CMSG_SPACE(DESCRIPTORS_MAX * protocol.INT_BYTES)
     try:
-        message, ancillary, flags, _ = connection.recvmsg(_wire.MESSAGE_BYTES, room, _socket.MSG_CMSG_CLOEXEC)
+        message, ancillary, flags, _ = connection.recvmsg(protocol.MESSAGE_BYTES, room, _socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError:  # said once, where it ended before it had read all; what it said lies behind that
-        message, ancillary, flags, _ = connection.recvmsg(_wire.MESSAGE_BYTES, room, _socket.MSG_CMSG_CLOEXEC)
+        message, ancillary, flags, _ = connection.recvmsg(protocol.MESSAGE_BYTES, room, _socket.MSG_CMSG_CLOEXEC)
     descriptors: list[int] = []
     for level, kind, data in ancillary:
         if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
-            descriptors += _wire.unpack(data)
+            descriptors += protocol.unpack(data)
     return message, descriptors, bool(flags & _socket.MSG_CTRUNC)
 
 
-def refusals(step: str, fields: list[str]) -> list[_wire.Refusal]:
+def refusals(step: str, fields: list[str]) -> list[protocol.Refusal]:
     try:
-        return _wire.decode_refusals(fields)
+        return protocol.decode_refusals(fields)
     except ValueError as error:
         return [(step, errno.EPROTO, f"the mounting child's refusal cannot be read: {error}")]
 

@@ -12,12 +12,12 @@ import sys
 import time
 from errno import errorcode
 
-from . import _helper, _mount
-from ._available import available
-from ._facts import facts, guide
-from ._options import VARIABLE
-from ._shm import PLACE
-from ._signals import SignalsHeld
+from .._available import available
+from .._diagnosis.facts import facts, guide
+from .._mounting import child, tmpfs
+from .._mounting.signals import SignalsHeld
+from .._mounting.spec import VARIABLE
+from .._shm import PLACE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # What verytmp asks of the kernel: since which Linux it is there, what it is for, and what stands in for it. The page
 NAME = "name=dev/null/verytmp"  # of roots that nobody sees
 
-# docs/kernel-features.md is made of it, and `_mount.try_features` asks for each.
+# docs/kernel-features.md is made of it, and `tmpfs.try_features` asks for each.
 FEATURES = {
     "user namespaces": ("3.9", "the child in which an ordinary user may mount", "CAP_SYS_ADMIN"),
     "fsopen": ("5.2", "fsopen(2), fsmount(2): a mount that is detached from the start", "mount(2) in the child"),
@@ -61,7 +61,7 @@ def main(as_json: bool) -> int:
 
 def report() -> dict[str, Any]:
     """All that is found, for programs."""
-    from . import __version__
+    from .. import __version__
 
     found = available()
     return {
@@ -90,14 +90,14 @@ def ways() -> Iterator[tuple[str, Callable[[], str]]]:
     def directly() -> str:
         if facts().get("Seccomp", "0") != "0":
             return "not tried: under a seccomp filter an unknown call may end the program"
-        fds, call = _mount.tmpfs([NAME], _mount.Steps(), private=False)
+        fds, call = tmpfs.tmpfs([NAME], tmpfs.Steps(), private=False)
         for fd in fds:
             os.close(fd)
         return f"by {call}(2)"
 
     def by_a_child(threads: int) -> str:
         with SignalsHeld() as signals:
-            fds, call = _helper.perform("tmpfs", [NAME], signals, threads=threads)
+            fds, call = child.perform("tmpfs", [NAME], signals, threads=threads)
             for fd in fds:
                 os.close(fd)
         return f"by {call}(2)"
@@ -112,7 +112,7 @@ def tried(call: Callable[[], str]) -> dict[str, Any]:
     try:
         made, how = True, call()
         made = not how.startswith("not")
-    except _helper.Refused as refused:
+    except child.Refused as refused:
         step, number, text = refused.refusals[-1]
         made, how = False, f"{step}: {said(number, text)}"
     except OSError as error:
@@ -124,7 +124,7 @@ def features() -> Iterator[tuple[str, int | None, str, dict[str, str]]]:
     """What the kernel answers, asked by a child in namespaces of its own: no number where it cannot be asked."""
     try:
         with SignalsHeld() as signals:
-            outcomes = {name: (number, text) for name, number, text in _helper.probe("features", signals, threads=1)}
+            outcomes = {name: (number, text) for name, number, text in child.probe("features", signals, threads=1)}
     except OSError as error:
         outcomes = {"": (error.errno or 0, error.strerror or "")}
     refused = next((said(*outcome) for name, outcome in outcomes.items() if name not in FEATURES), "not asked")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
-from ._owner import opened
+from .owned_fd import opened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

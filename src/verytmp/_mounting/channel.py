@@ -9,9 +9,9 @@ from fcntl import F_DUPFD_CLOEXEC, fcntl
 from functools import partial
 from operator import itemgetter, methodcaller
 
-from . import _wire
-from ._helper import Refused
-from ._owner import STANDARD_STREAMS, owner
+from .._confined.owned_fd import STANDARD_STREAMS, owner
+from . import protocol
+from .child import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ class Line(_socket.socket):
 
     def adopted(self, count: int) -> tuple[epoll, ...]:
         """The descriptors that have come, so many, and nothing of the message about them. It does not wait."""
-        room = _socket.CMSG_SPACE(count * _wire.INT_BYTES)
-        rights = map(self.recvmsg, (_wire.MESSAGE_BYTES,), (room,), (FLAGS,))
+        room = _socket.CMSG_SPACE(count * protocol.INT_BYTES)
+        rights = map(self.recvmsg, (protocol.MESSAGE_BYTES,), (room,), (FLAGS,))
         for part in (1, 0, 2):  # of the message its control data, of these the first, of that its bytes
             rights = map(itemgetter(part), rights)
         every: Any = map  # of what comes from it, checkers know nothing

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import errno
 
-from ._causes import VeryTmpCause as Cause
-from ._facts import CAP_SETFCAP
-from ._python import GREEN, before_patching
+from .causes import VeryTmpCause as Cause
+from .facts import CAP_SETFCAP
+from .interpreter import GREEN, before_patching
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import NamedTuple
 
-    from ._wire import Refusal
+    from .._mounting.protocol import Refusal
 
     class Verdict(NamedTuple):
         cause: Cause

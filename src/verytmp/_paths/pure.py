@@ -13,10 +13,10 @@ import sys
 from operator import ge, gt, le, lt
 from pathlib import Path, PosixPath, PurePath, PurePosixPath
 
-from ._glob import full_match, match
-from ._proc import path_in_root
-from ._resolve import collapse
-from ._tree import Tree
+from .._confined.procfs import path_in_root
+from .._confined.resolver import collapse
+from .._confined.tree import Tree
+from .glob import full_match, match
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from _typeshed import StrPath
 
-    from ._info import Info
+    from .info import Info
 
 
 new = object.__new__

@@ -8,9 +8,9 @@ from weakref import WeakSet
 
 import pytest
 
-from . import VeryTmpFactory, VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable
-from ._options import KEPT
-from ._pytest_keep import tell
+from .. import VeryTmpFactory, VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable
+from .._mounting.spec import KEPT
+from .keep import tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

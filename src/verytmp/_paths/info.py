@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
 
-    from ._tree import Tree
+    from .._confined.tree import Tree
 
 
 class Info:

@@ -21,11 +21,11 @@ from io import FileIO, TextIOWrapper
 from operator import index
 from stat import S_ISLNK
 
-from . import _contents
-from ._files import BLOCKS, DEFAULT, ERRORS, NEWLINES, UNUSUAL, USUAL, judged, usual_size
-from ._owner import KeptFds, opened, owner, raised
-from ._proc import proc_fd, self_fd
-from ._resolve import Resolution, changing, collapse, fall_out_of_step, resolve, straightened
+from . import whole_files
+from .open_modes import BLOCKS, DEFAULT, ERRORS, NEWLINES, UNUSUAL, USUAL, judged, usual_size
+from .owned_fd import KeptFds, opened, owner, raised
+from .procfs import proc_fd, self_fd
+from .resolver import Resolution, changing, collapse, fall_out_of_step, resolve, straightened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from select import epoll
     from typing import IO, Any, ClassVar, NoReturn, TypeVar
 
-    from ._travel import Sent
+    from .pickling import Sent
 
     _T = TypeVar("_T")
 
@@ -99,7 +99,7 @@ class Tree:
         # A pickler is in C, so the next frame is whoever uses it. multiprocessing's can take a descriptor along.
         if sys._getframe(1).f_globals.get("__name__") != "multiprocessing.reduction":
             raise TypeError("a root cannot be pickled, nor a path in it: its directory has no name to be found by")
-        from ._travel import send
+        from .pickling import send
 
         # A queue's own thread pickles what was put there: an error would be nobody's.
         return send(self, sys._getframe(2).f_code.co_name == "_feed")
@@ -354,11 +354,11 @@ class Tree:
 
     def read(self, relative: str) -> bytes:
         """A file's bytes."""
-        return self._using(relative, os.O_RDONLY, _contents.read)
+        return self._using(relative, os.O_RDONLY, whole_files.read)
 
     def write(self, relative: str, data: bytes | memoryview) -> None:
         """Make a file of these bytes, or put them in place of what one holds."""
-        self._using(relative, OVERWRITE, partial(_contents.write, data))
+        self._using(relative, OVERWRITE, partial(whole_files.write, data))
 
     def create(self, relative: str, mode: int, exclusive: bool) -> None:
         """Make an empty file, if there is none; or, if it is to be *exclusive*, fail."""
@@ -369,11 +369,11 @@ class Tree:
 
     def scandir(self, relative: str, links: bool) -> list[tuple[str, int]]:
         """A directory's names, each with its type: S_IFDIR, S_IFLNK if *links* are asked for, or 0 for all else."""
-        return self._using(relative, LISTED, _contents.kinds_and_links if links else _contents.kinds)
+        return self._using(relative, LISTED, whole_files.kinds_and_links if links else whole_files.kinds)
 
     def split(self, relative: str) -> tuple[list[str], list[str]]:
         """The names of a directory's directories, and those of all else in it."""
-        return self._using(relative, LISTED, _contents.split)
+        return self._using(relative, LISTED, whole_files.split)
 
     def chmod(self, relative: str, mode: int, follow: bool = True) -> None:
         self._change(os.chmod, relative, mode, follow=follow)

@@ -9,15 +9,15 @@ from typing import final
 
 import pytest
 
-from ._pytest_roots import item_of
+from .roots import item_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    from . import VeryTmpRoot
-    from ._pytest_roots import Roots
+    from .. import VeryTmpRoot
+    from .roots import Roots
 
 LONGEST = 30  # of a test's name, in its directory's: as in pytest
 

@@ -10,11 +10,13 @@ import sys
 from functools import lru_cache
 from stat import S_IFDIR, S_IFLNK, S_ISDIR
 
+from .._confined.whole_files import joined
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ._tree import Tree
+    from .._confined.tree import Tree
 
 WILD = frozenset("*?[")
 
@@ -213,10 +215,6 @@ def below(path: str, name: str) -> str:
         return joined(path, name)
     names = "/".join(part for part in name.split("/") if part not in ("", "."))
     return names if name.startswith("/") or not path else f"{path}/{names}".rstrip("/")
-
-
-def joined(path: str, name: str) -> str:
-    return f"{path}/{name}" if path else name
 
 
 def compiled(part: str, case_sensitive: bool) -> Callable[[str], object]:

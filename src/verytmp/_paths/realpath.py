@@ -8,11 +8,11 @@ import os.path
 import sys
 from stat import S_ISDIR
 
-from ._resolve import ATTEMPTS, STRIDE_BYTES, Resolution, below_root, collapse, fall_out_of_step, fitting
+from .._confined.resolver import ATTEMPTS, STRIDE_BYTES, Resolution, below_root, collapse, fall_out_of_step, fitting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._tree import Tree
+    from .._confined.tree import Tree
 
 ALLOW_MISSING = getattr(os.path, "ALLOW_MISSING", "ALLOW_MISSING")  # for *strict*, in the newest Pythons
 FILES_HAVE_NO_PARENT = sys.version_info >= (3, 14)  # where strict, "file/.." is an error

@@ -9,12 +9,13 @@ import sys
 from pathlib import Path, PurePosixPath
 from stat import S_ISBLK, S_ISCHR, S_ISDIR, S_ISFIFO, S_ISLNK, S_ISREG, S_ISSOCK
 
-from . import _copy, _glob
-from ._info import Info
-from ._pure import Pure, text_of
-from ._realpath import realpath
-from ._tree import Tree
-from .errors import UnsupportedOperation
+from .._confined.tree import Tree
+from ..errors import UnsupportedOperation
+from . import glob as _glob
+from . import transfer
+from .info import Info
+from .pure import Pure, text_of
+from .realpath import realpath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -423,7 +424,7 @@ class VeryTmpPath(Pure):
                 is removed from the target.
         """
         path = self._there(target)
-        _copy.copy(self, path, follow_symlinks, preserve_metadata)
+        transfer.copy(self, path, follow_symlinks, preserve_metadata)
         return path.joinpath()
 
     def copy_into(self, target_dir: StrPath, *, follow_symlinks: bool = True, preserve_metadata: bool = False) -> Any:
@@ -436,7 +437,7 @@ class VeryTmpPath(Pure):
         path = self._there(target_dir)
         if self._rel:
             return self.copy(path / self.name, follow_symlinks=follow_symlinks, preserve_metadata=preserve_metadata)
-        _copy.copy_contents(self, path, follow_symlinks, preserve_metadata)
+        transfer.copy_contents(self, path, follow_symlinks, preserve_metadata)
         return path.joinpath()
 
     def move(self, target: StrPath) -> Any:
@@ -456,11 +457,11 @@ class VeryTmpPath(Pure):
         """
         path = self._there(target)
         if isinstance(path, VeryTmpPath) and path._tree is self._tree:
-            _copy.check_different_files(self, path)
+            transfer.check_different_files(self, path)
             return self.replace(path)
         if not self._rel:
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(self), None, str(path))
-        _copy.move(self, path)
+        transfer.move(self, path)
         return path.joinpath()
 
     def move_into(self, target_dir: StrPath) -> Any:
@@ -471,7 +472,7 @@ class VeryTmpPath(Pure):
         path = self._there(target_dir)
         if self._rel:
             return self.move(path / self.name)
-        _copy.move(self, path, contents=True)
+        transfer.move(self, path, contents=True)
         return path.joinpath()
 
     def _there(self, target: StrPath) -> Path:
@@ -480,7 +481,7 @@ class VeryTmpPath(Pure):
 
     def _copy_from(self, source: Path, follow_symlinks: bool = True, preserve_metadata: bool = False) -> None:
         """What pathlib's own `copy` calls on its target (Python 3.14)."""
-        _copy.copy(source, self, follow_symlinks, preserve_metadata)
+        transfer.copy(source, self, follow_symlinks, preserve_metadata)
 
 
 # exists(), is_dir() and the like: before 3.14 they raise what is not plainly "there is nothing", as EACCES.

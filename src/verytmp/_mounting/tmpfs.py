@@ -12,14 +12,14 @@ import os
 import time
 from io import FileIO
 
-from . import _linux
+from .. import _syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import TypeVar
 
-    from ._wire import Refusal
+    from .protocol import Refusal
 
     _T = TypeVar("_T")
 
@@ -29,10 +29,10 @@ NAMESPACE_PAUSE = 0.005
 
 # What is not the file system's but the mount's: fsmount(2)'s attribute and mount(2)'s flag.
 ATTRIBUTES = {
-    "nosuid": (_linux.MOUNT_ATTR_NOSUID, _linux.MS_NOSUID),
-    "nodev": (_linux.MOUNT_ATTR_NODEV, _linux.MS_NODEV),
-    "noexec": (_linux.MOUNT_ATTR_NOEXEC, _linux.MS_NOEXEC),
-    "nosymfollow": (_linux.MOUNT_ATTR_NOSYMFOLLOW, _linux.MS_NOSYMFOLLOW),
+    "nosuid": (_syscalls.MOUNT_ATTR_NOSUID, _syscalls.MS_NOSUID),
+    "nodev": (_syscalls.MOUNT_ATTR_NODEV, _syscalls.MS_NODEV),
+    "noexec": (_syscalls.MOUNT_ATTR_NOEXEC, _syscalls.MS_NOEXEC),
+    "nosymfollow": (_syscalls.MOUNT_ATTR_NOSYMFOLLOW, _syscalls.MS_NOSYMFOLLOW),
 }
 
 # Any directory serves as a mount point but "/" (opening it gives the old root). /proc is there, or no map was written.
@@ -142,19 +142,19 @@ def by_fsopen(settings: list[str], attributes: set[str], steps: Steps) -> int:
 def by_context(settings: list[str], attributes: set[str], steps: Steps) -> int:
     """One attempt. A context whose fsmount(2) was refused is used up: that answers EBUSY from then on."""
     steps("fsopen")
-    context = _linux.fsopen("tmpfs")
+    context = _syscalls.fsopen("tmpfs")
     try:
         for setting in settings:
             key, given, value = setting.partition("=")
             steps(f"fsconfig({key})")
             if given:
-                _linux.fsconfig(context, _linux.FSCONFIG_SET_STRING, key, value)
+                _syscalls.fsconfig(context, _syscalls.FSCONFIG_SET_STRING, key, value)
             else:
-                _linux.fsconfig(context, _linux.FSCONFIG_SET_FLAG, key)
+                _syscalls.fsconfig(context, _syscalls.FSCONFIG_SET_FLAG, key)
         steps("fsconfig(CMD_CREATE)")
-        _linux.fsconfig(context, _linux.FSCONFIG_CMD_CREATE)
+        _syscalls.fsconfig(context, _syscalls.FSCONFIG_CMD_CREATE)
         steps("fsmount")
-        return _linux.fsmount(context, sum(ATTRIBUTES[name][0] for name in attributes))
+        return _syscalls.fsmount(context, sum(ATTRIBUTES[name][0] for name in attributes))
     except OSError as error:
         error.strerror = "; ".join(kernels_words(context)) or error.strerror
         raise
@@ -165,20 +165,20 @@ def by_context(settings: list[str], attributes: set[str], steps: Steps) -> int:
 def by_mount(settings: list[str], attributes: set[str], steps: Steps) -> int:
     """The same with mount(2). Until umount2(2) has detached it, ``..`` leads out: so that comes first of all."""
     steps("mount(MS_PRIVATE)")  # or a namespace that needed no user namespace would show the mount in the old one
-    _linux.mount(None, "/", None, _linux.MS_REC | _linux.MS_PRIVATE)
+    _syscalls.mount(None, "/", None, _syscalls.MS_REC | _syscalls.MS_PRIVATE)
     target = next(path for path in MOUNT_POINTS if os.path.isdir(path))
     flags = sum(ATTRIBUTES[name][1] for name in attributes)
     steps("mount")
-    _linux.mount("tmpfs", target, "tmpfs", flags, joined(settings))
+    _syscalls.mount("tmpfs", target, "tmpfs", flags, joined(settings))
     steps("open")
     try:
         mounted = os.open(target, os.O_PATH | os.O_DIRECTORY)
     except OSError:
-        _linux.umount2(target, _linux.MNT_DETACH)
+        _syscalls.umount2(target, _syscalls.MNT_DETACH)
         raise
     steps("umount2")
     try:
-        _linux.umount2(target, _linux.MNT_DETACH)
+        _syscalls.umount2(target, _syscalls.MNT_DETACH)
     except OSError:
         os.close(mounted)
         raise
@@ -196,7 +196,7 @@ def try_features(steps: Steps) -> list[Refusal]:
         mounted = by_mount([], {"nosymfollow"}, quiet)
         flags = os.statvfs(mounted).f_flag
         os.close(mounted)
-        if not flags & _linux.ST_NOSYMFOLLOW:
+        if not flags & _syscalls.ST_NOSYMFOLLOW:
             raise OSError(errno.ENOSYS, "the flag is ignored")
 
     def with_a_file(call: Callable[[int], object]) -> Callable[[], None]:
@@ -228,7 +228,9 @@ def try_features(steps: Steps) -> list[Refusal]:
         "huge": options("huge=within_size"),
         "inode64": options("inode64"),
         "noswap": options("noswap"),
-        "user namespaces": lambda: _linux.unshare(_linux.CLONE_NEWUSER),  # last: nothing can be mounted from there
+        "user namespaces": lambda: _syscalls.unshare(
+            _syscalls.CLONE_NEWUSER
+        ),  # last: nothing can be mounted from there
     }
     return [steps.outcome(name, call) for name, call in tried.items()]
 

@@ -14,13 +14,13 @@ from multiprocessing import resource_sharer
 from multiprocessing.context import get_spawning_popen
 from multiprocessing.reduction import DupFd, recv_handle, send_handle
 
-from ._owner import KeptFds, owner
+from .owned_fd import KeptFds, owner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ._tree import Tree
+    from .tree import Tree
 
 # So many roots that are closed or dropped here are kept for processes that have not asked for them yet. More are in
 # nobody's way in a program that works; in one whose receivers die, each would keep its files for ever.

@@ -11,8 +11,8 @@ if __name__ == "__main__":
     import sys
 
     sys.modules["verytmp"] = type(sys)("verytmp")
-    sys.modules["verytmp"].__path__ = [__file__.rpartition("/")[0]]
-    import verytmp._child as child  # noqa: PLW0406  # once more, as the module that the others know
+    sys.modules["verytmp"].__path__ = [__file__.rsplit("/", 2)[0]]
+    import verytmp._mounting.child_process as child  # noqa: PLW0406  # once more, as the module that the others know
 
     child.show()
     child.main(0)
@@ -24,7 +24,8 @@ import os
 import select
 from posix import getegid, geteuid, getgid, getuid  # a test may have put others in os
 
-from . import _linux, _mount, _wire
+from .. import _syscalls
+from . import protocol, tmpfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ def main(descriptor: int) -> None:
     try:
         gc.disable()  # a collection here would run the parent's finalisers a second time
         connection = _socket.socket(fileno=descriptor)  # kept until the end: closing it might warn
-        operation, fields = _wire.decode(connection.recv(_wire.MESSAGE_BYTES))
+        operation, fields = protocol.decode(connection.recv(protocol.MESSAGE_BYTES))
         steps = ReportedSteps(connection)
-        if operation == _wire.RESIDE:
+        if operation == protocol.RESIDE:
             answer(connection, steps, settle, connection, steps, int(*fields))
         elif operation in PROBES:
             tell(connection, steps, PROBES[operation])
@@ -57,10 +58,10 @@ def show() -> None:
     seteuid(2). There is nothing to hide here yet, and who may look is who has the real one's rights too: ptrace(2).
     """
     if (getuid(), getgid()) != (geteuid(), getegid()):
-        _linux.prctl(_linux.PR_SET_DUMPABLE, 1)
+        _syscalls.prctl(_syscalls.PR_SET_DUMPABLE, 1)
 
 
-class ReportedSteps(_mount.Steps):
+class ReportedSteps(tmpfs.Steps):
     """Steps that the parent hears of beforehand, for a seccomp filter may kill this process in any of them."""
 
     __slots__ = ("_connection",)
@@ -71,53 +72,55 @@ class ReportedSteps(_mount.Steps):
 
     def __call__(self, step: str) -> None:
         super().__call__(step)
-        self._connection.send(_wire.encode(_wire.STEP, step))
+        self._connection.send(protocol.encode(protocol.STEP, step))
 
 
 def answer(
-    connection: _socket.socket, steps: _mount.Steps, perform: Callable[..., tuple[list[int], str]], *args: object
+    connection: _socket.socket, steps: tmpfs.Steps, perform: Callable[..., tuple[list[int], str]], *args: object
 ) -> None:
     """Send the descriptors that a request asked for, and keep none of them; or the refusals that it met."""
     try:
         descriptors, how = perform(*args)
     except OSError as error:
-        connection.send(_wire.encode_refusals(steps.refused(error)))
+        connection.send(protocol.encode_refusals(steps.refused(error)))
     except Exception as error:
-        connection.send(_wire.encode_refusals([(steps.now, errno.EIO, repr(error))]))
+        connection.send(protocol.encode_refusals([(steps.now, errno.EIO, repr(error))]))
     else:
-        rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, _wire.pack(descriptors))
+        rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, protocol.pack(descriptors))
         try:
-            connection.sendmsg([_wire.encode(_wire.DONE, how)], [rights])
+            connection.sendmsg([protocol.encode(protocol.DONE, how)], [rights])
         except OSError as error:
             if error.errno != errno.ETOOMANYREFS:
                 raise
             steps("sendmsg")  # this user has as many on their way as the kernel allows: unix(7)
-            connection.send(_wire.encode_refusals(steps.refused(error)))
+            connection.send(protocol.encode_refusals(steps.refused(error)))
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
 
 
-def tell(connection: _socket.socket, steps: _mount.Steps, probe: Callable[[_mount.Steps], list[_wire.Refusal]]) -> None:
+def tell(
+    connection: _socket.socket, steps: tmpfs.Steps, probe: Callable[[tmpfs.Steps], list[protocol.Refusal]]
+) -> None:
     """Send what was tried and how it went, in the form of refusals: those with 0 are none."""
     try:
         outcomes = probe(steps)
     except OSError as error:
         outcomes = steps.refused(error)
-    connection.send(_wire.encode_refusals(outcomes))
+    connection.send(protocol.encode_refusals(outcomes))
 
 
-def alone(operation: str, options: list[str], steps: _mount.Steps) -> tuple[list[int], str]:
+def alone(operation: str, options: list[str], steps: tmpfs.Steps) -> tuple[list[int], str]:
     """The one request of a child that does not stay."""
     enter_namespaces(steps)
     return performed(operation, options, steps)
 
 
-def performed(operation: str, options: list[str], steps: _mount.Steps) -> tuple[list[int], str]:
-    return _mount.OPERATIONS[operation](options, steps, private=True)
+def performed(operation: str, options: list[str], steps: tmpfs.Steps) -> tuple[list[int], str]:
+    return tmpfs.OPERATIONS[operation](options, steps, private=True)
 
 
-def settle(connection: _socket.socket, steps: _mount.Steps, owner: int) -> tuple[list[int], str]:
+def settle(connection: _socket.socket, steps: tmpfs.Steps, owner: int) -> tuple[list[int], str]:
     """Leave a resident helper behind, in namespaces of its own: a descriptor that becomes readable when it ends.
 
     The text with it is the helper's process number, as this process's pid namespace has it.
@@ -160,14 +163,14 @@ def serve(connection: _socket.socket, owner: int | None, kept: int) -> None:
     poll.register(connection, select.POLLIN)
     if owner is not None:
         poll.register(owner, select.POLLIN)
-    steps: _mount.Steps = ReportedSteps(connection)  # of the first request alone: a filter that kills will do so then
+    steps: tmpfs.Steps = ReportedSteps(connection)  # of the first request alone: a filter that kills will do so then
     while [ready for ready, _ in poll.poll()] == [connection.fileno()]:
-        message = connection.recv(_wire.MESSAGE_BYTES)
+        message = connection.recv(protocol.MESSAGE_BYTES)
         if not message:
             break
-        operation, options = _wire.decode(message)
+        operation, options = protocol.decode(message)
         answer(connection, steps, performed, operation, options, steps)
-        steps = _mount.Steps()
+        steps = tmpfs.Steps()
 
 
 def own(*descriptors: int | None) -> None:
@@ -185,18 +188,18 @@ def own(*descriptors: int | None) -> None:
                 pass
 
 
-def enter_namespaces(steps: _mount.Steps) -> None:
+def enter_namespaces(steps: tmpfs.Steps) -> None:
     """Enter a mount namespace in which this process may mount: by privilege, or in a user namespace that it owns."""
     steps("unshare(CLONE_NEWNS)")
     try:
-        _linux.unshare(_linux.CLONE_NEWNS)
+        _syscalls.unshare(_syscalls.CLONE_NEWNS)
     except OSError:  # no privilege: the usual case, and no news
         pass
     else:
         return
     user, group = geteuid(), getegid()
     steps("unshare(CLONE_NEWUSER|CLONE_NEWNS)")
-    _mount.patiently(lambda: _linux.unshare(_linux.CLONE_NEWUSER | _linux.CLONE_NEWNS), "user", "mnt")
+    tmpfs.patiently(lambda: _syscalls.unshare(_syscalls.CLONE_NEWUSER | _syscalls.CLONE_NEWNS), "user", "mnt")
     for name, text in (
         ("setgroups", "deny"),  # first: without it, gid_map is refused
         ("uid_map", f"{user} {user} 1"),
@@ -206,14 +209,14 @@ def enter_namespaces(steps: _mount.Steps) -> None:
         write(f"/proc/self/{name}", text)
 
 
-def try_namespaces(steps: _mount.Steps) -> list[_wire.Refusal]:
+def try_namespaces(steps: tmpfs.Steps) -> list[protocol.Refusal]:
     """What unshare(2) answers to each of several questions, and what AppArmor has made of this process then."""
     found = [
-        steps.outcome(name, _linux.unshare, flags)
+        steps.outcome(name, _syscalls.unshare, flags)
         for name, flags in (
             ("unshare(0)", 0),
-            ("unshare(CLONE_NEWUSER|1)", _linux.CLONE_NEWUSER | 1),
-            ("unshare(CLONE_NEWUSER)", _linux.CLONE_NEWUSER),
+            ("unshare(CLONE_NEWUSER|1)", _syscalls.CLONE_NEWUSER | 1),
+            ("unshare(CLONE_NEWUSER)", _syscalls.CLONE_NEWUSER),
         )
     ]
     try:
@@ -224,10 +227,10 @@ def try_namespaces(steps: _mount.Steps) -> list[_wire.Refusal]:
     return found
 
 
-def try_features(steps: _mount.Steps) -> list[_wire.Refusal]:
+def try_features(steps: tmpfs.Steps) -> list[protocol.Refusal]:
     """What this kernel answers to each thing that a root is made with, in namespaces of this process's own."""
     enter_namespaces(steps)
-    return _mount.try_features(steps)
+    return tmpfs.try_features(steps)
 
 
 # What is tried to learn of it.

@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 
-from . import _owner
-from ._delete import check_removable, delete, delete_contents
-from ._dir_stack import DirStack
-from ._pure import Pure
-from ._resolve import LINKS_MAX, enter
-from ._tree import LISTED
+from .._confined import owned_fd
+from .._confined.dir_stack import DirStack
+from .._confined.removal import check_removable, delete, delete_contents
+from .._confined.resolver import LINKS_MAX, enter
+from .._confined.tree import LISTED
+from .pure import Pure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -235,10 +235,10 @@ class TreeCopy:
         """Open what is to be read; *by_link*, what a symlink leads to."""
         flags |= NOT_WAITING
         if not by_link:
-            return _owner.opened(name, flags | os.O_NOFOLLOW, self.reader.fd)
+            return owned_fd.opened(name, flags | os.O_NOFOLLOW, self.reader.fd)
         if isinstance(self.source, Pure):
             return self.source._tree.open(self.from_root(self.source, name), flags)
-        return _owner.opened(name, flags, self.reader.fd)
+        return owned_fd.opened(name, flags, self.reader.fd)
 
     def copy_file(self, name: str, by_link: bool) -> None:
         with self.at(self.source, self.open, name, os.O_RDONLY, by_link) as reading:
@@ -246,7 +246,7 @@ class TreeCopy:
             if not S_ISREG(status.st_mode):  # it was exchanged
                 return self.leave_out(name)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOT_WAITING
-            with self.at(self.target, _owner.opened, name, flags, self.writer.fd, 0o666) as writing:
+            with self.at(self.target, owned_fd.opened, name, flags, self.writer.fd, 0o666) as writing:
                 try:
                     fill(reading, writing, status, self.preserve, lambda: removed_at(name, self.writer.fd, writing))
                 except OSError as error:
@@ -283,7 +283,7 @@ class TreeCopy:
             if found in self.above or (by_link and sum(self.above.values()) == LINKS_MAX):
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), paths(self.source))
             self.at(self.target, os.mkdir, name, dir_fd=self.writer.fd)
-            copy = self.at(self.target, _owner.opened, name, self.writing | os.O_NOFOLLOW, self.writer.fd)
+            copy = self.at(self.target, owned_fd.opened, name, self.writing | os.O_NOFOLLOW, self.writer.fd)
         except BaseException:
             directory.close()
             raise
@@ -347,7 +347,7 @@ def opened(path: Path, flags: int) -> epoll:
         if not path._rel:  # which is no link; if it may not be searched, that flag means ENOTDIR
             flags &= ~os.O_NOFOLLOW
         return path._tree.open(path._rel, flags, 0o666)
-    return _owner.opened(os.fspath(path), flags, None, 0o666)
+    return owned_fd.opened(os.fspath(path), flags, None, 0o666)
 
 
 def copy_symlink(source: Path, target: Path, preserve_metadata: bool) -> None:

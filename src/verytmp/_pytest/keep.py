@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from . import VeryTmpPath
-    from ._pytest_roots import Held
+    from .. import VeryTmpPath
+    from .roots import Held
 
 MOST = 40  # lines: more than a screen helps nobody, and a test may make millions of files
 WIDEST = 160  # characters: a path may have any number

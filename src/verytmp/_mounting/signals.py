@@ -5,7 +5,7 @@ from __future__ import annotations
 import _thread
 import sys
 
-from . import _linux
+from .. import _syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     _T = TypeVar("_T")
 
-NO_SIGNAL = bytes(_linux.SIGSET_BYTES)
+NO_SIGNAL = bytes(_syscalls.SIGSET_BYTES)
 
 
 class SignalsHeld:
@@ -27,7 +27,7 @@ class SignalsHeld:
     __slots__ = ("_mask",)
 
     def __enter__(self) -> Self:
-        self._mask = _linux.pthread_sigmask(_linux.SIG_BLOCK, NO_SIGNAL)
+        self._mask = _syscalls.pthread_sigmask(_syscalls.SIG_BLOCK, NO_SIGNAL)
         try:
             self.hold()  # a handler whose signal came just before runs, and may raise, in here
         except BaseException:
@@ -39,11 +39,11 @@ class SignalsHeld:
         self.release()
 
     def hold(self) -> None:
-        _linux.pthread_sigmask(_linux.SIG_BLOCK, _linux.EVERY_SIGNAL)
+        _syscalls.pthread_sigmask(_syscalls.SIG_BLOCK, _syscalls.EVERY_SIGNAL)
 
     def release(self) -> None:
         """Let signals in: while the process waits, a user must be able to interrupt it."""
-        _linux.pthread_sigmask(_linux.SIG_SETMASK, self._mask)
+        _syscalls.pthread_sigmask(_syscalls.SIG_SETMASK, self._mask)
 
 
 def unlost(make: Callable[[SignalsHeld], _T], threads: int) -> _T:

@@ -1,0 +1,1 @@
+"""Operations that cannot leave a root. Nothing but the standard library is imported here."""

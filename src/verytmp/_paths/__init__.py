@@ -1,0 +1,1 @@
+"""What `VeryTmpPath` is made of. All that touches files goes through `_confined`."""
