@@ -102,7 +102,7 @@ class VeryTmpRoot:
         nr_inodes: int | str | None = None,
         mode: int = 0o700,
         noexec: bool = False,
-        nosymfollow: bool = True,
+        nosymfollow: bool | None = None,
         huge: str | None = None,
         nr_blocks: int | str | None = None,
         uid: int | None = None,
@@ -110,6 +110,8 @@ class VeryTmpRoot:
         mpol: str | None = None,
         inode64: bool | None = None,
         noswap: bool = False,
+        at: StrPath | bool | None = None,
+        host: str = "rw",
         fallback: str | None = None,
     ) -> None:
         given = {
@@ -125,6 +127,8 @@ class VeryTmpRoot:
             "noswap": noswap,
             "noexec": noexec,
             "nosymfollow": nosymfollow,
+            "at": at,
+            "host": host,
             "fallback": fallback,
         }
         self._tree, self._kind, self._made, self._remove = made(given)
