@@ -64,9 +64,9 @@ def send(tree: Tree, later: bool) -> tuple[Any, ...]:
     if not later:
         tree.check_open()
     elif tree.closed:
-        return receive, (type(tree), tree.token, tree.inodes_above)
+        return receive, (type(tree), tree.token, tree.inodes_above, tree.at)
     if get_spawning_popen() is not None:
-        return receive, (type(tree), tree.token, tree.inodes_above, *map(DupFd, tree.filenos))
+        return receive, (type(tree), tree.token, tree.inodes_above, tree.at, *map(DupFd, tree.filenos))
     with _lock:
         sent = _sent.get(tree.token)
         if sent is None or sent.fds.closed:
@@ -87,7 +87,7 @@ def send(tree: Tree, later: bool) -> tuple[Any, ...]:
     token = tree.token
     sharer: Any = resource_sharer
     ticket = sharer._resource_sharer.register(give, bool)
-    return receive, (type(tree), token, tree.inodes_above, Ticket(ticket, len(tree.filenos)))
+    return receive, (type(tree), token, tree.inodes_above, tree.at, Ticket(ticket, len(tree.filenos)))
 
 
 class Ticket:
@@ -115,7 +115,7 @@ class Ticket:
         return found
 
 
-def receive(kind: type[Tree], token: str, inodes_above: int, *sent: Any) -> Tree:
+def receive(kind: type[Tree], token: str, inodes_above: int, at: str, *sent: Any) -> Tree:
     """The tree that was sent, or the one of the same directory that is here already; a closed one, if nothing came."""
     numbers: list[int] = []
     for each in sent:
@@ -128,7 +128,7 @@ def receive(kind: type[Tree], token: str, inodes_above: int, *sent: Any) -> Tree
         return tree
     for fd in fds:
         os.set_inheritable(fd.fileno(), False)
-    return kind(fds, token, inodes_above)
+    return kind(fds, token, inodes_above, at)
 
 
 def forget_oldest() -> None:

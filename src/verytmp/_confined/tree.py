@@ -67,24 +67,26 @@ class Tree:
             is in no namespace any more takes a lock of the whole machine whenever a file in it is closed.
         token: the root's name in the directory above it.
         inodes_above: so many directories of the same file system are not the user's.
+        at: the root's name in a mount namespace of its own, whose descriptor is the third; empty without one.
 
     Raises `OSError` where a descriptor has to be exchanged, and there is no room.
     """
 
     __slots__ = (
         "__weakref__", "_base", "_fds", "_open", "_opener", "_place", "_root_fds",
-        "fd", "inodes_above", "one_call", "origin", "sent", "token",
+        "at", "fd", "inodes_above", "one_call", "origin", "sent", "token",
     )  # fmt: skip
 
     by_token: ClassVar[dict[str, ref[Tree]]] = {}  # all of this process
 
-    def __init__(self, fds: tuple[epoll, ...], token: str, inodes_above: int) -> None:
+    def __init__(self, fds: tuple[epoll, ...], token: str, inodes_above: int, at: str = "") -> None:
         self._fds = KeptFds(*[raised(each, LOWEST_IN_STRINGS) for each in fds[:1]], *fds[1:])
         self._root_fds: KeptFds | None = None
         self.sent: Sent | None = None  # to other processes
         self.fd = self._fds.filenos[0] if fds else -1
         self.token = token
         self.inodes_above = inodes_above
+        self.at = at
         self._base = f"{token}/"  # what each path begins with, from the directory above
         self._place = f"{self.fd}/{token}/"  # in /proc: a string is asked for more often than made
         self.origin = self.drive()  # which a forked child goes on comparing and hashing by
@@ -149,6 +151,18 @@ class Tree:
         if ".." in relative:
             relative = collapse(relative)
         return f"{proc_fd()}{self._place}{relative}"
+
+    def name(self, relative: str) -> str:
+        """A path as the programs see it that run in the root's mount namespace. As `string`, without ``..``."""
+        if not self.at:
+            raise ValueError("this root has no name: make it with at=, as in VeryTmpRoot(at='/work')")
+        return f"{self.at}/{collapse(relative) if '..' in relative else relative}".rstrip("/")
+
+    def namespace(self) -> int:
+        """The file descriptor of the mount namespace in which the root has its name."""
+        self.name("")
+        self.check_open()
+        return self._fds.filenos[2]
 
     def check_open(self) -> None:
         if self._fds.closed:

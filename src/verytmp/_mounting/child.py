@@ -54,9 +54,8 @@ class Unanswered(Refused):
 
 def perform(operation: str, options: list[str], signals: SignalsHeld, *, threads: int) -> tuple[list[int], str]:
     """Have a child perform a privileged operation: its descriptors, and how it got them. No child is left."""
-    connection, descriptors, how = conversation(
-        protocol.encode(operation, *options), protocol.ROOT_FDS, signals, threads
-    )
+    count = protocol.NAMED_FDS if operation == protocol.NAMED else protocol.ROOT_FDS
+    connection, descriptors, how = conversation(protocol.encode(operation, *options), count, signals, threads)
     connection.close()
     return descriptors, how
 

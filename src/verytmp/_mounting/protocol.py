@@ -3,6 +3,7 @@
 A message is one `SOCK_SEQPACKET` packet: fields apart by NUL, the first of them its kind.
 
     tmpfs    OPTION...                      the request: an operation, options as mount(8) spells them
+    named    OPTION...                      the same, for a root with a name: ``at=/work``, ``host=ro``
     reside   PID                            the request to stay, for as long as that process lives, and to take others
     step     STEP                           the child is about to make this call
     done     HOW                            it is done; the descriptors travel with it
@@ -22,9 +23,11 @@ ERRNO_MAX = 4095  # the kernel's MAX_ERRNO
 Refusal = tuple[str, int, str]  # the step, its errno, what the kernel said
 
 RESIDE = "reside"
+NAMED = "named"
 STEP, DONE, REFUSED = "step", "done", "refused"
 
 ROOT_FDS = 2  # that come with a root: of the directory above it, and of its mount
+NAMED_FDS = 3  # and with one that has a name: of its mount namespace too
 RESIDE_FDS = 1  # and with a resident helper: what tells that it has ended
 
 INT_BYTES = 4  # sizeof(int): a descriptor in SCM_RIGHTS
