@@ -299,7 +299,15 @@ def made(asked: Mapping[str, object], resident: Resident | None = None, before: 
         refused.__traceback__ = refused.__context__ = None  # they hold frames, and so what is made in them
         tree, remove = directory(refused, options)
         return tree, "shm", "in /dev/shm", remove
-    return tree, "tmpfs", how, None
+    return tree, "tmpfs", how, unmounted if tree.named else None
+
+
+def unmounted() -> None:
+    """After a root that has a name in the namespace that this process is in was closed: wait until the name is gone."""
+    from ._mounting import strategy
+
+    if strategy.entered is not None:
+        strategy.entered.sync()
 
 
 class LastRefusal:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 VARIABLE = "VERYTMP_FALLBACK"  # in the environment: the default of *fallback*, for a whole run
+default_at: bool | None = None  # of *at*: true once this process has entered a namespace
 KEPT = ("mode", "nosymfollow", "host")  # what a directory in /dev/shm has too, or is the default, which `nosymfollow` tells of
 
 FORMS = {  # what to write for those that have a notation of their own
@@ -29,7 +30,9 @@ def mount_options(given: Mapping[str, object]) -> list[str]:
     if given.get("size") is not None and given.get("nr_blocks") is not None:
         raise ValueError("size and nr_blocks are two units of one limit: give one of them")
     given = dict(given)
-    named = given.get("at") is not None and given.get("at") is not False
+    if given.get("at") is None:
+        given["at"] = default_at
+    named = given["at"] is not None and given["at"] is not False
     if not named:
         given.pop("at", None)
         if given.pop("host", "rw") != "rw":

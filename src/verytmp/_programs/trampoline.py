@@ -22,6 +22,7 @@ from collections import namedtuple
 from fcntl import ioctl
 
 from .. import _syscalls
+from .._confined.procfs import is_own_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,9 +117,10 @@ def environment() -> dict[bytes, bytes]:
 
 def enter(plan: Plan) -> None:
     """Enter a root's namespaces, in a process with one thread. `OSError` with what could not be done."""
-    namespace = int(plan.namespace)
-    kept = enter_user_namespace(namespace)
-    step("setns(CLONE_NEWNS)", _syscalls.setns, namespace, _syscalls.CLONE_NEWNS)
+    kept = None
+    if plan.namespace and not is_own_namespace(namespace := int(plan.namespace)):
+        kept = enter_user_namespace(namespace)
+        step("setns(CLONE_NEWNS)", _syscalls.setns, namespace, _syscalls.CLONE_NEWNS)
     if kept is not None:
         drop_capabilities(kept)
     os.chdir(plan.cwd)
