@@ -67,19 +67,23 @@ class Tree:
             is in no namespace any more takes a lock of the whole machine whenever a file in it is closed.
         token: the root's name in the directory above it.
         inodes_above: so many directories of the same file system are not the user's.
-        at: the root's name in a mount namespace of its own, whose descriptor is the third; empty without one.
+        at: the root's name in a mount namespace, whose descriptor is the third; or everybody's name for it, if there are
+            not so many; empty without one.
+        host_read_only: programs may write nowhere else, which Landlock is to see to, for no namespace does.
 
     Raises `OSError` where a descriptor has to be exchanged, and there is no room.
     """
 
     __slots__ = (
         "__weakref__", "_base", "_fds", "_open", "_opener", "_place", "_root_fds",
-        "at", "fd", "inodes_above", "named", "one_call", "origin", "sent", "token",
+        "at", "fd", "host_read_only", "inodes_above", "named", "one_call", "origin", "sent", "token",
     )  # fmt: skip
 
     by_token: ClassVar[dict[str, ref[Tree]]] = {}  # all of this process
 
-    def __init__(self, fds: tuple[epoll, ...], token: str, inodes_above: int, at: str = "") -> None:
+    def __init__(
+        self, fds: tuple[epoll, ...], token: str, inodes_above: int, at: str = "", host_read_only: bool = False
+    ) -> None:
         self._fds = KeptFds(*[raised(each, LOWEST_IN_STRINGS) for each in fds[:1]], *fds[1:])
         self._root_fds: KeptFds | None = None
         self.sent: Sent | None = None  # to other processes
@@ -87,6 +91,7 @@ class Tree:
         self.token = token
         self.inodes_above = inodes_above
         self.at = at
+        self.host_read_only = host_read_only
         self._base = f"{token}/"  # what each path begins with, from the directory above
         self._place = f"{self.fd}/{token}/"  # in /proc: a string is asked for more often than made
         # In that very namespace, the name is what strings begin with.
@@ -165,11 +170,11 @@ class Tree:
             raise ValueError("this root has no name: make it with at=, as in VeryTmpRoot(at='/work')")
         return f"{self.at}/{collapse(relative) if '..' in relative else relative}".rstrip("/")
 
-    def namespace(self) -> int:
-        """The file descriptor of the mount namespace in which the root has its name."""
+    def namespace(self) -> int | None:
+        """The file descriptor of the mount namespace in which the root has its name; None where that is everybody's."""
         self.name("")
         self.check_open()
-        return self._fds.filenos[2]
+        return self._fds.filenos[2] if len(self._fds.filenos) > 2 else None
 
     def check_open(self) -> None:
         if self._fds.closed:

@@ -26,10 +26,10 @@ def check() -> None:
             errno.ENOSYS: "this kernel has no Landlock (Linux 5.13), or a seccomp filter hides it",
             errno.EOPNOTSUPP: "Landlock is not enabled (see the kernel's parameter lsm=)",
         }
-        raise OSError(error.errno, f"landlock_create_ruleset: {reason.get(error.errno or 0, error.strerror)}") from None
+        raise OSError(error.errno, reason.get(error.errno or 0, error.strerror)) from None
     if found < ABI:
-        reason_now = f"this kernel's Landlock, version {found}, cannot forbid truncate(2): Linux 6.2 has version {ABI}"
-        raise OSError(errno.EOPNOTSUPP, f"landlock_create_ruleset: {reason_now}")
+        older = f"this kernel's Landlock is of version {found}, and only from {ABI} (Linux 6.2) can it forbid truncate(2)"
+        raise OSError(errno.EOPNOTSUPP, older)
 
 
 def write_below_only(directory: str) -> None:
