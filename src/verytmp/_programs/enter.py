@@ -41,7 +41,7 @@ def enter() -> None:
         met = refused.refusals
         raise unlost(lambda signals: strategy.explained(met, (), signals, threads), threads) from None
     try:
-        trampoline.enter(trampoline.Plan(str(namespace), "", before, "", "", "", "", "", ""))
+        trampoline.enter(trampoline.Plan(str(namespace), *[""] * 2, before, *[""] * (len(trampoline.Plan._fields) - 4)))
     finally:
         os.close(namespace)
     strategy.entered, spec.default_at = helper, True

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
         """What is done on the way into a root's namespaces, in the order of these fields; each of them is text.
 
         Attributes:
-            namespace: the mount namespace's file descriptor.
+            namespace: the mount namespace's file descriptor; empty where the root has its name for everybody.
+            only: below this directory alone the program may write, which Landlock sees to; empty for no such rule.
             report: that of a pipe for what went wrong; empty for standard error.
             cwd: the directory to start in.
             group, user: to become; empty for no change.
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         """
 
         namespace: str
+        only: str
         report: str
         cwd: str
         groups: str
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
         pids: str
         executable: str
 else:
-    Plan = namedtuple("Plan", "namespace report cwd groups group user ignored pids executable")  # noqa: PYI024
+    Plan = namedtuple("Plan", "namespace only report cwd groups group user ignored pids executable")  # noqa: PYI024
 
 CAPABILITIES_MAX = 64  # capset(2) knows so many; the kernel has 41 (Linux 6.18)
 NOT_FOUND, NOT_STARTED = 127, 126  # the status of a shell for a program that is not there, or cannot be started
@@ -124,6 +126,10 @@ def enter(plan: Plan) -> None:
     if kept is not None:
         drop_capabilities(kept)
     os.chdir(plan.cwd)
+    if plan.only:
+        from .landlock import write_below_only
+
+        write_below_only(plan.only)
     if plan.groups:
         os.setgroups([int(group) for group in plan.groups.split(",") if group != "-"])
     if plan.group:
