@@ -20,6 +20,7 @@ __all__ = [
     "VeryTmpUsage",
     "__version__",
     "available",
+    "enter",
 ]
 
 __version__ = "0.1.0"
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ._diagnosis.causes import VeryTmpCause
     from ._factory import VeryTmpFactory
     from ._paths.path import VeryTmpPath
+    from ._programs.enter import enter
     from ._root import VeryTmpRoot, VeryTmpUsage
     from .errors import UnsupportedOperation, VeryTmpError, VeryTmpFallbackWarning, VeryTmpUnavailable
 
@@ -42,6 +44,7 @@ ROOMS = {
     "VeryTmpRoot": "_root",
     "VeryTmpUsage": "_root",
     "available": "_available",
+    "enter": "_programs.enter",
 }
 
 

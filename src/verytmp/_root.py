@@ -296,10 +296,33 @@ def made(asked: Mapping[str, object], resident: Resident | None = None, before: 
             raise
         from ._shm import directory
 
+        if "host=ro" in options:
+            check_landlock(refused)
         refused.__traceback__ = refused.__context__ = None  # they hold frames, and so what is made in them
         tree, remove = directory(refused, options)
         return tree, "shm", "in /dev/shm", remove
-    return tree, "tmpfs", how, None
+    return tree, "tmpfs", how, unmounted if tree.named else None
+
+
+def unmounted() -> None:
+    """After a root that has a name in the namespace that this process is in was closed: wait until the name is gone."""
+    from ._mounting import strategy
+
+    if strategy.entered is not None:
+        strategy.entered.sync()
+
+
+def check_landlock(refused: VeryTmpUnavailable) -> None:
+    """Raise the refusal, with another one: that Landlock cannot keep programs from writing elsewhere either."""
+    from ._programs.landlock import check
+
+    try:
+        check()
+    except OSError as error:
+        reason = f"{error.strerror}; before that, {refused.step}: {refused.reason}"
+        remedy = f"Leave out host='ro'; or: {refused.remedy}"
+        step = "landlock_create_ruleset"
+        raise VeryTmpUnavailable(error.errno or 0, step, reason, remedy, "fallback", refused.evidence) from None
 
 
 class LastRefusal:

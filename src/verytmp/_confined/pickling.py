@@ -61,12 +61,13 @@ _lock = _thread.RLock()  # a tree may be dropped anywhere
 
 def send(tree: Tree, later: bool) -> tuple[Any, ...]:
     """What its pickle is to hold. *later* says that who sends it is not there any more to see an error."""
+    facts = tree.token, tree.inodes_above, tree.at, tree.host_read_only
     if not later:
         tree.check_open()
     elif tree.closed:
-        return receive, (type(tree), tree.token, tree.inodes_above, tree.at)
+        return receive, (type(tree), *facts)
     if get_spawning_popen() is not None:
-        return receive, (type(tree), tree.token, tree.inodes_above, tree.at, *map(DupFd, tree.filenos))
+        return receive, (type(tree), *facts, *map(DupFd, tree.filenos))
     with _lock:
         sent = _sent.get(tree.token)
         if sent is None or sent.fds.closed:
@@ -87,7 +88,7 @@ def send(tree: Tree, later: bool) -> tuple[Any, ...]:
     token = tree.token
     sharer: Any = resource_sharer
     ticket = sharer._resource_sharer.register(give, bool)
-    return receive, (type(tree), token, tree.inodes_above, tree.at, Ticket(ticket, len(tree.filenos)))
+    return receive, (type(tree), *facts, Ticket(ticket, len(tree.filenos)))
 
 
 class Ticket:
@@ -115,7 +116,7 @@ class Ticket:
         return found
 
 
-def receive(kind: type[Tree], token: str, inodes_above: int, at: str, *sent: Any) -> Tree:
+def receive(kind: type[Tree], token: str, inodes_above: int, at: str, host_read_only: bool, *sent: Any) -> Tree:
     """The tree that was sent, or the one of the same directory that is here already; a closed one, if nothing came."""
     numbers: list[int] = []
     for each in sent:
@@ -128,7 +129,7 @@ def receive(kind: type[Tree], token: str, inodes_above: int, at: str, *sent: Any
         return tree
     for fd in fds:
         os.set_inheritable(fd.fileno(), False)
-    return kind(fds, token, inodes_above, at)
+    return kind(fds, token, inodes_above, at, host_read_only)
 
 
 def forget_oldest() -> None:

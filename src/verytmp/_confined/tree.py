@@ -24,7 +24,7 @@ from stat import S_ISLNK
 from . import whole_files
 from .open_modes import BLOCKS, DEFAULT, ERRORS, NEWLINES, UNUSUAL, USUAL, judged, usual_size
 from .owned_fd import KeptFds, opened, owner, raised
-from .procfs import proc_fd, self_fd
+from .procfs import is_own_namespace, names, proc_fd, self_fd
 from .resolver import Resolution, changing, collapse, fall_out_of_step, resolve, straightened
 
 TYPE_CHECKING = False
@@ -67,19 +67,23 @@ class Tree:
             is in no namespace any more takes a lock of the whole machine whenever a file in it is closed.
         token: the root's name in the directory above it.
         inodes_above: so many directories of the same file system are not the user's.
-        at: the root's name in a mount namespace of its own, whose descriptor is the third; empty without one.
+        at: the root's name in a mount namespace, whose descriptor is the third; or everybody's name for it, if there are
+            not so many; empty without one.
+        host_read_only: programs may write nowhere else, which Landlock is to see to, for no namespace does.
 
     Raises `OSError` where a descriptor has to be exchanged, and there is no room.
     """
 
     __slots__ = (
         "__weakref__", "_base", "_fds", "_open", "_opener", "_place", "_root_fds",
-        "at", "fd", "inodes_above", "one_call", "origin", "sent", "token",
+        "at", "fd", "host_read_only", "inodes_above", "named", "one_call", "origin", "sent", "token",
     )  # fmt: skip
 
     by_token: ClassVar[dict[str, ref[Tree]]] = {}  # all of this process
 
-    def __init__(self, fds: tuple[epoll, ...], token: str, inodes_above: int, at: str = "") -> None:
+    def __init__(
+        self, fds: tuple[epoll, ...], token: str, inodes_above: int, at: str = "", host_read_only: bool = False
+    ) -> None:
         self._fds = KeptFds(*[raised(each, LOWEST_IN_STRINGS) for each in fds[:1]], *fds[1:])
         self._root_fds: KeptFds | None = None
         self.sent: Sent | None = None  # to other processes
@@ -87,15 +91,20 @@ class Tree:
         self.token = token
         self.inodes_above = inodes_above
         self.at = at
+        self.host_read_only = host_read_only
         self._base = f"{token}/"  # what each path begins with, from the directory above
         self._place = f"{self.fd}/{token}/"  # in /proc: a string is asked for more often than made
+        # In that very namespace, the name is what strings begin with.
+        self.named = f"{at}/" if at and len(self._fds.filenos) > 2 and is_own_namespace(self._fds.filenos[2]) else ""
         self.origin = self.drive()  # which a forked child goes on comparing and hashing by
         # Prepared once: preparing it takes as long as a small call does.
         self._open = partial(os.open, dir_fd=self.fd)
         self._opener = partial(os.open, mode=0o666, dir_fd=self.fd)
         self.one_call = bool(fds and os.statvfs(self.fd).f_flag & ST_NOSYMFOLLOW)
         if fds:
-            self.by_token[token] = ref(self, partial(self.by_token.pop, token))
+            self.by_token[token] = ref(self, partial(forget, token))
+            if at:
+                names[token] = at
 
     def __reduce__(self) -> tuple[object, ...]:
         # A pickler is in C, so the next frame is whoever uses it. multiprocessing's can take a descriptor along.
@@ -141,15 +150,18 @@ class Tree:
 
     def drive(self) -> str:
         """The root's directory, as every process of this user can open it."""
-        return f"{proc_fd()}{self._place[:-1]}"
+        return self.named[:-1] or f"{proc_fd()}{self._place[:-1]}"
 
     def string(self, relative: str) -> str:
         """A path as a string. It holds no ``..``: a program that cleans paths up lexically would leave the root.
 
         The root's own ends with a slash, as that of an anchor does: what is appended to it is looked for in the root.
+        Not so where it is a real name.
         """
         if ".." in relative:
             relative = collapse(relative)
+        if self.named:
+            return self.named + relative if relative else self.at
         return f"{proc_fd()}{self._place}{relative}"
 
     def name(self, relative: str) -> str:
@@ -158,11 +170,11 @@ class Tree:
             raise ValueError("this root has no name: make it with at=, as in VeryTmpRoot(at='/work')")
         return f"{self.at}/{collapse(relative) if '..' in relative else relative}".rstrip("/")
 
-    def namespace(self) -> int:
-        """The file descriptor of the mount namespace in which the root has its name."""
+    def namespace(self) -> int | None:
+        """The file descriptor of the mount namespace in which the root has its name; None where that is everybody's."""
         self.name("")
         self.check_open()
-        return self._fds.filenos[2]
+        return self._fds.filenos[2] if len(self._fds.filenos) > 2 else None
 
     def check_open(self) -> None:
         if self._fds.closed:
@@ -322,7 +334,7 @@ class Tree:
                         break
             for raw in map(FileIO, (descriptor,), kind):
                 break
-            raw.name = f"{proc_fd()}{self._place}{relative}" if simple else self.string(relative)
+            raw.name = f"{self.named or proc_fd() + self._place}{relative}" if simple else self.string(relative)
             if buffering is DEFAULT:  # without a call, where that will do: 0.1 us
                 layer = buffered(raw, raw._blksize if BLOCKS else usual_size(raw))
             elif buffering:
@@ -522,6 +534,12 @@ class Tree:
                     call(name, new, src_dir_fd=directory.fileno(), dst_dir_fd=other.fileno(), **how)
         except OSError as error:
             self._refuse(error, relative, target)
+
+
+def forget(token: str, _: object) -> None:
+    """A tree has gone."""
+    Tree.by_token.pop(token, None)
+    names.pop(token, None)
 
 
 # -- calls on a walk's last step, none of which follows it -------------------------------------------------------------

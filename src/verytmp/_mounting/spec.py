@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 VARIABLE = "VERYTMP_FALLBACK"  # in the environment: the default of *fallback*, for a whole run
-KEPT = ("mode", "nosymfollow", "host")  # what a directory in /dev/shm has too, or is the default, which `nosymfollow` tells of
+default_at: bool | None = None  # of *at*: true once this process has entered a namespace
+KEPT = ("mode", "nosymfollow", "host")  # and at=True: what a directory in /dev/shm has too, or is the default, which `nosymfollow` tells of
 
 FORMS = {  # what to write for those that have a notation of their own
     "size": "bytes, or a str as '64m' or '10%'",
@@ -29,7 +30,9 @@ def mount_options(given: Mapping[str, object]) -> list[str]:
     if given.get("size") is not None and given.get("nr_blocks") is not None:
         raise ValueError("size and nr_blocks are two units of one limit: give one of them")
     given = dict(given)
-    named = given.get("at") is not None and given.get("at") is not False
+    if given.get("at") is None:
+        given["at"] = default_at
+    named = given["at"] is not None and given["at"] is not False
     if not named:
         given.pop("at", None)
         if given.pop("host", "rw") != "rw":
@@ -63,7 +66,7 @@ def fallback(asked: object, given: Mapping[str, object]) -> str:
 
 def unkept(given: Mapping[str, object]) -> str:
     """The options that a directory in /dev/shm could not keep."""
-    return ", ".join(key for key, word in given.items() if key not in KEPT and word is not None and word is not False)
+    return ", ".join(key for key, word in given.items() if not (key in KEPT or (key == "at" and word is True) or word is None or word is False))
 
 
 def passed_over(asked: Mapping[str, object]) -> str:

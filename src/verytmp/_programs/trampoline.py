@@ -22,6 +22,7 @@ from collections import namedtuple
 from fcntl import ioctl
 
 from .. import _syscalls
+from .._confined.procfs import is_own_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
         """What is done on the way into a root's namespaces, in the order of these fields; each of them is text.
 
         Attributes:
-            namespace: the mount namespace's file descriptor.
+            namespace: the mount namespace's file descriptor; empty where the root has its name for everybody.
+            only: below this directory alone the program may write, which Landlock sees to; empty for no such rule.
             report: that of a pipe for what went wrong; empty for standard error.
             cwd: the directory to start in.
             group, user: to become; empty for no change.
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
         """
 
         namespace: str
+        only: str
         report: str
         cwd: str
         groups: str
@@ -51,7 +54,7 @@ if TYPE_CHECKING:
         pids: str
         executable: str
 else:
-    Plan = namedtuple("Plan", "namespace report cwd groups group user ignored pids executable")  # noqa: PYI024
+    Plan = namedtuple("Plan", "namespace only report cwd groups group user ignored pids executable")  # noqa: PYI024
 
 CAPABILITIES_MAX = 64  # capset(2) knows so many; the kernel has 41 (Linux 6.18)
 NOT_FOUND, NOT_STARTED = 127, 126  # the status of a shell for a program that is not there, or cannot be started
@@ -116,12 +119,17 @@ def environment() -> dict[bytes, bytes]:
 
 def enter(plan: Plan) -> None:
     """Enter a root's namespaces, in a process with one thread. `OSError` with what could not be done."""
-    namespace = int(plan.namespace)
-    kept = enter_user_namespace(namespace)
-    step("setns(CLONE_NEWNS)", _syscalls.setns, namespace, _syscalls.CLONE_NEWNS)
+    kept = None
+    if plan.namespace and not is_own_namespace(namespace := int(plan.namespace)):
+        kept = enter_user_namespace(namespace)
+        step("setns(CLONE_NEWNS)", _syscalls.setns, namespace, _syscalls.CLONE_NEWNS)
     if kept is not None:
         drop_capabilities(kept)
     os.chdir(plan.cwd)
+    if plan.only:
+        from .landlock import write_below_only
+
+        write_below_only(plan.only)
     if plan.groups:
         os.setgroups([int(group) for group in plan.groups.split(",") if group != "-"])
     if plan.group:
