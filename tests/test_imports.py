@@ -135,6 +135,13 @@ def test_the_core_needs_the_standard_library_alone() -> None:
         assert outside <= {"_typeshed", "__future__"} | of_the_plugin, module  # which exists for type checkers alone
 
 
+def test_type_checkers_read_the_same_table() -> None:
+    """The public names are imported when they are asked for, by a table; the block above it says the same."""
+    read = {alias.name: node.module for node in ast.walk(ast.parse((SOURCE / "__init__.py").read_text()))
+            if isinstance(node, ast.ImportFrom) for alias in node.names}  # fmt: skip
+    assert read == verytmp.MODULE_OF
+
+
 def test_the_package_itself_is_short() -> None:
     assert len((SOURCE / "__init__.py").read_text().splitlines()) < 60
     assert [name for name in verytmp.__all__ if not hasattr(verytmp, name)] == []

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     close: Any = OwnedFd.close
 else:
     # They are Linux's, and gevent takes them away (eventlet, poll): then there are no roots.
-    owner = getattr(getattr(select, "epoll", None), "fromfd", None)
-    close = getattr(getattr(select, "epoll", None), "close", None)
+    OwnedFd = getattr(select, "epoll", None)
+    owner = getattr(OwnedFd, "fromfd", None)
+    close = getattr(OwnedFd, "close", None)
     new_poll = getattr(select, "poll", None)
 
 STANDARD_STREAMS = 3  # file descriptors below this are theirs: a thread may write to one that is not there, at any time
