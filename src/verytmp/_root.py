@@ -227,7 +227,7 @@ class VeryTmpRoot:
     @property
     def nosymfollow(self) -> bool:
         """Whether the kernel refuses every symlink in it, as was asked for; it cannot before Linux 5.10."""
-        return self._tree.one_call
+        return self._tree.kernel_nosymfollow
 
     @property
     def closed(self) -> bool:
@@ -255,7 +255,7 @@ class VeryTmpRoot:
             OSError: EACCES, if the root directory itself may not be written to. With the path that it is about.
         """
         self._tree.check_open()
-        delete_contents(self._tree, "", forced=True)
+        delete_contents(self._tree, "", override_permissions=True)
 
     def usage(self) -> VeryTmpUsage:
         """How many bytes there are, are used, and are free: as `shutil.disk_usage`; and ``usage().inodes`` likewise.

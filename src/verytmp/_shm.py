@@ -186,7 +186,7 @@ def discard(path: str, made: tuple[int, int] | None) -> None:
             with opened(path, LISTABLE, None) as directory:
                 if made is None or identity(directory.fileno()) != made:
                     raise OSError(errno.ESTALE, "something else is there now")
-                empty(directory, made[0], forced=True)
+                empty(directory, made[0], override_permissions=True)
             os.rmdir(path)
             break
         except OSError as error:

@@ -133,7 +133,9 @@ def supervise(command: list[str]) -> int:
     What others send to this process is passed on. What the terminal sends goes to both, so it is not. When the command
     is stopped, this process stops too, so that the shell sees it, and both go on together.
     """
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who has started this may ignore it: then nothing could be waited for
+    signal.signal(
+        signal.SIGCHLD, signal.SIG_DFL
+    )  # who has started this may ignore it: then nothing could be waited for
     before = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     child = os.fork()
     if child == 0:

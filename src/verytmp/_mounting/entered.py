@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import _socket
 import errno
-from posix import getpid
 
 from .._confined.owned_fd import owner
 from . import child, protocol

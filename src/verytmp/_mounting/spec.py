@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 VARIABLE = "VERYTMP_FALLBACK"  # in the environment: the default of *fallback*, for a whole run
 default_at: bool | None = None  # of *at*: true once this process has entered a namespace
-KEPT = ("mode", "nosymfollow", "host")  # and at=True: what a directory in /dev/shm has too, or is the default, which `nosymfollow` tells of
+KEPT = (
+    "mode",
+    "nosymfollow",
+    "host",
+)  # and at=True: what a directory in /dev/shm has too, or is the default, which `nosymfollow` tells of
 
 FORMS = {  # what to write for those that have a notation of their own
     "size": "bytes, or a str as '64m' or '10%'",
@@ -66,7 +70,11 @@ def fallback(asked: object, given: Mapping[str, object]) -> str:
 
 def unkept(given: Mapping[str, object]) -> str:
     """The options that a directory in /dev/shm could not keep."""
-    return ", ".join(key for key, word in given.items() if not (key in KEPT or (key == "at" and word is True) or word is None or word is False))
+    return ", ".join(
+        key
+        for key, word in given.items()
+        if not (key in KEPT or (key == "at" and word is True) or word is None or word is False)
+    )
 
 
 def passed_over(asked: Mapping[str, object]) -> str:

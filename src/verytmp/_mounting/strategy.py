@@ -14,8 +14,7 @@ from .._diagnosis.causes import BEFORE, VeryTmpCause
 from .._diagnosis.facts import facts
 from .._diagnosis.rules import LABEL_THEN, MAPS, MOUNTING, UNSHARE, Verdict, judge
 from ..errors import VeryTmpUnavailable
-from . import child
-from . import protocol
+from . import child, protocol
 from . import tmpfs as _mount
 from .signals import unlost
 from .spec import FORMS

@@ -28,7 +28,9 @@ def check() -> None:
         }
         raise OSError(error.errno, reason.get(error.errno or 0, error.strerror)) from None
     if found < ABI:
-        older = f"this kernel's Landlock is of version {found}, and only from {ABI} (Linux 6.2) can it forbid truncate(2)"
+        older = (
+            f"this kernel's Landlock is of version {found}, and only from {ABI} (Linux 6.2) can it forbid truncate(2)"
+        )
         raise OSError(errno.EOPNOTSUPP, older)
 
 

@@ -11,7 +11,6 @@ from subprocess import PIPE, CalledProcessError, CompletedProcess, Popen, Subpro
 
 from .._confined.tree import Tree
 from .._mounting.child import interpreter
-
 from . import trampoline
 from .trampoline import IGNORED_BY_PYTHON, STARTED, Plan, enter
 
@@ -230,7 +229,9 @@ def spawned(plan: Plan, words: list[str], pass_fds: Any, options: dict[str, Any]
     """Start a program by way of a fresh interpreter."""
     if not options.pop("close_fds", True):
         pass_fds = [*pass_fds, *inheritable()]
-    return Popen(command(plan, words), pass_fds=(*pass_fds, *(int(fd) for fd in (plan.namespace, plan.report) if fd)), **options)
+    return Popen(
+        command(plan, words), pass_fds=(*pass_fds, *(int(fd) for fd in (plan.namespace, plan.report) if fd)), **options
+    )
 
 
 def command(plan: Plan, words: list[str]) -> list[str]:

@@ -11,7 +11,7 @@ if __name__ == "__main__":
 
     sys.modules["verytmp"] = type(sys)("verytmp")
     sys.modules["verytmp"].__path__ = [__file__.rsplit("/", 2)[0]]
-    import verytmp._programs.trampoline as trampoline  # noqa: PLW0406  # once more, by the name that others know
+    from verytmp._programs import trampoline  # noqa: PLW0406  # once more, by the name that others know
 
     trampoline.main(sys.argv[1:])
 
