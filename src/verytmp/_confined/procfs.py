@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 # Bound here, so that a test that puts something in their place does not reach the strings of other tests.
-from os import getpid, readlink, urandom
+from os import fstat, getpid, readlink, stat, urandom
 
 NOWHERE = "/dev/null/fd/"  # leads nowhere, for every process
 
@@ -59,7 +59,7 @@ def new_token() -> str:
 def is_own_namespace(fd: int) -> bool:
     """Whether this process is in the mount namespace that *fd* is a descriptor of."""
     try:
-        return os.path.samestat(os.fstat(fd), os.stat("/proc/thread-self/ns/mnt"))
+        return os.path.samestat(fstat(fd), stat("/proc/thread-self/ns/mnt"))
     except OSError:
         return False
 

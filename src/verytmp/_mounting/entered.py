@@ -65,6 +65,8 @@ class Entered:
                 self._line.sendmsg([request], [rights], _socket.MSG_NOSIGNAL)
             except (BrokenPipeError, ConnectionResetError):
                 raise self._child.obituary("sendmsg") from None
+            except OSError as error:  # ETOOMANYREFS: this user has as many descriptors on their way as is allowed
+                raise child.Refused([("sendmsg", error.errno or 0, error.strerror or "")]) from None
             finally:
                 theirs.close()
             fds, how = child.hear(ours, self._child, count, signals)

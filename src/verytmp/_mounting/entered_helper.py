@@ -55,6 +55,7 @@ class Helper:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a root takes one of its own
         self._connection = connection
         self._root = root
+        self._made: set[str] = set()  # the entries of "/" that are this helper's
         self._leases: dict[int, tuple[_socket.socket, str, bool]] = {}  # and whether its directory was made for it
         self._poll = select.epoll()
         self._poll.register(connection, select.EPOLLIN)
@@ -62,12 +63,13 @@ class Helper:
     def serve(self) -> None:
         connected = True
         while connected or self._leases:
-            for fd, _ in self._poll.poll():
-                if fd == self._connection.fileno():
-                    self._unmount_ended()
-                    connected = self._take_request()
-                elif fd in self._leases:
-                    self._unmount(fd)
+            ready = self._poll.poll()
+            self._unmount_ended(ready)
+            if self._connection.fileno() in dict(ready):
+                # What was closed before this was asked for goes first. No event is looked at after it: its socket may
+                # have the number of one that ended.
+                self._unmount_ended(self._poll.poll(0))
+                connected = self._take_request()
 
     def _take_request(self) -> bool:
         """Answer one request. False if there will be none any more."""
@@ -80,10 +82,14 @@ class Helper:
         if fd >= 0:  # else there was no room for it; who asked sees its end closed
             reply = _socket.socket(fileno=fd)
             operation, options = protocol.decode(message)
-            if operation == protocol.SYNC:
-                answer(reply, Steps(), lambda: ([], ""))
-            else:
-                answer(reply, steps := Steps(), self._mount, options, reply, steps)
+            steps = Steps()
+            try:
+                if operation == protocol.SYNC:
+                    answer(reply, steps, lambda: ([], ""))
+                else:
+                    answer(reply, steps, self._mount, options, reply, steps)
+            except (BrokenPipeError, ConnectionResetError):  # who asked does not wait any more: so the lease has ended
+                pass
         return True
 
     def _mount(self, options: list[str], reply: _socket.socket, steps: Steps) -> tuple[list[int], str]:
@@ -112,26 +118,25 @@ class Helper:
             if not S_ISDIR(os.stat(at).st_mode):
                 raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         except FileNotFoundError:
-            if not namespaces.may_be_made(at):
+            top = at.split("/")[1]
+            if not (top in self._made or namespaces.may_be_made(at)):
                 raise OSError(errno.ENOENT, namespaces.NO_PARENT) from None
+            self._made.add(top)
             os.makedirs(f"/proc/self/fd/{self._root}{at}", 0o755, exist_ok=True)
             return True
         return False
 
-    def _unmount_ended(self) -> None:
-        for fd, _ in self._poll.poll(0):
+    def _unmount_ended(self, events: list[tuple[int, int]]) -> None:
+        for fd, _ in events:
             if fd in self._leases:
-                self._unmount(fd)
-
-    def _unmount(self, fd: int) -> None:
-        reply, at, made = self._leases.pop(fd)
-        reply.close()
-        try:
-            _syscalls.umount2(at, _syscalls.MNT_DETACH)
-        except OSError:  # root has done it
-            pass
-        if made:
-            self._remove_directory(at)
+                reply, at, made = self._leases.pop(fd)
+                reply.close()
+                try:
+                    _syscalls.umount2(at, _syscalls.MNT_DETACH)
+                except OSError:  # root has done it
+                    pass
+                if made:
+                    self._remove_directory(at)
 
     def _remove_directory(self, at: str) -> None:
         try:
