@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from support import ground, kernel
+from support import host_state, kernel
 from support.children import in_child, processes_with
 
 from verytmp import VeryTmpFactory, VeryTmpRoot
@@ -122,7 +122,7 @@ def test_nonsense_is_no_answer(message: bytes) -> None:
 
 
 def test_descriptors_that_nobody_asked_for_are_closed() -> None:
-    before = ground.descriptors()
+    before = host_state.descriptors()
 
     def many(peer: socket.socket) -> None:
         peer.sendmsg([b"done\0fsopen"], fds(*[peer.fileno()] * 5))
@@ -136,7 +136,7 @@ def test_descriptors_that_nobody_asked_for_are_closed() -> None:
     assert refusals(many)[0][1] == errno.EPROTO
     assert refusals(too_many)[0][1] == errno.EPROTO
     assert refusals(with_nonsense)[0][1] == errno.EPROTO
-    assert ground.new_descriptors(before) == {}
+    assert host_state.new_descriptors(before) == {}
 
 
 @pytest.fixture
@@ -254,7 +254,7 @@ def test_somebody_else_reaps(threads: int, disposition: object) -> None:
         for _ in range(5):
             for fd in perform(["mode=700"], threads)[0]:
                 os.close(fd)
-        return ground.children()
+        return host_state.children()
 
     assert in_child(make) == []
 

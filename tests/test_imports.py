@@ -40,7 +40,6 @@ MAY_IMPORT = {
 
 # What has yet to go.
 UNTIL_NOW = {
-    "_confined.removal": ["_paths.pure"],
     "_diagnosis.rules": ["_mounting.protocol"],
     "_mounting.helper": ["_confined.procfs"],
     "_mounting.strategy": ["_confined.procfs", "_confined.tree"],
@@ -65,14 +64,10 @@ def source(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-def imports(module: str, *, annotations: bool = True) -> set[str]:
-    """What a module imports anywhere: of verytmp, modules as ``.package.module``; others as they are."""
+def imports(module: str) -> set[str]:
+    """What a module imports anywhere, also for annotations: of verytmp, ``.package.module``; others as they are."""
     found: set[str] = set()
     tree = ast.parse(source(module).read_text())
-    if not annotations:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-                node.body = []
     above = ["verytmp", *module.split(".")[:-1]]
     if source(module).name == "__init__.py" and module != FACE:
         above.append(module)
@@ -116,10 +111,9 @@ def test_a_module_imports_what_its_package_may(module: str) -> None:
 
 
 def test_there_is_no_cycle() -> None:
-    """Public names do not count: `__init__` imports what is asked for."""
+    """Not for annotations either. Public names do not count: `__init__` imports what is asked for."""
     above: dict[str, set[str]] = {
-        module: {name[1:] for name in imports(module, annotations=False) if name.startswith(".")} - {FACE}
-        for module in MODULES
+        module: {name[1:] for name in imports(module) if name.startswith(".")} - {FACE} for module in MODULES
     }
     above[FACE] = set()
     while ready := [module for module, needed in above.items() if not needed]:
@@ -139,6 +133,13 @@ def test_the_core_needs_the_standard_library_alone() -> None:
         outside = {package(name) for name in imports(module) if not name.startswith(".")} - sys.stdlib_module_names
         of_the_plugin = {"pytest"} if "pytest" in module else set()
         assert outside <= {"_typeshed", "__future__"} | of_the_plugin, module  # which exists for type checkers alone
+
+
+def test_type_checkers_read_the_same_table() -> None:
+    """The public names are imported when they are asked for, by a table; the block above it says the same."""
+    read = {alias.name: node.module for node in ast.walk(ast.parse((SOURCE / "__init__.py").read_text()))
+            if isinstance(node, ast.ImportFrom) for alias in node.names}  # fmt: skip
+    assert read == verytmp.MODULE_OF
 
 
 def test_the_package_itself_is_short() -> None:

@@ -229,7 +229,7 @@ class VeryTmpRoot:
     @property
     def nosymfollow(self) -> bool:
         """Whether the kernel refuses every symlink in it, as was asked for; it cannot before Linux 5.10."""
-        return self._tree.one_call
+        return self._tree.kernel_nosymfollow
 
     @property
     def closed(self) -> bool:
@@ -257,7 +257,7 @@ class VeryTmpRoot:
             OSError: EACCES, if the root directory itself may not be written to. With the path that it is about.
         """
         self._tree.check_open()
-        delete_contents(self._tree, "", forced=True)
+        delete_contents(self._tree, "", override_permissions=True)
 
     def usage(self) -> VeryTmpUsage:
         """How many bytes there are, are used, and are free: as `shutil.disk_usage`; and ``usage().inodes`` likewise.
@@ -298,10 +298,33 @@ def made(asked: Mapping[str, object], resident: Resident | None = None, before: 
             raise
         from ._shm import directory
 
+        if "host=ro" in options:
+            check_landlock(refused)
         refused.__traceback__ = refused.__context__ = None  # they hold frames, and so what is made in them
         tree, remove = directory(refused, options)
         return tree, "shm", "in /dev/shm", remove
-    return tree, "tmpfs", how, None
+    return tree, "tmpfs", how, unmounted if tree.named else None
+
+
+def unmounted() -> None:
+    """After a root that has a name in the namespace that this process is in was closed: wait until the name is gone."""
+    from ._mounting import strategy
+
+    if strategy.entered is not None:
+        strategy.entered.sync()
+
+
+def check_landlock(refused: VeryTmpUnavailable) -> None:
+    """Raise the refusal, with another one: that Landlock cannot keep programs from writing elsewhere either."""
+    from ._programs.landlock import check
+
+    try:
+        check()
+    except OSError as error:
+        reason = f"{error.strerror}; before that, {refused.step}: {refused.reason}"
+        remedy = f"Leave out host='ro'; or: {refused.remedy}"
+        step = "landlock_create_ruleset"
+        raise VeryTmpUnavailable(error.errno or 0, step, reason, remedy, "fallback", refused.evidence) from None
 
 
 class LastRefusal:

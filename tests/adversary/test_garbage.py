@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from support import ground, kernel
+from support import host_state, kernel
 from support.children import in_child
 
 from verytmp import VeryTmpError
@@ -72,7 +72,7 @@ def hear(said: list[Said]) -> tuple[list[int], str]:
 def test_a_parent_that_hears_garbage(count: int, record_property: Callable[[str, object], None]) -> None:
     """It has one descriptor and one word, or refusals of which an error can be made; and no descriptor besides."""
     answers = refused = 0
-    before = ground.descriptors()
+    before = host_state.descriptors()
 
     @fuzz(count)
     @seed(count)
@@ -92,7 +92,7 @@ def test_a_parent_that_hears_garbage(count: int, record_property: Callable[[str,
             [descriptor] = descriptors
             assert not os.get_inheritable(descriptor)
             os.close(descriptor)
-        assert ground.new_descriptors(before) == {}
+        assert host_state.new_descriptors(before) == {}
 
     example()
     record_property("conversations of garbage", answers + refused)
@@ -134,9 +134,9 @@ def test_a_child_that_is_asked_for_garbage(count: int) -> None:
             except ChildProcessError:
                 pass
 
-        before = ground.descriptors()
+        before = host_state.descriptors()
         example()
-        return wrong + [str(path) for path in ground.new_descriptors(before).values()]
+        return wrong + [str(path) for path in host_state.new_descriptors(before).values()]
 
     assert in_child(ask) == []
 

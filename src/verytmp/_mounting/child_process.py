@@ -42,6 +42,10 @@ def main(descriptor: int) -> None:
         steps = ReportedSteps(connection)
         if operation == protocol.RESIDE:
             answer(connection, steps, settle, connection, steps, int(*fields))
+        elif operation == protocol.ENTER:
+            from . import entered_helper
+
+            answer(connection, steps, entered_helper.settle, connection, steps)
         elif operation in PROBES:
             tell(connection, steps, PROBES[operation])
         else:

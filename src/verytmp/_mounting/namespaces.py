@@ -18,11 +18,13 @@ from . import tmpfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from .tmpfs import Steps
 
 NAMESPACE = "/proc/thread-self/ns/mnt"
+
+DIRECTORY = "/verytmp"  # in which roots are mounted that are to have a name, whichever that is
 
 NO_PARENT = (
     "it is not there, and neither is the directory that it would be in: make that, or take a name right below / "
@@ -37,7 +39,6 @@ def named_root(options: Sequence[str], steps: Steps) -> tuple[list[int], str]:
     the mount namespace; and the call that made the mount. The namespace and all that is mounted in it last as long as
     the third one, or as a process that is in it. Raises `OSError`; *steps* then says at which call.
     """
-    settings, attributes = tmpfs.parted(options, steps)
     given = dict(option.split("=", 1) for option in options if "=" in option)
     at, read_only = given["at"], given.get("host") == "ro"
     cut_off(read_only, steps)
@@ -45,6 +46,14 @@ def named_root(options: Sequence[str], steps: Steps) -> tuple[list[int], str]:
     if read_only:
         steps("mount_setattr(MOUNT_ATTR_RDONLY)")
         _syscalls.mount_setattr(_syscalls.AT_FDCWD, "/", _syscalls.AT_RECURSIVE, _syscalls.MOUNT_ATTR_RDONLY)
+    return mount_named(options, steps)
+
+
+def mount_named(options: Sequence[str], steps: Steps) -> tuple[list[int], str]:
+    """As `named_root`, at a directory that is there, in a namespace that is ready."""
+    settings, attributes = tmpfs.parted(options, steps)
+    given = dict(option.split("=", 1) for option in options if "=" in option)
+    at = given["at"]
     descriptors: list[int] = []
     mounted = tmpfs.by_fsopen(settings, attributes - {"nosymfollow"}, steps)
     try:
@@ -97,12 +106,27 @@ def make_directory(at: str, steps: Steps) -> None:
     try:
         status = os.stat(at)
     except FileNotFoundError:
-        if os.path.lexists("/" + at.split("/")[1]):
+        if not may_be_made(at):
             raise OSError(errno.ENOENT, NO_PARENT) from None
         private_root(at, steps)
     else:
         if not S_ISDIR(status.st_mode):
             raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+
+
+def may_be_made(at: str) -> bool:
+    """Whether a private ``/`` can have this directory, which is not there: nothing of the host's is above it."""
+    top = "/" + at.split("/")[1]
+    return top == DIRECTORY or not os.path.lexists(top)
+
+
+def entries() -> Iterator[str]:
+    """What a private ``/`` has of the one that is there: its entries, and those of `DIRECTORY`."""
+    for name in os.listdir("/"):
+        if name == DIRECTORY[1:] and os.path.isdir(DIRECTORY):  # of the namespace that this one is made in
+            yield from (f"{name}/{each}" for each in os.listdir(DIRECTORY))
+        else:
+            yield name
 
 
 def private_root(at: str, steps: Steps) -> None:
@@ -115,7 +139,9 @@ def private_root(at: str, steps: Steps) -> None:
     new = tmpfs.by_fsopen(settings, {"nosuid", "nodev"}, steps)
     copies: dict[str, int] = {}
     try:
-        for name in os.listdir("/"):
+        steps("mkdirat")
+        os.mkdir(DIRECTORY[1:], 0o755, dir_fd=new)
+        for name in entries():
             mode = os.lstat(f"/{name}").st_mode
             if S_ISLNK(mode):
                 steps("symlinkat")
@@ -133,7 +159,7 @@ def private_root(at: str, steps: Steps) -> None:
             flags = _syscalls.OPEN_TREE_CLONE | _syscalls.AT_RECURSIVE
             copies[name] = _syscalls.open_tree(_syscalls.AT_FDCWD, f"/{name}", flags)
         steps("mkdirat")
-        os.makedirs(f"/proc/self/fd/{new}{at}", 0o755)
+        os.makedirs(f"/proc/self/fd/{new}{at}", 0o755, exist_ok=True)
         steps("move_mount")
         _syscalls.move_mount(new, next(path for path in tmpfs.MOUNT_POINTS if os.path.isdir(path)))
         os.fchdir(new)
@@ -151,6 +177,19 @@ def private_root(at: str, steps: Steps) -> None:
         for copy in copies.values():
             os.close(copy)
         os.close(new)
+
+
+def writable_root(steps: Steps) -> int:
+    """A private ``/`` once more, detached, and to be written to: a descriptor."""
+    steps("open_tree")
+    root = _syscalls.open_tree(_syscalls.AT_FDCWD, "/", _syscalls.OPEN_TREE_CLONE)
+    try:
+        steps("mount_setattr")
+        _syscalls.mount_setattr(root, "", _syscalls.AT_EMPTY_PATH, 0, _syscalls.MOUNT_ATTR_RDONLY)
+    except BaseException:
+        os.close(root)
+        raise
+    return root
 
 
 def forbid_links(mounted: int, steps: Steps) -> None:

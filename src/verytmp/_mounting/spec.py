@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 
 VARIABLE = "VERYTMP_FALLBACK"  # in the environment: the default of *fallback*, for a whole run
-KEPT = ("mode", "nosymfollow", "host")  # what a directory in /dev/shm has too, or is the default, which `nosymfollow` tells of
+default_at: bool | None = None  # of *at*: true once this process has entered a namespace
+KEPT = (
+    "mode",
+    "nosymfollow",
+    "host",
+)  # and at=True: what a directory in /dev/shm has too, or is the default, which `nosymfollow` tells of
 
 FORMS = {  # what to write for those that have a notation of their own
     "size": "bytes, or a str as '64m' or '10%'",
@@ -35,6 +40,8 @@ def judged(asked: Mapping[str, object]) -> tuple[list[str], str]:
     """The words for a root's options, and what it may fall back to."""
     given = {key: value for key, value in asked.items() if key != "fallback"}
     instead = fallback(asked.get("fallback"), given)
+    if given.get("at") is None:
+        given["at"] = default_at
     named = given.get("at") not in (None, False)
     if not named:
         given.pop("at", None)
@@ -61,7 +68,11 @@ def fallback(asked: object, given: Mapping[str, object]) -> str:
 
 def unkept(given: Mapping[str, object]) -> str:
     """The options that a directory in /dev/shm could not keep."""
-    return ", ".join(key for key, word in given.items() if key not in KEPT and word is not None and word is not False)
+    return ", ".join(
+        key
+        for key, word in given.items()
+        if not (key in KEPT or (key == "at" and word is True) or word is None or word is False)
+    )
 
 
 def passed_over(asked: Mapping[str, object]) -> str:

@@ -14,8 +14,7 @@ from .._diagnosis.causes import BEFORE, VeryTmpCause
 from .._diagnosis.facts import facts
 from .._diagnosis.rules import LABEL_THEN, MAPS, MOUNTING, UNSHARE, Verdict, judge
 from ..errors import VeryTmpUnavailable
-from . import child
-from . import protocol
+from . import child, protocol
 from . import tmpfs as _mount
 from .signals import unlost
 from .spec import FORMS
@@ -25,12 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from select import epoll
 
+    from .entered import Entered
     from .helper import Resident
     from .protocol import Refusal
     from .signals import SignalsHeld
 
 PROC = "/proc/thread-self/status"
 FILES = ("/dev/null", "/proc/version", "/etc/passwd")  # the later ones are for a chroot that has next to nothing
+
+
+entered: Entered | None = None  # the namespace that this process has entered
 
 
 class MayNotMount(Exception):
@@ -46,6 +49,8 @@ def tmpfs(options: list[str], resident: Resident | None = None) -> tuple[Tree, s
     named = [f"name={directory}/{new_token()}", *options]
     before: list[Refusal] = []
     threads = 0
+    if entered is not None and name_in(options) and "host=ro" not in options:
+        return by_entered(entered, named)
     if name_in(options):
         resident = None  # XXX
     elif resident is None or not resident.needed:
@@ -66,6 +71,19 @@ def tmpfs(options: list[str], resident: Resident | None = None) -> tuple[Tree, s
             raise unlost(lambda signals: explained(met, options, signals, threads=2), threads=2) from None
     threads = threads or thread_status()[1]
     return unlost(lambda signals: by_child(named, signals, threads, before), threads)
+
+
+def by_entered(helper: Entered, options: list[str]) -> tuple[Tree, str]:
+    """A root in the namespace that this process has entered."""
+    try:
+        fds, call = unlost(lambda signals: helper.root(options, signals), thread_status()[1])
+    except child.Unanswered as ended:
+        [(step, number, text)] = ended.refusals
+        remedy = "Start this program anew; or make roots without a name: VeryTmpRoot(at=False)."
+        raise VeryTmpUnavailable(number, step, text, remedy, VeryTmpCause.CHILD) from None
+    except child.Refused as refused:
+        raise explained(refused.refusals, options) from None
+    return tree(fds, options), f"in the namespace that this process has entered, by {call}(2)"
 
 
 def impossible_name() -> str:

@@ -11,7 +11,6 @@ from subprocess import PIPE, CalledProcessError, CompletedProcess, Popen, Subpro
 
 from .._confined.tree import Tree
 from .._mounting.child import interpreter
-
 from . import trampoline
 from .trampoline import IGNORED_BY_PYTHON, STARTED, Plan, enter
 
@@ -89,7 +88,7 @@ def popen(
     report, told = os.pipe()
     with closing(Fd(report)), closing(Fd(told)) as end:
         plan = Plan(
-            namespace=str(tree.namespace()),
+            **way_in(tree),
             report=str(told),
             cwd=directory(cwd, tree),
             groups="" if extra_groups is None else ",".join(str(group_id(each)) for each in extra_groups) or "-",
@@ -122,7 +121,7 @@ def wrap(
     """The arguments that start a program in the root's namespace, and the file descriptors to pass to it."""
     _, words = words_of(args, tree)
     plan = Plan(
-        namespace=str(tree.namespace()),
+        **way_in(tree),
         report="",
         cwd=directory(cwd, tree),
         groups="",
@@ -132,7 +131,7 @@ def wrap(
         pids="1" if unshare_pid else "",
         executable=os.fsdecode(in_name(executable or words[0], tree)),
     )
-    return command(plan, words), (tree.namespace(),)
+    return command(plan, words), tuple(int(fd) for fd in (plan.namespace,) if fd)
 
 
 # -- what a program is started with ------------------------------------------------------------------------------------
@@ -145,6 +144,12 @@ def words_of(args: Any, tree: Tree) -> tuple[Any, list[str]]:
         return names, [os.fsdecode(names)]
     names = [in_name(each, tree) for each in args]
     return names, [os.fsdecode(each) for each in names]
+
+
+def way_in(tree: Tree) -> dict[str, str]:
+    """The fields of a `Plan` that say how a program gets to where the root has its name."""
+    namespace = tree.namespace()
+    return {"namespace": "" if namespace is None else str(namespace), "only": tree.at if tree.host_read_only else ""}
 
 
 def in_name(value: Any, tree: Tree) -> Any:
@@ -224,7 +229,9 @@ def spawned(plan: Plan, words: list[str], pass_fds: Any, options: dict[str, Any]
     """Start a program by way of a fresh interpreter."""
     if not options.pop("close_fds", True):
         pass_fds = [*pass_fds, *inheritable()]
-    return Popen(command(plan, words), pass_fds=(*pass_fds, int(plan.namespace), int(plan.report)), **options)
+    return Popen(
+        command(plan, words), pass_fds=(*pass_fds, *(int(fd) for fd in (plan.namespace, plan.report) if fd)), **options
+    )
 
 
 def command(plan: Plan, words: list[str]) -> list[str]:

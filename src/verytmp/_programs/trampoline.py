@@ -11,7 +11,7 @@ if __name__ == "__main__":
 
     sys.modules["verytmp"] = type(sys)("verytmp")
     sys.modules["verytmp"].__path__ = [__file__.rsplit("/", 2)[0]]
-    import verytmp._programs.trampoline as trampoline  # noqa: PLW0406  # once more, by the name that others know
+    from verytmp._programs import trampoline  # noqa: PLW0406  # once more, by the name that others know
 
     trampoline.main(sys.argv[1:])
 
@@ -21,6 +21,7 @@ import os
 from fcntl import ioctl
 
 from .. import _syscalls
+from .._confined.procfs import is_own_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class Plan:
     """What is done on the way into a root's namespaces, as text. (`collections.namedtuple` takes a millisecond to load.)
 
     Attributes:
-        namespace: the mount namespace's file descriptor.
+        namespace: the mount namespace's file descriptor; empty where the root has its name for everybody.
+        only: below this directory alone the program may write, which Landlock sees to; empty for no such rule.
         report: that of a pipe for what went wrong; empty for standard error.
         cwd: the directory to start in.
         groups: the supplementary groups, apart by commas; empty for no change, ``-`` for none.
@@ -42,13 +44,13 @@ class Plan:
         executable: what to start, which is looked for in the program's PATH if it has no slash.
     """
 
-    FIELDS = ("namespace", "report", "cwd", "groups", "group", "user", "ignored", "pids", "executable")
+    FIELDS = ("namespace", "only", "report", "cwd", "groups", "group", "user", "ignored", "pids", "executable")
 
     def __init__(
-        self, namespace: str, report: str, cwd: str, groups: str, group: str, user: str, ignored: str, pids: str,
+        self, namespace: str, only: str, report: str, cwd: str, groups: str, group: str, user: str, ignored: str, pids: str,
         executable: str,
     ) -> None:  # fmt: skip
-        self.namespace, self.report, self.cwd = namespace, report, cwd
+        self.namespace, self.only, self.report, self.cwd = namespace, only, report, cwd
         self.groups, self.group, self.user = groups, group, user
         self.ignored, self.pids, self.executable = ignored, pids, executable
 
@@ -115,9 +117,10 @@ def environment() -> dict[bytes, bytes]:
 
 def enter(plan: Plan) -> None:
     """Enter a root's namespaces, in a process with one thread. `OSError` with what could not be done."""
-    namespace = int(plan.namespace)
-    kept = enter_user_namespace(namespace)
-    step("setns(CLONE_NEWNS)", _syscalls.setns, namespace, _syscalls.CLONE_NEWNS)
+    kept = None
+    if plan.namespace and not is_own_namespace(namespace := int(plan.namespace)):
+        kept = enter_user_namespace(namespace)
+        step("setns(CLONE_NEWNS)", _syscalls.setns, namespace, _syscalls.CLONE_NEWNS)
     if plan.pids:
         from .pids import contain
 
@@ -125,6 +128,10 @@ def enter(plan: Plan) -> None:
     if kept is not None:
         drop_capabilities(kept)
     os.chdir(plan.cwd)
+    if plan.only:
+        from .landlock import write_below_only
+
+        write_below_only(plan.only)
     if plan.groups:
         os.setgroups([int(group) for group in plan.groups.split(",") if group != "-"])
     if plan.group:

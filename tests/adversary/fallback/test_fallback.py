@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ground
+from support import host_state
 from support.children import in_child
 from support.fallback import DEAD, made, refused
 from support.kernel import libc
@@ -297,14 +297,17 @@ def test_another_process_sweeps_all_the_time(home: Path) -> None:
         try:
             for number in range(20):
                 with made() as root:
-                    ground.make(root.fileno(), {"d": {"f": b"potatoes", "a\nb": {"-rf": b"", "\udcff": b""}}})
+                    host_state.make(root.fileno(), {"d": {"f": b"potatoes", "a\nb": {"-rf": b"", "\udcff": b""}}})
                     pid = os.fork()
                     if pid == 0:
                         made()
                         os.kill(os.getpid(), signal.SIGKILL)
                     os.waitpid(pid, 0)
                     time.sleep(0.001 * (number % 4))
-                    lost += ground.look(root.fileno())["d"] != {"f": b"potatoes", "a\nb": {"-rf": b"", "\udcff": b""}}
+                    lost += host_state.look(root.fileno())["d"] != {
+                        "f": b"potatoes",
+                        "a\nb": {"-rf": b"", "\udcff": b""},
+                    }
                     swept += len(os.listdir(home)) == 1
         finally:
             os.kill(sweeper, signal.SIGKILL)
