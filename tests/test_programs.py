@@ -17,7 +17,7 @@ from subprocess import DEVNULL, PIPE, STDOUT, CalledProcessError, Popen, Timeout
 from typing import Any
 
 import pytest
-from support import ground
+from support import host_state
 from support.children import in_child
 
 from verytmp import VeryTmpRoot
@@ -409,9 +409,9 @@ def test_proc_is_read_only_if_the_host_is() -> None:
 def test_no_descriptor_is_left(alone: VeryTmpRoot) -> None:
     output(alone, "true")
     gc.collect()
-    before = ground.descriptors()
+    before = host_state.descriptors()
     for _ in range(20):
         alone.run(["true"], capture_output=True, check=True)
         with pytest.raises(FileNotFoundError):
             alone.run(["verytmp-nonesuch"], stdout=PIPE, stdin=PIPE)
-    assert ground.new_descriptors(before) == {}
+    assert host_state.new_descriptors(before) == {}
