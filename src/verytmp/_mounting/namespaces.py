@@ -61,19 +61,17 @@ def mount_named(options: Sequence[str], steps: Steps) -> tuple[list[int], str]:
         # Only what is in a namespace can be copied (before Linux 6.15): it is where its part will be.
         steps("move_mount")
         _syscalls.move_mount(mounted, at)
-        try:
-            if "name_nosymfollow" in options:
-                forbid_links(mounted, at, steps)
-            steps("open_tree")
-            descriptors.append(_syscalls.open_tree(mounted, given["name"], _syscalls.OPEN_TREE_CLONE))
-            if "nosymfollow" in attributes:
-                forbid_links(mounted, at, steps)
-            steps("open_tree")
-            flags = _syscalls.OPEN_TREE_CLONE | _syscalls.AT_EMPTY_PATH
-            descriptors.append(_syscalls.open_tree(mounted, "", flags))
-        finally:
-            steps("umount2")
-            _syscalls.umount2(at, _syscalls.MNT_DETACH)
+        if "name_nosymfollow" in options:
+            forbid_links(mounted, steps)
+        steps("open_tree")
+        descriptors.append(_syscalls.open_tree(mounted, given["name"], _syscalls.OPEN_TREE_CLONE))
+        if "nosymfollow" in attributes:
+            forbid_links(mounted, steps)
+        steps("open_tree")
+        flags = _syscalls.OPEN_TREE_CLONE | _syscalls.AT_EMPTY_PATH
+        descriptors.append(_syscalls.open_tree(mounted, "", flags))
+        steps("umount2")
+        _syscalls.umount2(at, _syscalls.MNT_DETACH)
         named, detached = descriptors
         steps("move_mount")
         _syscalls.move_mount(named, at)
@@ -194,7 +192,7 @@ def writable_root(steps: Steps) -> int:
     return root
 
 
-def forbid_links(mounted: int, path: str, steps: Steps) -> None:
+def forbid_links(mounted: int, steps: Steps) -> None:
     """Have the kernel follow no symlink in a mount, where it can: from Linux 5.14 on."""
     steps("mount_setattr(MOUNT_ATTR_NOSYMFOLLOW)")
     try:

@@ -33,26 +33,24 @@ def mount_options(given: Mapping[str, object]) -> list[str]:
     """The words for what was asked for; None asks for nothing. `TypeError` or `ValueError` names the option."""
     if given.get("size") is not None and given.get("nr_blocks") is not None:
         raise ValueError("size and nr_blocks are two units of one limit: give one of them")
-    given = dict(given)
-    if given.get("at") is None:
-        given["at"] = default_at
-    named = given["at"] is not None and given["at"] is not False
-    if not named:
-        given.pop("at", None)
-        if given.pop("host", "rw") != "rw":
-            raise ValueError("host='ro' is for a root with a name: ask for at= too")
-    words = []
-    if given.get("nosymfollow") is None:  # programs need links; paths follow them without the kernel
-        given["nosymfollow"] = True
-    elif named and given["nosymfollow"]:
-        words = ["name_nosymfollow"]
-    return words + [word for key, value in given.items() if value is not None and (word := WORDS[key](key, value))]
+    return [word for key, value in given.items() if value is not None and (word := WORDS[key](key, value))]
 
 
 def judged(asked: Mapping[str, object]) -> tuple[list[str], str]:
     """The words for a root's options, and what it may fall back to."""
     given = {key: value for key, value in asked.items() if key != "fallback"}
-    return mount_options(given), fallback(asked.get("fallback"), given)
+    instead = fallback(asked.get("fallback"), given)
+    if given.get("at") is None:
+        given["at"] = default_at
+    named = given.get("at") not in (None, False)
+    if not named:
+        given.pop("at", None)
+        if given.pop("host", "rw") != "rw":
+            raise ValueError("host='ro' is for a root with a name: ask for at= too")
+    follow = given.get("nosymfollow")
+    if follow is None:  # programs need links where a root has a name; paths follow them without the kernel
+        given["nosymfollow"] = True
+    return mount_options(given) + ["name_nosymfollow"] * bool(named and follow), instead
 
 
 def fallback(asked: object, given: Mapping[str, object]) -> str:
