@@ -324,7 +324,7 @@ ROWS: dict[str, Row] = {
     "build": Row("a wheel", build, FAILS, CANONICAL, modules=("build", "setuptools")),
     "cmake": Row("configures, builds", cmake, FAILS, CANONICAL, ("cmake", "gcc", "make")),
     "cargo": Row("`init`, `run`", cargo, FAILS, CANONICAL, ("cargo",)),
-    "gdb": Row("finds the source of what was compiled there", debugger, FAILS, CANONICAL, ("gdb", "gcc")),
+    "gdb": Row("finds the source of what was compiled there", debugger, WORKS, "", ("gdb", "gcc")),
     "mypy": Row("in its working directory", type_checker, FAILS, CWD, modules=("mypy",)),
     "pytest": Row("a test and its rootdir", tests, FAILS, CWD, modules=("pytest",)),
     "sphinx": Row("`-b html`", site, FAILS, CANONICAL, modules=("sphinx",)),
