@@ -170,7 +170,9 @@ class Canary:
         self.before, self.mounts = set(host_state.names(*self.folders)), set(host_state.mounts())
 
     def changes(self) -> list[str]:
-        new = {name for name in set(host_state.names(*self.folders)) - self.before if os.path.basename(name) not in TOOLS}
+        new = {
+            name for name in set(host_state.names(*self.folders)) - self.before if os.path.basename(name) not in TOOLS
+        }
         found = sorted(name for name in new if (self.alone or "verytmp" in name) and not of_another_suite(name))
         return found + sorted(set(host_state.mounts()) ^ self.mounts if self.private else ())
 
