@@ -21,6 +21,8 @@ from support.race_targets import ANSWERS, INSIDE, LOOKS, OPERATIONS, TREES, Race
 
 from verytmp import VeryTmpRoot, VeryTmpUnavailable
 
+pytestmark = pytest.mark.slow
+
 ENOUGH = 16  # descriptors that no operation needs all of
 
 
