@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from .owned_fd import OwnedFd
 
-SMALL = 1 << 14  # bytes; copy_file_range(2) and its company take longer for fewer
+SMALL = 1 << 14  # bytes; for fewer, copy_file_range(2) and the calls around it take longer
 BLOCK = 512  # bytes of one of st_blocks: stat(2)
 
 OFFSET_MAX = (1 << 63) - 1
@@ -27,7 +27,10 @@ XATTRS_REFUSED = (errno.EPERM, errno.EOPNOTSUPP, errno.ENODATA, errno.EINVAL, er
 def fill(
     reading: OwnedFd, writing: OwnedFd, status: os.stat_result, preserve_metadata: bool, remove: Callable[[], bool]
 ) -> None:
-    """Copy a file's contents into an empty one. Where that fails, *remove* it."""
+    """Copy a file's contents into an empty file, and its metadata if they are to be preserved.
+
+    If that fails, *remove* is called, which removes the target and returns whether it has. The error has a note of it.
+    """
     try:
         copy_bytes(reading.fileno(), writing.fileno(), status)
     except BaseException as error:
@@ -62,11 +65,14 @@ def extended_attributes(descriptor: int) -> list[str]:
 
 
 def copy_bytes(reading: int, writing: int, status: os.stat_result) -> None:
-    """A file's bytes, holes as holes: lseek(2) tells where there is data."""
+    """Copy a file's bytes into an empty file; holes stay holes, for lseek(2) finds the data.
+
+    *status* is that of the file to be read, whose size may be wrong, and may change meanwhile.
+    """
     size = min(status.st_size, SEEKABLE)
     position = 0
     if size <= SMALL and size <= status.st_blocks * BLOCK:
-        # Without a hole, and soon copied: two calls, instead of the six that are quicker for what is large.
+        # Without a hole, and small: two calls, instead of the six that are faster for a large file.
         data = os.pread(reading, size + 1, 0)
         write_at(writing, data, 0)
         if len(data) <= size:
@@ -85,14 +91,14 @@ def copy_bytes(reading: int, writing: int, status: os.stat_result) -> None:
 
 
 def next_data(reading: int, position: int, size: int) -> tuple[int, int]:
-    """Where the data begins and ends that follows in a file of this size; all of the rest where that is not certain."""
+    """The start and end of the next data in a file of this size; all of the rest where that is not certain."""
     try:
         start = os.lseek(reading, position, os.SEEK_DATA)
         return start, os.lseek(reading, start, os.SEEK_HOLE)
     except OSError as error:
         if error.errno == errno.ENXIO and is_hole(reading, position, size):
             return size, size
-        if error.errno not in (errno.ENXIO, errno.EINVAL):  # EINVAL: this file system does not tell
+        if error.errno not in (errno.ENXIO, errno.EINVAL):  # EINVAL: this file system does not support it
             raise
     return position, size
 
@@ -100,7 +106,7 @@ def next_data(reading: int, position: int, size: int) -> tuple[int, int]:
 def is_hole(reading: int, position: int, size: int) -> bool:
     """Whether a file of this size has no data from *position* on.
 
-    ENXIO alone does not say so: it is also the answer in a file that was just truncated, to be written again. Such a
+    ENXIO alone does not mean it: it is also the result in a file that was just truncated, to be written again. Such a
     file is not seen with a hole at both ends of the range and no data between.
     """
     try:
@@ -117,14 +123,20 @@ def is_hole(reading: int, position: int, size: int) -> bool:
 
 
 def copy_range(reading: int, writing: int, start: int, end: int) -> int:
-    """By the first call that this pair of files allows. Where it came to."""
-    for call in (by_copy_file_range, by_sendfile, by_hand):
+    """Copy a range by the first call that works for this pair of files. Returns the position that was reached."""
+    for call in (by_copy_file_range, by_sendfile, by_read_and_write):
         try:
             while start < end and (count := call(reading, writing, start, end - start)):
                 start += count
         except OSError as error:
-            # The kernels have been of many minds about what to answer where a call does not apply.
-            if call is by_hand or error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.ENOMEM):
+            # Kernels differ in the errno for a call that does not apply.
+            if call is by_read_and_write or error.errno in (
+                errno.ENOSPC,
+                errno.EFBIG,
+                errno.EDQUOT,
+                errno.EIO,
+                errno.ENOMEM,
+            ):
                 raise
         else:
             break
@@ -140,7 +152,7 @@ def by_sendfile(reading: int, writing: int, start: int, count: int) -> int:
     return os.sendfile(writing, reading, start, count)
 
 
-def by_hand(reading: int, writing: int, start: int, count: int) -> int:
+def by_read_and_write(reading: int, writing: int, start: int, count: int) -> int:
     data = os.pread(reading, min(count, CHUNK), start)
     write_at(writing, data, start)
     return len(data)

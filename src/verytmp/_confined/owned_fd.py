@@ -1,4 +1,4 @@
-"""Descriptors that cannot be lost: whoever drops one closes it."""
+"""File descriptors that cannot be lost: each has an owner, an object that closes it when it goes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     owner = OwnedFd.fromfd
     close: Any = OwnedFd.close
 else:
-    # They are Linux's, and gevent takes them away (eventlet, poll): then there are no roots.
+    # Only Linux has them, and gevent removes epoll (eventlet, poll): then no root can be made.
     OwnedFd = getattr(select, "epoll", None)
     owner = getattr(OwnedFd, "fromfd", None)
     close = getattr(OwnedFd, "close", None)
@@ -29,18 +29,18 @@ else:
 
 STANDARD_STREAMS = 3  # file descriptors below this are theirs: a thread may write to one that is not there, at any time
 
-# Owners of descriptors that are not ours any more, which must not close what is there now. They live as long as `sys`
-# does: at the interpreter's end, when this module goes, the program's files have yet to be written out.
+# Owners of foreign fds: they were ours once, and must not close the files that have them now. They live as long as
+# `sys` does: when the interpreter ends, and this module goes, the program's files have yet to be written out.
 _foreign: list[OwnedFd] = sys.__dict__.setdefault("_verytmp_foreign_fds", [])
 
 
 def opened(name: str, flags: int, directory: int | None, mode: int = 0o777) -> OwnedFd:
-    """openat(2), and an owner for what it opens. No Python runs between the two, so no signal can lose it there."""
+    """openat(2), and an owner for the file descriptor. No Python code runs in between, so no signal can lose it."""
     return next(map(owner, map(partial(os.open, dir_fd=directory), (name,), (flags,), (mode,))))
 
 
 def identity(fileno: int, fstat: Callable[[int], os.stat_result] = os.fstat) -> tuple[int, int] | None:
-    """What tells an open file from another one: its device and inode; None for what is not open."""
+    """The device and inode of an open file, which no other file has; None if the descriptor is closed."""
     try:
         status = fstat(fileno)
     except OSError:
@@ -51,12 +51,12 @@ def identity(fileno: int, fstat: Callable[[int], os.stat_result] = os.fstat) -> 
 class KeptFds:
     """Descriptors that are kept for long, and are closed together, each only while it is still the one that was given.
 
-    A program may close all descriptors there are, as daemons do, and open files of its own: those must not be closed in
-    their place. When this object goes without having been closed, its descriptors are closed likewise.
+    A program may close all descriptors, as daemons do, and open files of its own: those must not be closed instead.
+    When this object goes without having been closed, its descriptors are closed likewise.
 
     Args:
         owners: the descriptors' owners.
-        lowest: file descriptors below this one are exchanged for higher ones, where there is room for those.
+        lowest: file descriptors below this one are exchanged for higher ones, where the limits allow it.
     """
 
     __slots__ = ("_owners", "filenos", "identities")
@@ -89,7 +89,7 @@ class KeptFds:
         any(map(close, owners))
 
     def _ours(self, identity: Any = identity, foreign: list[OwnedFd] = _foreign) -> tuple[OwnedFd, ...]:
-        """The owners that may close theirs. The others are kept from closing anything, for ever."""
+        """The owners that may close theirs. The others never close anything: they are kept in `_foreign`."""
         known = dict(zip(self.filenos, self.identities, strict=True))
         still_open = [each for each in self._owners if not each.closed]
         ours = tuple(each for each in still_open if identity(each.fileno()) == known[each.fileno()])
@@ -98,13 +98,14 @@ class KeptFds:
             self._owners = ours
         return ours
 
-    __del__ = _ours  # what is left to their owners, they close. (The arguments outlive this module.)
+    __del__ = _ours  # the owners that it leaves close theirs. (The default arguments outlive this module.)
 
 
 def raised(held: OwnedFd, lowest: int = STANDARD_STREAMS) -> OwnedFd:
-    """The owner of the same file under a number that is at least *lowest*, or, where there is no room, no standard one.
+    """Duplicate a file descriptor to one that is at least *lowest*, and close it; nothing, if it is that already.
 
-    `OSError` (EMFILE) if there is no room for that either.
+    Where limits allow none so high, the new one is above the standard streams'. Raises `OSError` (EMFILE) if there is
+    none at all.
     """
     for floor in (lowest, STANDARD_STREAMS):
         if held.fileno() >= floor:

@@ -37,7 +37,7 @@ def copy(source: Path, target: Path, follow_symlinks: bool, preserve_metadata: b
 
 
 def copy_contents(source: Path, target: Path, follow_symlinks: bool, preserve_metadata: bool) -> None:
-    """As `copy`, of all that is in a directory, into one that is there."""
+    """As `copy`, of all that is in a directory, into a directory that exists."""
     check_complete(contents_but_special(source, target, follow_symlinks, preserve_metadata), source, target)
 
 
@@ -45,11 +45,11 @@ def move(source: VeryTmpPurePath, target: Path, contents: bool = False) -> None:
     """Copy to another file system, with all metadata, and delete; or do neither.
 
     Args:
-        contents: all that is in the directory is meant, and it is moved into one that is there.
+        contents: move all that is in the source directory, into a directory that exists.
 
     Raises:
-        OSError: of the copy; or of the deletion, after all was copied, which is rare: it is asked before whether
-            everything may be removed.
+        OSError: of the copy; or of the deletion, after all was copied, which is rare: whether
+            everything may be removed is checked first.
     """
     check_removable(source._tree, source._rel)
     transfer = contents_but_special if contents else copy_all_but_special
@@ -61,7 +61,7 @@ def move(source: VeryTmpPurePath, target: Path, contents: bool = False) -> None:
 
 
 def check_complete(left_out: list[str], source: Path, target: Path, note: str = "") -> None:
-    """Report what could not be copied, when all else was."""
+    """Raise `OSError` (EINVAL) if something was left out, for the first of it, with a note that lists all."""
     if left_out:
         error = OSError(errno.EINVAL, SPECIAL, str(source / left_out[0]), None, str(target / left_out[0]))
         error.add_note(f"Everything else was copied. Left out: {', '.join(map(repr, left_out))}.")
@@ -95,10 +95,10 @@ def contents_but_special(source: Path, target: Path, follow_symlinks: bool, pres
         raise_two_paths(errno.EINVAL, "Source and target are the same path", source, target)
     if target.is_relative_to(source):
         raise_two_paths(errno.EINVAL, INTO_ITSELF, source, target)
-    open_end(target, os.O_PATH | os.O_DIRECTORY).close()  # or there is nothing to copy into
+    open_end(target, os.O_PATH | os.O_DIRECTORY).close()  # raises if there is no such directory
     check_outside(source, target / "x", source.stat())
     entries = [(path, S_IFMT(path.stat(follow_symlinks=follow_symlinks).st_mode)) for path in source.iterdir()]
-    for path, kind in entries:  # no directory is replaced: then nothing is begun
+    for path, kind in entries:  # no directory is replaced; nothing is copied then
         if kind == S_IFDIR and is_there(target / path.name):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target / path.name))
     left_out: list[str] = []
@@ -120,10 +120,10 @@ def is_there(path: Path) -> bool:
 
 
 def check_outside(source: Path, target: Path, status: os.stat_result) -> None:
-    """Refuse a directory's copy into itself, whatever the two are called: by way of symlinks, or of /proc."""
+    """Raise `OSError` (EINVAL) for the copy of a directory into itself, also by way of symlinks or of /proc."""
     try:
         here = open_end(target.parent, os.O_PATH | os.O_DIRECTORY)
-    except OSError:  # which making the target will meet too
+    except OSError:  # creating the target will raise it too
         return
     below = None
     try:
@@ -132,7 +132,7 @@ def check_outside(source: Path, target: Path, status: os.stat_result) -> None:
             if os.path.samestat(below, status):
                 raise_two_paths(errno.EINVAL, INTO_ITSELF, source, target)
             here = step_into("..", here)
-    except PermissionError:  # further up nobody may look
+    except PermissionError:  # the directories further up may not be searched
         pass
     finally:
         here.close()
@@ -182,16 +182,16 @@ def copy_file(source: Path, target: Path, preserve_metadata: bool) -> None:
 
 
 def target_of(source: Path, target: Path) -> OwnedFd:
-    """A file to be written to, which may be the source itself: so it is not emptied yet."""
+    """Open a file to write to. It may be the source itself, so it is not emptied yet."""
     try:
         return open_end(target, os.O_WRONLY | os.O_CREAT)
     except OSError:
-        check_different_files(source, target)  # which is the better reason
+        check_different_files(source, target)  # that is the better error
         raise
 
 
 def unlink_partial(path: Path, descriptor: int) -> bool:
-    """Unlink a file under this name, or under the one that a symlink of this name leads to; if it still has one."""
+    """Unlink a file that was written in part: at *path*, or where a symlink there leads. Returns whether it did."""
     finds: tuple[Callable[[], Path], ...] = (lambda: path, path.resolve)
     for find in finds:
         try:
@@ -199,6 +199,6 @@ def unlink_partial(path: Path, descriptor: int) -> bool:
             if os.path.samestat(place.lstat(), os.fstat(descriptor)):
                 place.unlink()
                 return True
-        except (OSError, RuntimeError, ValueError):  # the first error is the one to tell
+        except (OSError, RuntimeError, ValueError):  # the first error is the one to raise
             continue
     return False

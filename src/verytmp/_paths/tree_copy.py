@@ -30,10 +30,10 @@ INTO_ITSELF = "Source path is a parent of target path"
 
 
 def open_end(path: Path, flags: int) -> OwnedFd:
-    """The owner of a descriptor. Nothing waits for the other end of a FIFO."""
+    """Open a path of a root or of the host. A FIFO is opened without waiting for its other end."""
     flags |= NOT_WAITING
     if isinstance(path, VeryTmpPurePath):
-        if not path._rel:  # which is no link; if it may not be searched, that flag means ENOTDIR
+        if not path._rel:  # a root is no link; where it may not be searched, that flag would mean ENOTDIR
             flags &= ~os.O_NOFOLLOW
         return path._tree.open(path._rel, flags, 0o666)
     return owned_fd.opened(os.fspath(path), flags, None, 0o666)
@@ -42,8 +42,9 @@ def open_end(path: Path, flags: int) -> OwnedFd:
 class TreeCopy:
     """A copy of a directory and of all below it.
 
-    Both trees are gone through by descriptors, one name at a time and without following it, so that depth costs nothing
-    and whoever exchanges names leads nowhere else. Symlinks that are to be followed are looked up from the root on.
+    Both trees are traversed by descriptors, one name at a time and without following it: so the time for a name does
+    not depend on its depth, and nobody who swaps names leads the copy elsewhere. Symlinks that are followed are
+    resolved from the root on.
     """
 
     def __init__(self, source: Path, target: Path, follow_symlinks: bool, preserve_metadata: bool) -> None:
@@ -55,7 +56,7 @@ class TreeCopy:
         self.left_out: list[str] = []
 
     def make(self) -> list[str]:
-        """Make it, and return the relative names of what is no file, directory or symlink."""
+        """Make the copy. Returns the relative names of what was left out: no file, directory or symlink."""
         flags = LISTED if self.follow else LISTED | os.O_NOFOLLOW
         with DirStack(open_end(self.source, flags), LISTED) as self.reader:
             self.above[identity(self.reader.status)] = False
@@ -77,7 +78,7 @@ class TreeCopy:
         return str(top.joinpath(*self.reader.names, *([name] if name else [])))
 
     def at(self, top: Path, call: Callable[..., _T], name: str, *args: object, **keywords: object) -> _T:
-        """Make a call on a name in the source's or the target's current directory, whose error gets the whole path."""
+        """Make a call on a name in the current directory of the source or the target. Its error gets the whole path."""
         try:
             return call(name, *args, **keywords)
         except OSError as error:
@@ -87,7 +88,7 @@ class TreeCopy:
             raise
 
     def copy_entries(self) -> list[str]:
-        """Copy what is no directory in the current one. The names of those that are."""
+        """Copy the files and links of the current directory. Returns the names of the directories in it."""
         directories: list[str] = []
         for name, kind in file_types(self.reader.fd):
             by_link = self.follow and kind == S_IFLNK
@@ -127,7 +128,7 @@ class TreeCopy:
     def copy_file(self, name: str, by_link: bool) -> None:
         with self.at(self.source, self.open, name, os.O_RDONLY, by_link) as reading:
             status = os.fstat(reading.fileno())
-            if not S_ISREG(status.st_mode):  # it was exchanged
+            if not S_ISREG(status.st_mode):  # it has been replaced
                 return self.leave_out(name)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOT_WAITING
             with self.at(self.target, owned_fd.opened, name, flags, self.writer.fd, 0o666) as writing:
@@ -168,7 +169,7 @@ class TreeCopy:
         try:
             found = identity(os.fstat(directory.fileno()))
             paths = partial(self.path, name=name)
-            if found in self.made:  # by way of a symlink: there would be no end to it
+            if found in self.made:  # by way of a symlink: the copy would never end
                 raise OSError(errno.EINVAL, INTO_ITSELF, paths(self.source), None, paths(self.target))
             if found in self.above or (by_link and sum(self.above.values()) == LINKS_MAX):
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), paths(self.source))
@@ -184,7 +185,7 @@ class TreeCopy:
         return True
 
     def leave(self, name: str, directory: OwnedFd) -> None:
-        """Go up in the copy too. Only now its directory gets its metadata, which may forbid to make anything in it."""
+        """Go up in the copy too. Its directory gets its metadata only now: they may forbid to create anything in it."""
         del self.above[identity(os.fstat(directory.fileno()))]
         try:
             with self.writer.pop() as copy:
@@ -218,11 +219,11 @@ def identity(status: os.stat_result) -> tuple[int, int]:
 
 
 def unlink_partial_at(name: str, directory: int, file: OwnedFd) -> bool:
-    """Unlink a file that was made, unless the name is another's by now."""
+    """Unlink a file that was written in part, unless the name is another file's by now. Returns whether it did."""
     try:
         if os.path.samestat(os.lstat(name, dir_fd=directory), os.fstat(file.fileno())):
             os.unlink(name, dir_fd=directory)
             return True
-    except OSError:  # the first error is the one to tell
+    except OSError:  # the first error is the one to raise
         pass
     return False
