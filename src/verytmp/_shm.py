@@ -21,11 +21,11 @@ from posix import geteuid, getpid  # a test may have put others in os
 from weakref import finalize
 
 from ._confined.owned_fd import KeptFds, identity, opened
-from ._confined.procfs import new_token
 from ._confined.removal import empty
 from ._confined.tree import Tree
 from ._diagnosis.causes import BEFORE
 from ._diagnosis.rules import MORE_FILES
+from ._mounting.spec import new_token
 from .errors import VeryTmpFallbackWarning, VeryTmpUnavailable
 
 TYPE_CHECKING = False
@@ -59,9 +59,8 @@ def remedies() -> dict[int, str]:
 _told: set[tuple[str, int | None]] = set()
 
 
-def directory(refused: VeryTmpUnavailable, options: list[str]) -> tuple[Tree, Callable[[], object]]:
+def directory(refused: VeryTmpUnavailable, mode: int) -> tuple[Tree, Callable[[], object]]:
     """A new directory's tree, and what removes it: at the latest when the tree is garbage, or the program ends."""
-    mode = next(int(option[5:], 8) for option in options if option.startswith("mode="))
     home = f"{PLACE}/verytmp-{geteuid()}"
     token = new_token()
     held = None

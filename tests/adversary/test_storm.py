@@ -135,7 +135,7 @@ class Mark(NamedTuple):
     @classmethod
     def now(cls, factory: VeryTmpFactory) -> Mark:
         gc.collect()
-        connection = factory._resident._idle
+        connection = factory._helper._idle
         helper = connection and ground.of_pidfd(connection._end.fileno())
         of_helper = (len(ground.descriptors(helper)), ground.resident(helper)) if helper else (0, 0)
         return cls(len(ground.descriptors()), ground.resident(), len(ground.children()), *of_helper)

@@ -9,7 +9,7 @@ from weakref import WeakSet
 import pytest
 
 from .. import VeryTmpFactory, VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable
-from .._mounting.spec import KEPT
+from .._mounting.options import SHM_OPTIONS
 from .keep import tell
 
 TYPE_CHECKING = False
@@ -69,7 +69,7 @@ class Roots:
 
     def make(self, options: dict[str, Any]) -> VeryTmpRoot:
         """A root; all of them are made here."""
-        if self.fallback == "shm" and not options.keys() - KEPT:
+        if self.fallback == "shm" and not options.keys() - SHM_OPTIONS:
             import warnings
 
             with warnings.catch_warnings():

@@ -113,7 +113,7 @@ def test_it_goes_before_there_is_anything_in_it(home: Path, monkeypatch: pytest.
 def outcome(refusal: VeryTmpUnavailable) -> list[str] | str:
     """What is in a new root that is gone again, or why there is none."""
     try:
-        tree, end = _shm.directory(refusal, ["mode=700"])
+        tree, end = _shm.directory(refusal, 0o700)
     except VeryTmpUnavailable as error:
         return error.reason
     names = tree.listdir("")
