@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
-from support import ground, refusals, tripwire
+from support import host_state, refusals, tripwire
 from support.canary import TOOLS
 from support.runs import Run
 
@@ -54,7 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 # What is about making the mount, or about nothing that a root's kind changes.
-MAKING = {"mount", "helper", "wire", "options", "unavailable", "diagnose", "doctor", "shm", "life", "main"}
+MAKING = {"mount", "helper", "wire", "options", "unavailable", "diagnose", "doctor", "shm", "lifetime", "main"}
 MAKING |= {"imports", "interruptions", "docs", "typing"}
 
 
@@ -140,14 +140,14 @@ def canary(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.config.getoption("--alone"):
         folders |= {"/tmp", "/dev/shm", tempfile.gettempdir(), os.path.expanduser("~")}
     folders = {folder for folder in folders if os.path.isdir(folder)}
-    before = set(ground.names(*folders))
-    mounts = ground.mounts()
+    before = set(host_state.names(*folders))
+    mounts = host_state.mounts()
     yield
     if request.config.getoption("--way") == "shm":
         VeryTmpRoot().close()  # which removes what the tests' children have left that were ended
-    new = {name for name in set(ground.names(*folders)) - before if os.path.basename(name) not in TOOLS}
+    new = {name for name in set(host_state.names(*folders)) - before if os.path.basename(name) not in TOOLS}
     assert not {name for name in new if not of_another_suite(name)}, "new on the host"
-    assert ground.mounts() == mounts
+    assert host_state.mounts() == mounts
 
 
 def of_another_suite(name: str) -> bool:
@@ -161,10 +161,10 @@ def of_another_suite(name: str) -> bool:
 @pytest.fixture(autouse=True)
 def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """After each test: no new descriptor, child, thread."""
-    before = ground.descriptors()
+    before = host_state.descriptors()
     yield
-    assert ground.new_descriptors(before) == {}, "descriptors"
-    assert not ground.children(), "children"
+    assert host_state.new_descriptors(before) == {}, "descriptors"
+    assert not host_state.children(), "children"
     assert threading.active_count() == 1, "threads"
 
 

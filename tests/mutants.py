@@ -36,10 +36,13 @@ MODULES = {
     "_confined/tree": ["test_tree.py", "test_confinement.py", "files", "test_interruptions.py"],
 }
 # Where not the whole module is meant: its functions, and what they are.
-OWNING = ("__init__", "_aim", "close", "check_open", "_of_root", "_using", "file")
-JOINS = ("__truediv__", "__rtruediv__", "joinpath", "with_segments", "_join", "_without_drive", "_derive", "_within")
+OWNING = ("__init__", "close", "check_open", "_with_open_fd", "file")
+JOINS = ("__truediv__", "__rtruediv__", "joinpath", "with_segments", "_join", "_without_drive", "_derive", "_inside")
 PARTS = {
-    "_paths/pure": ("the rules of joining", {*(f"Pure.{name}" for name in JOINS), "text_of", "is_plain_name", "exact"}),
+    "_paths/pure": (
+        "the rules of joining",
+        {*(f"VeryTmpPurePath.{name}" for name in JOINS), "text_of", "is_plain_name", "as_exact_str"},
+    ),
     "_confined/tree": ("the owner, and what opens files", {f"Tree.{name}" for name in OWNING}),
 }
 # What is about other things than the mutant, or what is forbidden in the namespace.

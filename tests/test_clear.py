@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import ground, kernel
+from support import host_state, kernel
 from support.children import in_child
 
 from verytmp import VeryTmpRoot
@@ -22,7 +22,7 @@ def root(request: pytest.FixtureRequest) -> Iterator[VeryTmpRoot]:
 
 
 def fill(root: VeryTmpRoot, host: Path) -> None:
-    ground.make(
+    host_state.make(
         root.fileno(),
         {
             "f": b"f",
@@ -43,7 +43,7 @@ def fill(root: VeryTmpRoot, host: Path) -> None:
 def test_all_is_removed_and_the_root_goes_on(root: VeryTmpRoot, host: Path) -> None:
     (host / "f").touch()
     root.fileno()  # which is opened when it is first asked for
-    before = ground.descriptors()
+    before = host_state.descriptors()
     assert root.clear() is None  # type: ignore[func-returns-value]  # of what is empty
     for _ in range(2):
         fill(root, host)
@@ -52,13 +52,13 @@ def test_all_is_removed_and_the_root_goes_on(root: VeryTmpRoot, host: Path) -> N
         with path.open() as file:
             assert root.clear() is None  # type: ignore[func-returns-value]
             assert file.read() == "g"  # what is open can be used to the end
-        assert ground.look(root.fileno()) == {}
+        assert host_state.look(root.fileno()) == {}
         assert not path.exists()
         assert root.usage().used < used or root.kind == "shm"
         assert not root.closed
         assert os.fstat(root.fileno()).st_mode & 0o7777 == 0o750
-    assert ground.look(str(host)) == {"f": b""}
-    assert ground.new_descriptors(before) == {}
+    assert host_state.look(str(host)) == {"f": b""}
+    assert host_state.new_descriptors(before) == {}
 
 
 def test_whatever_permissions_its_directories_have(root: VeryTmpRoot, host: Path) -> None:
@@ -73,7 +73,7 @@ def test_whatever_permissions_its_directories_have(root: VeryTmpRoot, host: Path
         for name in ("d/e", "d", ".hidden/d", ".hidden"):
             os.chmod(f"{os.fspath(root)}/{name}", mode)
         in_child(clear)
-        assert ground.look(root.fileno()) == {}
+        assert host_state.look(root.fileno()) == {}
         assert os.fstat(root.fileno()).st_mode & 0o7777 == 0o750
 
 
@@ -93,7 +93,7 @@ def test_its_own_permissions_stay_and_count(root: VeryTmpRoot) -> None:
         assert path.rpartition("/")[2] == name or not name
         assert os.fstat(root.fileno()).st_mode & 0o7777 == mode
     root.path.chmod(0o700)
-    assert ground.look(root.fileno()) == {"f": b""}
+    assert host_state.look(root.fileno()) == {"f": b""}
 
 
 def test_a_closed_root(root: VeryTmpRoot) -> None:
@@ -110,7 +110,7 @@ def test_a_path_of_what_is_gone_is_made_anew(root: VeryTmpRoot) -> None:
         path.touch()
     path.parent.mkdir()
     path.write_text("anew")
-    assert ground.look(root.fileno()) == {"d": {"f": b"anew"}}
+    assert host_state.look(root.fileno()) == {"d": {"f": b"anew"}}
 
 
 def test_a_full_root() -> None:

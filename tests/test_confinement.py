@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
-from support import ground
+from support import host_state
 from support.children import in_child
 from support.kernel import libc
 
@@ -190,14 +190,14 @@ def test_nothing_is_read_outside(root: VeryTmpRoot, secret: Path) -> None:
 
 @pytest.mark.parametrize("name", WRITES)
 def test_nothing_is_changed_outside(root: VeryTmpRoot, secret: Path, name: str) -> None:
-    before = ground.look(str(secret.parent))
+    before = host_state.look(str(secret.parent))
     status = os.stat(secret)
     for path in attempts(root, secret).values():
         try:
             WRITES[name](path)
         except OSError:
             pass
-        assert ground.look(str(secret.parent)) == before
+        assert host_state.look(str(secret.parent)) == before
     assert os.stat(secret).st_mtime_ns == status.st_mtime_ns
 
 
@@ -225,7 +225,7 @@ def test_sqlite_makes_nothing_on_the_host(root: VeryTmpRoot) -> None:
         with pytest.raises(sqlite3.OperationalError, match="unable to open database file"):
             sqlite3.connect(path)
     assert not os.path.exists("/verytmp-canary.db")
-    assert set(ground.look(root.fileno())) <= {"verytmp-canary.db"}
+    assert set(host_state.look(root.fileno())) <= {"verytmp-canary.db"}
 
 
 def test_a_program_with_its_working_directory_there(root: VeryTmpRoot) -> None:
@@ -235,7 +235,7 @@ def test_a_program_with_its_working_directory_there(root: VeryTmpRoot) -> None:
     )
     child = subprocess.run([sys.executable, "-c", code], cwd=root.path, capture_output=True, text=True, check=True)
     assert child.stdout == "inside\nFalse\n"
-    assert ground.look(root.fileno()) == {"f": b"inside", "g": b"x"}
+    assert host_state.look(root.fileno()) == {"f": b"inside", "g": b"x"}
 
 
 @pytest.mark.tmpfs

@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from support import decided
+from support import cpython_expected_failures
 
 HERE = Path(__file__).parent
 
@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 def outcomes() -> dict[str, str]:
     if importlib.util.find_spec("test.test_pathlib") is None:
         pytest.skip("this Python comes without its own tests")
-    if sys.version_info[:2] not in decided.SUITES:
+    if sys.version_info[:2] not in cpython_expected_failures.SUITES:
         pytest.skip("nobody has read this Python's own tests of pathlib yet")
     with tempfile.TemporaryDirectory(prefix="verytmp-tests-", dir="/dev/shm") as folder:
         report = Path(folder, "outcomes")
@@ -39,8 +39,10 @@ def outcomes() -> dict[str, str]:
 
 
 def contradicted() -> set[str]:
-    return set(decided.CONTRADICTED) | {
-        name for name, (version, _) in decided.CONTRADICTED_BEFORE.items() if sys.version_info < version
+    return set(cpython_expected_failures.CONTRADICTED) | {
+        name
+        for name, (version, _) in cpython_expected_failures.CONTRADICTED_BEFORE.items()
+        if sys.version_info < version
     }
 
 
@@ -57,4 +59,4 @@ def test_no_entry_is_idle(outcomes: dict[str, str]) -> None:
 def test_most_pass(outcomes: dict[str, str]) -> None:
     """Nothing has gone wrong with the tests themselves."""
     counts = Counter(outcome.partition(":")[0] for outcome in outcomes.values())
-    assert counts["passed"] >= decided.SUITES[sys.version_info[:2]][1]
+    assert counts["passed"] >= cpython_expected_failures.SUITES[sys.version_info[:2]][1]

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pages
 import pytest
-from support import refusals, shown
+from support import doc_blocks, refusals
 from support.children import in_child
-from support.shown import PAGES, REPOSITORY, Block
+from support.doc_blocks import PAGES, REPOSITORY, Block
 
 from verytmp import VeryTmpCause, VeryTmpRoot, VeryTmpUnavailable
 from verytmp._diagnosis import facts
@@ -38,7 +38,7 @@ def run(command: list[str] | str, folder: Path) -> subprocess.CompletedProcess[s
     )
 
 
-@pytest.mark.parametrize("block", shown.blocks("python"), ids=str)
+@pytest.mark.parametrize("block", doc_blocks.blocks("python"), ids=str)
 def test_python_blocks(block: Block, host: Path) -> None:
     """Those that define tests are given to pytest. What others print is shown below them."""
     if "tarfile.data_filter" in block.code and not hasattr(tarfile, "data_filter"):
@@ -49,12 +49,12 @@ def test_python_blocks(block: Block, host: Path) -> None:
         assert " passed" in result.stdout, result.stdout
     else:
         result = run([sys.executable, "-W", "error", "-c", block.code], host)
-        assert shown.agrees(f"\0{block.output or ''}\0", f"\0{result.stdout}\0"), result.stdout
+        assert doc_blocks.agrees(f"\0{block.output or ''}\0", f"\0{result.stdout}\0"), result.stdout
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
 
 
-@pytest.mark.parametrize("command", sorted({line for _, line in shown.commands() if not shown.reason(line)}))
+@pytest.mark.parametrize("command", sorted({line for _, line in doc_blocks.commands() if not doc_blocks.reason(line)}))
 def test_commands(command: str, host: Path) -> None:
     """As in a shell in which python3 is this Python, in a folder with a test in it."""
     (host / "test_it.py").write_text("def test_it(tmp_path):\n    (tmp_path / 'f.txt').write_text('potatoes')\n")
@@ -67,10 +67,12 @@ def test_commands(command: str, host: Path) -> None:
 
 
 def test_commands_that_are_not_run_are_shown() -> None:
-    commands = [line for _, line in shown.commands()]
+    commands = [line for _, line in doc_blocks.commands()]
     assert commands
-    for pattern in shown.NOT_RUN:
-        assert any(shown.reason(line) == shown.NOT_RUN[pattern] for line in commands), f"nobody shows {pattern}"
+    for pattern in doc_blocks.NOT_RUN:
+        assert any(doc_blocks.reason(line) == doc_blocks.NOT_RUN[pattern] for line in commands), (
+            f"nobody shows {pattern}"
+        )
 
 
 def test_every_block_says_what_it_is() -> None:
@@ -81,7 +83,7 @@ def test_every_block_says_what_it_is() -> None:
 
 
 def test_there_are_blocks() -> None:
-    assert len(shown.blocks("python")) >= 20
+    assert len(doc_blocks.blocks("python")) >= 20
 
 
 def test_the_parts_that_are_made() -> None:
@@ -168,8 +170,8 @@ def test_an_error_is_as_shown_and_leads_to_the_guide() -> None:
     error = in_child(refused)
     guide = error.rpartition(" and ")[2].removesuffix(")")
     assert Path(guide).read_text().startswith("# Where a root is refused")
-    [block] = [block for block in shown.blocks("text") if block.code.startswith("no private tmpfs")]
-    assert shown.agrees(block.code, error), error
+    [block] = [block for block in doc_blocks.blocks("text") if block.code.startswith("no private tmpfs")]
+    assert doc_blocks.agrees(block.code, error), error
 
 
 def test_an_error_without_a_guide_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,6 +185,6 @@ def test_a_failure_is_as_shown(host: Path) -> None:
         "def test_it(tmp_path):\n    (tmp_path / 'f.txt').write_text('potatoes')\n    assert False\n"
     )
     said = run([*OURS, "--verytmp", "--verytmp-keep=failures"], host).stdout
-    [block] = [block for block in shown.blocks("text") if "kept in " in block.code]
-    assert shown.agrees(block.code, said), said
+    [block] = [block for block in doc_blocks.blocks("text") if "kept in " in block.code]
+    assert doc_blocks.agrees(block.code, said), said
     shutil.rmtree(host / "failures")

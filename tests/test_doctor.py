@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ground, refusals
+from support import host_state, refusals
 from support.children import in_child
 
 from verytmp._cli import doctor as _doctor
@@ -83,9 +83,9 @@ def test_where_it_is_refused_for_programs(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_it_changes_nothing(host: Path) -> None:
-    before, mounts, fallback = ground.look(str(host)), ground.mounts(), ground.fallback()
+    before, mounts, fallback = host_state.look(str(host)), host_state.mounts(), host_state.fallback()
     assert subprocess.run([sys.executable, "-m", "verytmp", "doctor"], cwd=host, capture_output=True).returncode == 0
-    assert (ground.look(str(host)), ground.mounts(), ground.fallback()) == (before, mounts, fallback)
+    assert (host_state.look(str(host)), host_state.mounts(), host_state.fallback()) == (before, mounts, fallback)
 
 
 def test_a_way_that_is_refused_by_the_kernel_itself() -> None:

@@ -17,7 +17,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from support import ground, kernel
+from support import host_state, kernel
 from support.children import in_child, processes_with
 
 from verytmp import VeryTmpFactory, VeryTmpRoot
@@ -130,7 +130,7 @@ def test_nonsense_is_no_answer(message: bytes) -> None:
 
 
 def test_descriptors_that_nobody_asked_for_are_closed() -> None:
-    before = ground.descriptors()
+    before = host_state.descriptors()
 
     def many(peer: socket.socket) -> None:
         peer.sendmsg([b"done\0fsopen"], fds(*[peer.fileno()] * 5))
@@ -148,7 +148,7 @@ def test_descriptors_that_nobody_asked_for_are_closed() -> None:
     assert refusals(many)[0][1] == errno.EPROTO
     assert refusals(too_many)[0][1] == errno.EPROTO
     assert refusals(with_nonsense)[0][1] == errno.EPROTO
-    assert ground.new_descriptors(before) == {}
+    assert host_state.new_descriptors(before) == {}
 
 
 @pytest.fixture
@@ -269,7 +269,7 @@ def test_somebody_else_reaps(threads: int, disposition: object) -> None:
         for _ in range(5):
             for fd in perform(threads=threads).fds:
                 fd.close()
-        return ground.children()
+        return host_state.children()
 
     assert in_child(make) == []
 

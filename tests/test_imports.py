@@ -38,11 +38,6 @@ MAY_IMPORT = {
     "__main__": {"__init__", "_cli", "_root"},
 }
 
-# What has yet to go.
-UNTIL_NOW = {
-    "_confined.removal": ["_paths.pure"],
-}
-
 LAZY = [
     "ctypes",
     "socket",
@@ -62,14 +57,10 @@ def source(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-def imports(module: str, *, annotations: bool = True) -> set[str]:
-    """What a module imports anywhere: of verytmp, modules as ``.package.module``; others as they are."""
+def imports(module: str) -> set[str]:
+    """What a module imports anywhere, also for annotations: of verytmp, ``.package.module``; others as they are."""
     found: set[str] = set()
     tree = ast.parse(source(module).read_text())
-    if not annotations:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-                node.body = []
     above = ["verytmp", *module.split(".")[:-1]]
     if source(module).name == "__init__.py" and module != FACE:
         above.append(module)
@@ -109,14 +100,13 @@ def test_every_package_is_in_the_table() -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_what_its_package_may(module: str) -> None:
     inside = {name[1:] for name in imports(module) if name.startswith(".")}
-    assert [name for name in sorted(inside) if not allowed(module, name)] == UNTIL_NOW.get(module, [])
+    assert [name for name in sorted(inside) if not allowed(module, name)] == []
 
 
 def test_there_is_no_cycle() -> None:
-    """Public names do not count: `__init__` imports what is asked for."""
+    """Not for annotations either. Public names do not count: `__init__` imports what is asked for."""
     above: dict[str, set[str]] = {
-        module: {name[1:] for name in imports(module, annotations=False) if name.startswith(".")} - {FACE}
-        for module in MODULES
+        module: {name[1:] for name in imports(module) if name.startswith(".")} - {FACE} for module in MODULES
     }
     above[FACE] = set()
     while ready := [module for module, needed in above.items() if not needed]:
@@ -136,6 +126,13 @@ def test_the_core_needs_the_standard_library_alone() -> None:
         outside = {package(name) for name in imports(module) if not name.startswith(".")} - sys.stdlib_module_names
         of_the_plugin = {"pytest"} if "pytest" in module else set()
         assert outside <= {"_typeshed", "__future__"} | of_the_plugin, module  # which exists for type checkers alone
+
+
+def test_type_checkers_read_the_same_table() -> None:
+    """The public names are imported when they are asked for, by a table; the block above it says the same."""
+    read = {alias.name: node.module for node in ast.walk(ast.parse((SOURCE / "__init__.py").read_text()))
+            if isinstance(node, ast.ImportFrom) for alias in node.names}  # fmt: skip
+    assert read == verytmp.MODULE_OF
 
 
 def test_the_package_itself_is_short() -> None:

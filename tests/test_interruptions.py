@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 
 import pytest
-from support import ground, kernel
+from support import host_state, kernel
 from support.children import in_child
 
 from verytmp import VeryTmpRoot
@@ -44,7 +44,7 @@ def storm(make: Callable[[], Callable[[], object]], count: int, period: float) -
     sys.unraisablehook = lambda _: None
     call = make()
     call()
-    before = ground.descriptors()
+    before = host_state.descriptors()
     signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, period, period)
     while caught < count:
@@ -57,7 +57,7 @@ def storm(make: Callable[[], Callable[[], object]], count: int, period: float) -
         except OSError as error:
             others.append(repr(error))
     signal.setitimer(signal.ITIMER_REAL, 0)
-    return ground.new_descriptors(before), others
+    return host_state.new_descriptors(before), others
 
 
 @pytest.mark.parametrize("owned", [False, True])
@@ -89,13 +89,13 @@ def test_roots_are_made(threads: int) -> None:
             threading.Thread(target=over.wait).start()
         left, others = storm(lambda: lambda: VeryTmpRoot().close(), 300, 0.0007)
         for _ in range(100):  # what a thread has begun goes on for a moment
-            if not left and not ground.children():
+            if not left and not host_state.children():
                 break
             time.sleep(0.05)
             gc.collect()  # an exception that came at the wrong moment may be in a circle with what it interrupted
-            left = {number: path for number, path in ground.descriptors().items() if left.get(number) == path}
+            left = {number: path for number, path in host_state.descriptors().items() if left.get(number) == path}
         over.set()
-        return left, others, ground.children(), set(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+        return left, others, host_state.children(), set(signal.pthread_sigmask(signal.SIG_BLOCK, []))
 
     left, others, children, mask = in_child(interrupted)
     assert (left, others, children, mask) == ({}, [], [], set())
@@ -163,7 +163,7 @@ def test_an_audit_hook_refuses(mode: str) -> None:
     def refused() -> tuple[int, dict[int, str]]:
         path = VeryTmpRoot() / "f"
         path.touch()
-        before, count, armed = ground.descriptors(), 0, [True]
+        before, count, armed = host_state.descriptors(), 0, [True]
 
         def hook(event: str, arguments: tuple[object, ...]) -> None:
             if armed and event == "open" and isinstance(arguments[0], int):
@@ -176,7 +176,7 @@ def test_an_audit_hook_refuses(mode: str) -> None:
             except Interrupted:
                 count += 1
         armed.clear()
-        return count, ground.new_descriptors(before)
+        return count, host_state.new_descriptors(before)
 
     assert in_child(refused) == (10, {})
 
@@ -187,7 +187,7 @@ def test_closing_comes_between(operation: str) -> None:
 
     def race() -> tuple[int, dict[int, str]]:
         VeryTmpRoot().close()
-        before = ground.descriptors()
+        before = host_state.descriptors()
         refused = 0
         for _ in range(100):
             root = VeryTmpRoot()
@@ -210,7 +210,7 @@ def test_closing_comes_between(operation: str) -> None:
                 refused += 1
             closer.join()
             del root, path, calls, closer
-        return refused, ground.new_descriptors(before)
+        return refused, host_state.new_descriptors(before)
 
     refused, left = in_child(race)
     assert refused == 100

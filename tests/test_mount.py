@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ground, kernel
+from support import host_state, kernel
 from support.children import in_child
 from support.kernel import Rule
 
@@ -26,20 +26,20 @@ def mounted(given: dict[str, object], *rules: Rule) -> dict[str, Any]:
     def make() -> dict[str, Any]:
         kernel.seccomp(*rules)
         log = CallLog()
-        before = ground.descriptors()
+        before = host_state.descriptors()
         named = make_spec(given).replace(directory="dev/null", token="x7k2m9qa")
         try:
             namespaces.enter_namespaces(log)
             fds, how = tmpfs.make_tmpfs(named, log, private=True)
         except OSError as error:
-            return {"refusals": log.refused(error), "left": ground.descriptors().keys() - before.keys()}
+            return {"refusals": log.refused(error), "left": host_state.descriptors().keys() - before.keys()}
         above, mount = fds
         root = os.open("x7k2m9qa", os.O_PATH, dir_fd=above)
         status, usage = os.stat(root), os.statvfs(root)
         return {
             "how": how,
             "refusals": log.refusals,
-            "left": ground.descriptors().keys() - before.keys() - {root, *fds},
+            "left": host_state.descriptors().keys() - before.keys() - {root, *fds},
             "path": os.readlink(f"/proc/self/fd/{root}"),
             "mode": status.st_mode & 0o7777,
             "owner": (status.st_uid, status.st_gid),
@@ -49,7 +49,7 @@ def mounted(given: dict[str, object], *rules: Rule) -> dict[str, Any]:
             "free inodes": usage.f_ffree,
             "names": os.listdir(os.open(".", os.O_RDONLY, dir_fd=root)),
             "named by": [
-                line for line in ground.mounts() if f" {os.major(status.st_dev)}:{os.minor(status.st_dev)} " in line
+                line for line in host_state.mounts() if f" {os.major(status.st_dev)}:{os.minor(status.st_dev)} " in line
             ],
             "top": outermost(root),
             "same mount": os.path.samestat(os.stat(mount), os.stat("../..", dir_fd=above)),
@@ -256,12 +256,12 @@ def test_a_mask_that_cannot_be_set() -> None:
 
 
 def test_an_owner_that_is_no_number_leaves_no_descriptor(host: Path) -> None:
-    before = ground.descriptors()
+    before = host_state.descriptors()
     mounted = os.open(host, os.O_PATH)
     with pytest.raises(OverflowError):
         tmpfs.make_root(mounted, MountSpec(uid=10**20, directory="dev/null", token="x7k2m9qa"), CallLog())
     os.close(mounted)
-    assert ground.new_descriptors(before) == {}
+    assert host_state.new_descriptors(before) == {}
 
 
 def test_features_are_tried_each_alone() -> None:
@@ -271,9 +271,9 @@ def test_features_are_tried_each_alone() -> None:
         log = CallLog()
         namespaces.enter_namespaces(log)
         kernel.seccomp(Rule("unshare", errno.EPERM), Rule("copy_file_range", errno.ENOSYS))
-        before = ground.descriptors()
+        before = host_state.descriptors()
         outcomes = {name: number for name, number, _ in probes.try_each_feature(log)}
-        return outcomes, ground.new_descriptors(before)
+        return outcomes, host_state.new_descriptors(before)
 
     outcomes, left = in_child(ask)
     assert left == {}

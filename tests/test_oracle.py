@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from support import ground
+from support import host_state
 from support.oracle import Operation, Oracle, Segment, perform
 
 import verytmp._confined.resolver
@@ -37,7 +37,7 @@ contents = st.binary(max_size=20)
 flags = st.booleans()
 modes = st.sampled_from([0o777, 0o755, 0o700, 0o644, 0o600, 0o500, 0o400, 0o300, 0, 0o1777])
 links = st.one_of(words, words).map(lambda text: f"-> {text or '.'}")
-trees: st.SearchStrategy[ground.Tree] = st.recursive(
+trees: st.SearchStrategy[host_state.Tree] = st.recursive(
     st.one_of(contents, links),
     lambda below: st.dictionaries(names.filter(lambda name: len(name) < 256), below, max_size=4),
     max_leaves=10,
@@ -144,7 +144,7 @@ ROUND = settings(
 
 
 class Difference(NamedTuple):
-    tree: ground.Tree
+    tree: host_state.Tree
     sequence: list[Operation]  # the last one makes it
     wanted: Any
     got: Any
@@ -165,7 +165,9 @@ def decided(operation: Operation, wanted: Any, got: Any) -> bool:
     return operation.method == "resolve" and sys.version_info < (3, 13) and "RuntimeError" in (wanted[0], got[0])
 
 
-def difference(oracle: Oracle, nosymfollow: bool, tree: ground.Tree, sequence: list[Operation]) -> Difference | None:
+def difference(
+    oracle: Oracle, nosymfollow: bool, tree: host_state.Tree, sequence: list[Operation]
+) -> Difference | None:
     expected = oracle.ask(tree, sequence)
     with VeryTmpRoot(nosymfollow=nosymfollow) as root:
         found = perform(root.path, root.fileno(), tree, sequence)
@@ -180,7 +182,7 @@ def explore(oracle: Oracle, nosymfollow: bool, count: int, settled: bool) -> tup
     done = 0
     different: Difference | None = None
 
-    def example(tree: ground.Tree, sequence: list[Operation]) -> None:
+    def example(tree: host_state.Tree, sequence: list[Operation]) -> None:
         nonlocal done, different
         if done < count and not different:
             done += len(sequence)

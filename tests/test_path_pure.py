@@ -15,7 +15,7 @@ from support import kernel
 from support.children import in_child
 
 from verytmp import UnsupportedOperation, VeryTmpPath, VeryTmpRoot
-from verytmp._paths.pure import SLOTS
+from verytmp._paths.pure import SLOT_ALIASES
 
 # Segments, and where they lead from /a. pathlib on "c:/a" says the same.
 JOINS = [
@@ -303,7 +303,7 @@ def test_plain_pathlib_learns_nothing_that_ages(root: VeryTmpRoot) -> None:
     """What pathlib's own code caches in its slots would be wrong after a fork, when the string is another one."""
     path = root / "a"
     Path(path), PurePosixPath(path), Path("/") == path, Path("/") < path
-    own = {theirs for ours, theirs in SLOTS.items() if hasattr(path, ours)}  # which hold what is ours
+    own = {theirs for ours, theirs in SLOT_ALIASES.items() if hasattr(path, ours)}  # which hold what is ours
     for base in (base for base in VeryTmpPath.__mro__ if base.__module__.startswith("pathlib")):
         for slot in base.__dict__.get("__slots__", ()):
             descriptor = base.__dict__[slot]

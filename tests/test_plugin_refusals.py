@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from support import ground, kernel
+from support import host_state, kernel
 from support.kernel import Rule
 from support.runs import ARGUMENTS, Run
 
@@ -134,7 +134,7 @@ LIMITED = """
 
 def test_shared_memory_instead(run: Run) -> None:
     """Not for who asks for limits, which it has not; elsewhere they are kept whatever the fallback."""
-    before = ground.fallback()
+    before = host_state.fallback()
     lines = refused(run, "--verytmp", "--verytmp-fallback=shm", "-rP")
     assert "5 passed" in lines[0]
     assert lines.count("of VeryTmpPath") == 2
@@ -143,7 +143,7 @@ def test_shared_memory_instead(run: Run) -> None:
     lines = refused(run, "--verytmp", "--verytmp-fallback=shm", code=code)
     assert "2 passed, 1 error" in lines[0]
     assert sum(DIAGNOSIS in line for line in lines) == 1  # the header is of the fallback
-    assert ground.fallback() == before
+    assert host_state.fallback() == before
     run(code, "--verytmp", "--verytmp-fallback=shm").assert_outcomes(passed=3)
 
 

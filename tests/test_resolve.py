@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from support import ground, kernel, moments
+from support import host_state, kernel, syscall_hooks
 from support.children import in_child
 
 from verytmp import VeryTmpPath, VeryTmpRoot
@@ -23,11 +23,11 @@ from verytmp._confined.resolver import (
     collapse,
     most_even,
     resolve,
-    straightened,
+    substitute_links,
 )
 from verytmp._paths.realpath import BY_NAME
 
-TREE: ground.Tree = {
+TREE: host_state.Tree = {
     "a": {
         "b": {"f": b"a/b/f", "up": "-> ../..", "out": "-> ../../../../../../etc"},
         "f": b"a/f",
@@ -139,7 +139,7 @@ def at(root: VeryTmpRoot) -> tuple[int, str]:
 @pytest.fixture(params=[True, False], ids=["nosymfollow", "symfollow"])
 def root(request: pytest.FixtureRequest) -> Iterator[VeryTmpRoot]:
     with VeryTmpRoot(nosymfollow=request.param) as made:
-        ground.make(made.fileno(), TREE)
+        host_state.make(made.fileno(), TREE)
         yield made
 
 
@@ -237,14 +237,14 @@ def test_longer_than_path_max(root: VeryTmpRoot, name: str, levels: int) -> None
 @pytest.mark.parametrize("path", ["a/b/f", "loop/f", "missing/f", "f/x", "deep", "a/b/../../../f"])
 @pytest.mark.parametrize("follow", [True, False])
 def test_no_descriptor_is_left(root: VeryTmpRoot, path: str, follow: bool) -> None:
-    before = ground.descriptors()
+    before = host_state.descriptors()
     try:
         directory, _ = resolve(*at(root), path, follow, root.nosymfollow)
     except OSError:
         pass
     else:
         directory.close()
-    assert ground.new_descriptors(before) == {}
+    assert host_state.new_descriptors(before) == {}
 
 
 STRAIGHT = {
@@ -273,17 +273,17 @@ STRAIGHT = {
 @pytest.mark.parametrize("path", STRAIGHT)
 def test_straight_ways(path: str) -> None:
     with VeryTmpRoot() as root:
-        ground.make(os.fspath(root), TREE)
-        assert list(straightened(*at(root), path, True)) == STRAIGHT[path]
+        host_state.make(os.fspath(root), TREE)
+        assert list(substitute_links(*at(root), path, True)) == STRAIGHT[path]
 
 
 @pytest.mark.tmpfs
 def test_the_last_link_is_only_followed_when_it_is_to_be() -> None:
     with VeryTmpRoot() as root:
-        ground.make(os.fspath(root), TREE)
+        host_state.make(os.fspath(root), TREE)
         for path in ("a/rel", "a/abs", "odd", "loop"):
-            assert list(straightened(*at(root), path, False)) == []
-        assert list(straightened(*at(root), "a/rel/up", False)) == ["a/b/up"]
+            assert list(substitute_links(*at(root), path, False)) == []
+        assert list(substitute_links(*at(root), "a/rel/up", False)) == ["a/b/up"]
 
 
 @pytest.mark.tmpfs
@@ -300,7 +300,7 @@ def test_links_are_found_wherever_they_are(depth: int) -> None:
                 names = ["l" if level in (first, second) else "d" for level in range(depth)]
                 once = ["d" if level == first else name for level, name in enumerate(names)]
                 expected = ["/".join(once)] if first == second else ["/".join(once), "/".join(["d"] * depth)]
-                assert list(straightened(*at(root), "/".join(names), True)) == expected
+                assert list(substitute_links(*at(root), "/".join(names), True)) == expected
 
 
 def test_a_straight_way_opens_no_link() -> None:
@@ -316,8 +316,8 @@ def test_a_straight_way_opens_no_link() -> None:
 @pytest.mark.tmpfs
 def test_an_absolute_link_below_leads_to_a_link_above() -> None:
     with VeryTmpRoot() as root:
-        ground.make(os.fspath(root), {"d": {"d": {"abs": "-> /l"}}, "l": "-> d"})
-        assert list(straightened(*at(root), "d/d/abs", True)) == ["l", "d"]
+        host_state.make(os.fspath(root), {"d": {"d": {"abs": "-> /l"}}, "l": "-> d"})
+        assert list(substitute_links(*at(root), "d/d/abs", True)) == ["l", "d"]
 
 
 def test_nothing_is_made_through_a_link_that_ends_in_a_slash(root: VeryTmpRoot) -> None:
@@ -354,14 +354,14 @@ def test_a_root_whose_number_is_0(root: VeryTmpRoot) -> None:
 
 def test_what_is_no_file_any_more_is_entered(root: VeryTmpRoot) -> None:
     """It was a file when it was to be entered, and is a directory, or a link, when it is looked at for the reason."""
-    with moments.interposed({3: lambda: kernel.exchange(root.fileno(), "f", "a")}) as calls:
+    with syscall_hooks.interposed({3: lambda: kernel.exchange(root.fileno(), "f", "a")}) as calls:
         directory, name = resolve(*at(root), "f/f", True, root.nosymfollow)
     directory.close()
     assert calls.names[:4] == ["open", "open", "readlink", "stat"]
     assert name == "f"
     kernel.exchange(root.fileno(), "f", "a")
     with (
-        moments.interposed({3: lambda: kernel.exchange(root.fileno(), "f", "dangling")}),
+        syscall_hooks.interposed({3: lambda: kernel.exchange(root.fileno(), "f", "dangling")}),
         pytest.raises(FileNotFoundError),
     ):
         resolve(*at(root), "f/f", True, root.nosymfollow)
@@ -369,7 +369,7 @@ def test_what_is_no_file_any_more_is_entered(root: VeryTmpRoot) -> None:
 
 def test_what_is_gone_is_the_file_that_it_was(root: VeryTmpRoot) -> None:
     with (
-        moments.interposed({3: lambda: os.unlink("f", dir_fd=root.fileno())}),
+        syscall_hooks.interposed({3: lambda: os.unlink("f", dir_fd=root.fileno())}),
         pytest.raises(NotADirectoryError),
     ):
         resolve(*at(root), "f/f", True, root.nosymfollow)
@@ -382,7 +382,7 @@ def test_what_is_a_file_each_time_is_one(root: VeryTmpRoot) -> None:
         kernel.exchange(root.fileno(), "f", "a")
 
     acts = {3 + number: exchange for number in range(3 * ATTEMPTS) if number % 3 != 2}  # each stat, and the next open
-    with moments.interposed(acts) as calls, pytest.raises(NotADirectoryError):
+    with syscall_hooks.interposed(acts) as calls, pytest.raises(NotADirectoryError):
         resolve(*at(root), "f/f", True, root.nosymfollow)
     assert calls.names.count("readlink") == ATTEMPTS
 
@@ -455,9 +455,9 @@ def counted() -> Iterator[Cost]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("open", "readlink", "stat", "mkdir"):
             patch.setattr(os, name, counting(getattr(os, name)))
-        moments.aim()
+        syscall_hooks.rebind_openers()
         yield cost
-    moments.aim()
+    syscall_hooks.rebind_openers()
 
 
 def down_and_up(*turns: tuple[int, int]) -> list[str]:
@@ -565,18 +565,18 @@ def test_few_directories_are_kept_open(root: VeryTmpRoot, seed: int) -> None:
 def test_a_step_back_to_what_is_another_now(root: VeryTmpRoot) -> None:
     """What has to be entered again on the way back was swapped for a link: it leads where that leads, in the root."""
     names = ["p", "c", "c", "c", "c", "..", "..", "..", ".."]
-    ground.make(root.fileno(), {"p": {"c": {"c": {"c": {"c": {}}}}, "f": b""}, "z": {"f": b""}, "q": "-> z"})
+    host_state.make(root.fileno(), {"p": {"c": {"c": {"c": {"c": {}}}}, "f": b""}, "z": {"f": b""}, "q": "-> z"})
 
     def exchange() -> None:
         kernel.exchange(root.fileno(), "p", "q")
 
-    with moments.interposed({}) as calls:
+    with syscall_hooks.interposed({}) as calls:
         resolve(*at(root), "/".join([*names, "f"]), True, root.nosymfollow)[0].close()
     last = len(calls.names) - 1 - calls.names[::-1].index("open")  # it enters "p" again
     for most, ends in ((TARGETS_COMPONENTS_MAX, None), (0, errno.ELOOP)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("verytmp._confined.resolver.TARGETS_COMPONENTS_MAX", most)
-            with moments.interposed({last: exchange}):
+            with syscall_hooks.interposed({last: exchange}):
                 if ends is None:
                     assert resolved(root, "/".join([*names, "f"]), True) == (file_id("z", root.fileno()), "f")
                 else:
@@ -696,10 +696,10 @@ def test_what_is_swapped_for_a_link_is_resolved_far_down(root: VeryTmpRoot) -> N
     (root / "z" / "/".join(["d"] * 40)).mkdir(parents=True)
     (root / "z" / "/".join(["d"] * 40) / "l").symlink_to("/z")
     path = root / "p" / "/".join(["d"] * 40) / "l"
-    with moments.interposed({}) as calls:
+    with syscall_hooks.interposed({}) as calls:
         path.resolve()
     first = calls.names.index("readlink") + 1
-    with moments.interposed({first: lambda: kernel.exchange(root.fileno(), "p", "q")}):
+    with syscall_hooks.interposed({first: lambda: kernel.exchange(root.fileno(), "p", "q")}):
         assert path.resolve() == root / "z"
 
 
@@ -719,7 +719,7 @@ def test_parents_are_made_in_one_go(root: VeryTmpRoot, dots: bool) -> None:
 @pytest.mark.parametrize("what", ["dangling", "file", "link"])
 def test_parents_where_something_else_is(root: VeryTmpRoot, what: str) -> None:
     """As pathlib has it: a link to nothing is there already, and is not followed to make what it leads to."""
-    ground.make(root.fileno(), {"top": {"dangling": "-> none", "file": b"", "link": "-> /", "n": {}}})
+    host_state.make(root.fileno(), {"top": {"dangling": "-> none", "file": b"", "link": "-> /", "n": {}}})
     path = root.path.joinpath("top", "n", "..", what, *["new"] * 40)
     expected = {"dangling": FileExistsError, "file": NotADirectoryError}.get(what)
     if expected is None:

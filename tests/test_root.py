@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import ground
+from support import host_state
 
 from verytmp import VeryTmpPath, VeryTmpRoot, VeryTmpUnavailable, VeryTmpUsage
 from verytmp._mounting import options
@@ -136,7 +136,7 @@ def test_nr_inodes(nr_inodes: int | str, more: int) -> None:
         with pytest.raises(OSError) as caught:
             (root / "more").touch()
         assert caught.value.errno == errno.ENOSPC
-        assert len(ground.look(root.fileno())) == more
+        assert len(host_state.look(root.fileno())) == more
 
 
 def test_nr_inodes_without_limit() -> None:
@@ -239,10 +239,10 @@ def test_owner() -> None:
     ],
 )
 def test_what_the_kernel_refuses(option: str, value: object, words: str) -> None:
-    before = ground.descriptors()
+    before = host_state.descriptors()
     with pytest.raises(ValueError, match=words):
         VeryTmpRoot(**{option: value})  # type: ignore[arg-type]
-    assert ground.new_descriptors(before) == {}
+    assert host_state.new_descriptors(before) == {}
 
 
 @pytest.mark.skipif(MAY_MOUNT, reason="noswap is for privileged processes, and this is one")

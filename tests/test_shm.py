@@ -16,7 +16,7 @@ from select import epoll
 from typing import Any
 
 import pytest
-from support import ground, kernel, refusals
+from support import host_state, kernel, refusals
 from support.children import in_child
 from support.fallback import refused
 
@@ -430,7 +430,7 @@ def test_a_program_that_closes_all_descriptors(host: Path) -> None:
         assert all(
             os.listdir(descriptor) == ["d"] for descriptor in own if os.path.isdir(f"/proc/self/fd/{descriptor}")
         )
-        return ground.look(str(host / "precious")), oct(os.stat(host / "precious").st_mode), left
+        return host_state.look(str(host / "precious")), oct(os.stat(host / "precious").st_mode), left
 
     there, mode, left = refused(use)
     assert there == {"d": {"f": b"the host's"}}
@@ -443,20 +443,20 @@ def test_nothing_is_removed_on_another_file_system(host: Path, root: VeryTmpRoot
     (host / "d").mkdir(mode=0o755)
     (host / "d" / "f").touch()
     with epoll.fromfd(os.open(host, os.O_PATH)) as top, pytest.raises(OSError, match="another file") as caught:
-        empty(top, os.fstat(root.fileno()).st_dev, forced=True)
+        empty(top, os.fstat(root.fileno()).st_dev, override_permissions=True)
     assert caught.value.errno == errno.EXDEV
-    assert ground.look(str(host)) == {"d": {"f": b""}}
+    assert host_state.look(str(host)) == {"d": {"f": b""}}
     assert os.stat(host / "d").st_mode & 0o777 == 0o755
 
 
 def test_descriptors() -> None:
     def use() -> Any:
         VeryTmpRoot(fallback="shm").close()
-        before = ground.descriptors()
+        before = host_state.descriptors()
         for _ in range(20):
             root = VeryTmpRoot(fallback="shm")
             (root / "d").mkdir()
         del root
-        return ground.new_descriptors(before)
+        return host_state.new_descriptors(before)
 
     assert refused(use) == {}

@@ -23,22 +23,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ground, kernel
+from support import host_state, kernel
 from support.children import in_child
 from support.programs import OWN_STRING
 
 from verytmp import VeryTmpRoot, VeryTmpUnavailable
 from verytmp._mounting import strategy
 
-KEPT: ground.Tree = {"f": b"the host's", "d": {"g": b"the host's too"}}
+KEPT: host_state.Tree = {"f": b"the host's", "d": {"g": b"the host's too"}}
 
 
 @pytest.fixture
 def kept(host: Path) -> Iterator[Path]:
     """A directory of the host, whose tree must stay what it is."""
-    ground.make(str(host), KEPT)
+    host_state.make(str(host), KEPT)
     yield host
-    assert ground.look(str(host)) == KEPT
+    assert host_state.look(str(host)) == KEPT
 
 
 def taken_over(numbers: set[int], directory: Path) -> list[int]:
@@ -54,7 +54,7 @@ def ended(directory: Path, *, drop: bool = False) -> tuple[str, list[int]]:
     """The string of a root that is closed or dropped, with a directory under its numbers."""
     root = VeryTmpRoot()
     text, numbers = str(root.path), {root.fileno(), *root.path._tree.filenos}
-    ground.make(text, KEPT)
+    host_state.make(text, KEPT)
     if not drop:
         root.close()
     del root
@@ -306,7 +306,7 @@ def test_shared_libraries() -> None:
 def test_programs_take_it_for_the_directory_that_it_is(root: VeryTmpRoot, host: Path, program: str, slash: str) -> None:
     if not shutil.which(program):
         pytest.skip(f"{program} is not installed")
-    ground.make(root.fileno(), KEPT)
+    host_state.make(root.fileno(), KEPT)
     text = os.fspath(root) + slash
     done = [word.format(root=text, out=host) for word in ("sh", "-euc", OWN_STRING[program])]
     subprocess.run(done, check=True, stdout=subprocess.DEVNULL)
@@ -315,13 +315,13 @@ def test_programs_take_it_for_the_directory_that_it_is(root: VeryTmpRoot, host: 
 
 
 def test_os_and_shutil_take_it_for_the_directory_that_it_is(root: VeryTmpRoot, host: Path) -> None:
-    ground.make(root.fileno(), KEPT)
+    host_state.make(root.fileno(), KEPT)
     for text in (os.fspath(root), str(root.path)):
         assert not os.path.islink(text)
         assert os.path.isdir(text)
         assert [name for _, *names in os.walk(text) for found in names for name in found] == ["d", "f", "g"]
         shutil.copytree(text, host / "copy", symlinks=True)
-        assert ground.look(str(host / "copy")) == KEPT
+        assert host_state.look(str(host / "copy")) == KEPT
         shutil.rmtree(host / "copy")
     shutil.rmtree(root)
     assert not os.path.exists(root)
@@ -354,7 +354,7 @@ def test_what_a_root_is_called_in_a_chroot(root: VeryTmpRoot, tree: dict[str, An
     """As a file that is there, so that nothing can be below it."""
     if os.geteuid():
         pytest.skip("only root may go into a chroot")
-    ground.make(root.fileno(), tree)
+    host_state.make(root.fileno(), tree)
 
     def ask() -> str:
         os.chroot(root)
@@ -371,7 +371,7 @@ def test_what_a_root_is_called_in_a_chroot(root: VeryTmpRoot, tree: dict[str, An
 def test_a_root_in_a_chroot_without_dev_null(host: Path) -> None:
     if os.geteuid():
         pytest.skip("only root may go into a chroot")
-    ground.make(str(host), {"proc": {}})
+    host_state.make(str(host), {"proc": {}})
 
     def make() -> tuple[str, int, tuple[int, ...], str]:
         kernel.bind("/proc", f"{host}/proc")

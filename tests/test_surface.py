@@ -208,7 +208,7 @@ def test_a_call_on_the_host_would_trip(root: VeryTmpRoot, host: Path, monkeypatc
 
     with monkeypatch.context() as patch:
         patch.setattr("verytmp._confined.tree.Tree.mkdir", astray)
-        patch.setattr(tripwire, "ROOMS", tripwire.ROOMS | {__file__})
+        patch.setattr(tripwire, "MODULES", tripwire.MODULES | {__file__})
         with tripwire.watching(), pytest.raises(tripwire.Tripped):
             (root / "d").mkdir()
     assert os.listdir(host) == []

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from support import ground, kernel, moments
+from support import host_state, kernel, syscall_hooks
 from support.children import HIGH, in_child
 
 from verytmp import VeryTmpPath, VeryTmpRoot
@@ -53,7 +53,7 @@ OPERATIONS: dict[str, Callable[[VeryTmpPath], object]] = {
 @pytest.mark.parametrize("follow", [False, True], ids=["nosymfollow", "symfollow"])
 def test_a_closed_root_refuses_every_operation(name: str, path: str, follow: bool) -> None:
     root = VeryTmpRoot(nosymfollow=not follow)
-    ground.make(root.fileno(), {"f": b"", "d": {"f": b""}, "link": "-> d"})
+    host_state.make(root.fileno(), {"f": b"", "d": {"f": b""}, "link": "-> d"})
     root.close()
     with pytest.raises(ValueError, match="closed VeryTmpRoot"):
         OPERATIONS[name](root / path)
@@ -110,7 +110,7 @@ def test_files_are_closed_whose_number_is_0(root: VeryTmpRoot) -> None:
             path.parent.open()
         except IsADirectoryError as error:
             found.append(error.filename == str(path.parent))
-        return found, 0 in ground.descriptors()
+        return found, 0 in host_state.descriptors()
 
     assert in_child(used) == ([b"x", 0, True], False)
 
@@ -145,7 +145,7 @@ def test_dots_stop_at_the_root_for_what_is_in_a_file(root: VeryTmpRoot, up: str)
     (root / "d").mkdir()
     (root / up / "f").write_text("x")
     assert (root / up / "f").read_bytes() == b"x"
-    assert ground.look(root.fileno()) == {"d": {}, "f": b"x"}
+    assert host_state.look(root.fileno()) == {"d": {}, "f": b"x"}
     assert {path.name for path in (root / up).iterdir()} == {"d", "f"}
     with (root / up / "f").open() as file:
         assert file.read() == "x"
@@ -162,7 +162,7 @@ def test_closed_while_it_is_asked(root: VeryTmpRoot, ask: Callable[[VeryTmpRoot]
 
     here = os.open("/", os.O_PATH)
     try:
-        with moments.interposed({0: close}), pytest.raises(ValueError, match="closed VeryTmpRoot"):
+        with syscall_hooks.interposed({0: close}), pytest.raises(ValueError, match="closed VeryTmpRoot"):
             ask(root)
     finally:
         os.close(root.path._tree.fd)
@@ -197,11 +197,11 @@ def test_closing_again_does_nothing(root: VeryTmpRoot) -> None:
 
 
 def test_a_closed_root_keeps_no_descriptor() -> None:
-    before = ground.descriptors()
+    before = host_state.descriptors()
     root = VeryTmpRoot()
     path, _ = root / "f", root.fileno()
     root.close()
-    assert ground.new_descriptors(before) == {}
+    assert host_state.new_descriptors(before) == {}
     assert not path.name.startswith("/")
 
 
@@ -234,10 +234,10 @@ def test_a_close_that_is_interrupted_has_closed_everything_or_nothing() -> None:
             ended = False
         finally:
             sys.settrace(None)
-        still_open = fds & ground.descriptors().keys()
+        still_open = fds & host_state.descriptors().keys()
         answer = ended, root.closed, len(still_open), os.path.exists(str(root))
         root.close()
-        assert not fds & ground.descriptors().keys()
+        assert not fds & host_state.descriptors().keys()
         return answer
 
     seen = set()
@@ -253,7 +253,7 @@ def test_a_close_that_is_interrupted_has_closed_everything_or_nothing() -> None:
 
 
 def test_dropping_the_last_reference_closes_at_once() -> None:
-    before = ground.descriptors()
+    before = host_state.descriptors()
     gc.disable()
     try:
         root = VeryTmpRoot()
@@ -265,7 +265,7 @@ def test_dropping_the_last_reference_closes_at_once() -> None:
         path.write_text("a path keeps the directory alive")
         assert path.read_text() == "a path keeps the directory alive"
         del path
-        assert ground.new_descriptors(before) == {}
+        assert host_state.new_descriptors(before) == {}
     finally:
         gc.enable()
 
@@ -279,7 +279,7 @@ def test_nothing_refers_to_itself(name: str, path: str) -> None:
     gc.disable()
     try:
         with VeryTmpRoot() as root:
-            ground.make(root.fileno(), {"f": b"", "d": {"f": b""}, "link": "-> d", "loop": "-> loop"})
+            host_state.make(root.fileno(), {"f": b"", "d": {"f": b""}, "link": "-> d", "loop": "-> loop"})
             try:
                 result = OPERATIONS[name](root / path)
             except OSError:
@@ -321,10 +321,10 @@ def test_open_files_go_on() -> None:
 
 def test_closing_takes_no_descriptor() -> None:
     roots = [VeryTmpRoot() for _ in range(3)]
-    before = ground.descriptors()
+    before = host_state.descriptors()
     for root in roots:
         root.close()
-    assert ground.descriptors().keys() <= before.keys()
+    assert host_state.descriptors().keys() <= before.keys()
 
 
 @pytest.mark.tmpfs
@@ -340,7 +340,7 @@ def test_closing_needs_no_descriptor() -> None:
             said = str(error)
         for descriptor in taken:
             os.close(descriptor)
-        return set(root.path._tree.filenos) & set(ground.descriptors()), said
+        return set(root.path._tree.filenos) & set(host_state.descriptors()), said
 
     left, said = in_child(close)
     assert left == set()
@@ -356,17 +356,17 @@ def test_a_program_that_closes_all_descriptors_loses_nothing_of_its_own(dropped:
         root = VeryTmpRoot()
         if used:
             root.fileno()
-        lowest, highest = min(ground.descriptors()), max(root.path._tree.filenos)
+        lowest, highest = min(host_state.descriptors()), max(root.path._tree.filenos)
         os.closerange(max(lowest, 3), HIGH)
         taken = [os.open("/", os.O_PATH) for _ in range(highest + 20)]
-        others = ground.descriptors()
+        others = host_state.descriptors()
         if dropped:
             del root
         else:
             root.close()
         gc.collect()
         return [os.readlink(f"/proc/self/fd/{fd}") for fd in taken], [
-            path for fd, path in ground.descriptors().items() if others.get(fd) != path
+            path for fd, path in host_state.descriptors().items() if others.get(fd) != path
         ]
 
     links, new = in_child(daemon)
@@ -407,7 +407,7 @@ def test_operations_of_a_closed_root_touch_no_directory_that_has_its_number(host
         return said
 
     assert [said for said in in_child(use) if not said.startswith(("built-in", "pathlib"))] == []
-    assert ground.look(str(host)) == {"f": b"the host's"}
+    assert host_state.look(str(host)) == {"f": b"the host's"}
 
 
 def test_operations_touch_no_directory_that_has_its_number_though_it_is_not_closed(host: Path) -> None:
@@ -432,4 +432,4 @@ def test_operations_touch_no_directory_that_has_its_number_though_it_is_not_clos
 
     said = in_child(use)
     assert {line for line in said if "True" in line or "host" in line or "Usage" in line} == set()
-    assert ground.look(str(host)) == {"f": b"the host's"}
+    assert host_state.look(str(host)) == {"f": b"the host's"}

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import unprivileged as unprivileged_tests
-from support import ground, kernel
+from support import host_state, kernel
 from support.children import in_child
 from support.kernel import Rule
 
@@ -38,21 +38,23 @@ def refused(*set_up: Callable[[], object], threads: int = 1) -> VeryTmpUnavailab
         for _ in range(threads - 1):
             threading.Thread(target=stop.wait, daemon=True).start()
         proc = os.path.exists("/proc/self/fd")
-        before = ground.descriptors() if proc else {}
-        mounts = ground.mounts() if proc else []
+        before = host_state.descriptors() if proc else {}
+        mounts = host_state.mounts() if proc else []
         try:
             VeryTmpRoot()
         except VeryTmpUnavailable as error:
             stop.set()
             # What Python itself opens once, as ctypes' library, comes with the first call and stays.
-            left = {path for number, path in ground.descriptors().items() if number not in before} if proc else set()
+            left = (
+                {path for number, path in host_state.descriptors().items() if number not in before} if proc else set()
+            )
             grown = [path for path in left if not path.startswith(("/lib", "/usr"))]
             try:
                 os.waitpid(-1, os.WNOHANG)
                 grown.append("a child")
             except ChildProcessError:
                 pass
-            grown += [line for line in ground.mounts() if line not in mounts] if proc else []
+            grown += [line for line in host_state.mounts() if line not in mounts] if proc else []
             return error, grown
         return "a root was made", []
 

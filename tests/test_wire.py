@@ -7,7 +7,7 @@ import socket
 from contextlib import closing
 
 import pytest
-from support import ground
+from support import host_state
 
 from verytmp._mounting import protocol
 from verytmp._mounting.channel import Channel
@@ -60,7 +60,7 @@ def test_what_is_no_spec_is_not_taken_for_one(fields: list[str]) -> None:
 
 def test_a_request_takes_descriptors_along() -> None:
     """They arrive under numbers of their own, close-on-exec; those that were not announced do not."""
-    before = ground.descriptors()
+    before = host_state.descriptors()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with closing(Channel(ours.detach())) as channel, theirs:
         channel.ask(Request("x", ["a"], [theirs.fileno(), 0]))
@@ -77,7 +77,7 @@ def test_a_request_takes_descriptors_along() -> None:
                 protocol.receive(theirs)
         channel.shutdown(socket.SHUT_WR)
         assert protocol.receive(theirs) is None
-    assert ground.new_descriptors(before) == {}
+    assert host_state.new_descriptors(before) == {}
 
 
 def test_refusals_come_back_as_they_went() -> None:

@@ -7,52 +7,49 @@
 8
 """
 
-__all__ = [
-    "UnsupportedOperation",
-    "VeryTmpAvailability",
-    "VeryTmpCause",
-    "VeryTmpError",
-    "VeryTmpFactory",
-    "VeryTmpFallbackWarning",
-    "VeryTmpPath",
-    "VeryTmpRoot",
-    "VeryTmpUnavailable",
-    "VeryTmpUsage",
-    "__version__",
-    "available",
-]
-
 __version__ = "0.1.0"
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ._available import VeryTmpAvailability, available
-    from ._diagnosis.causes import VeryTmpCause
-    from ._factory import VeryTmpFactory
-    from ._paths.path import VeryTmpPath
-    from ._root import VeryTmpRoot, VeryTmpUsage
-    from .errors import UnsupportedOperation, VeryTmpError, VeryTmpFallbackWarning, VeryTmpUnavailable
+if TYPE_CHECKING:  # the table below, for type checkers
+    from ._available import VeryTmpAvailability as VeryTmpAvailability
+    from ._available import available as available
+    from ._diagnosis.causes import VeryTmpCause as VeryTmpCause
+    from ._factory import VeryTmpFactory as VeryTmpFactory
+    from ._paths.path import VeryTmpPath as VeryTmpPath
+    from ._programs.enter import enter as enter
+    from ._root import VeryTmpRoot as VeryTmpRoot
+    from ._root import VeryTmpUsage as VeryTmpUsage
+    from .errors import UnsupportedOperation as UnsupportedOperation
+    from .errors import VeryTmpError as VeryTmpError
+    from .errors import VeryTmpFallbackWarning as VeryTmpFallbackWarning
+    from .errors import VeryTmpUnavailable as VeryTmpUnavailable
 
-# Where the names are, but for the errors.
-ROOMS = {
+MODULE_OF = {
+    "UnsupportedOperation": "errors",
     "VeryTmpAvailability": "_available",
     "VeryTmpCause": "_diagnosis.causes",
+    "VeryTmpError": "errors",
     "VeryTmpFactory": "_factory",
+    "VeryTmpFallbackWarning": "errors",
     "VeryTmpPath": "_paths.path",
     "VeryTmpRoot": "_root",
+    "VeryTmpUnavailable": "errors",
     "VeryTmpUsage": "_root",
     "available": "_available",
+    "enter": "_programs.enter",
 }
+
+__all__ = [*MODULE_OF, "__version__"]  # noqa: PLE0604  # they are strings
 
 
 def __getattr__(name: str) -> object:
-    """A name, when it is first asked for: pytest loads this room in each run, and the others would take it 2 ms."""
-    if name not in __all__:
+    """Import a public name when it is first asked for: pytest loads this module in each run, the others take 2 ms."""
+    if name not in MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    room = __import__(f"{__name__}.{ROOMS.get(name, 'errors')}", fromlist=[name])
-    return globals().setdefault(name, getattr(room, name))
+    module = __import__(f"{__name__}.{MODULE_OF[name]}", fromlist=[name])
+    return globals().setdefault(name, getattr(module, name))
 
 
 def __dir__() -> list[str]:
-    """The names above, too: for help(), and for shells that complete them."""
+    """The public names too, for help() and for shells that complete them."""
     return sorted({*globals(), *__all__})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 from collections import namedtuple
+from pathlib import PurePosixPath
 
 from ._confined.removal import delete_contents
 from ._confined.tree import Tree
@@ -16,6 +17,7 @@ from .errors import VeryTmpUnavailable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from subprocess import CompletedProcess, Popen
     from typing import Any, Literal, NamedTuple, NoReturn, Self
 
     from _typeshed import StrPath
@@ -105,7 +107,7 @@ class VeryTmpRoot:
         nr_inodes: int | str | None = None,
         mode: int = 0o700,
         noexec: bool = False,
-        nosymfollow: bool = True,
+        nosymfollow: bool | None = None,
         huge: str | None = None,
         nr_blocks: int | str | None = None,
         uid: int | None = None,
@@ -113,6 +115,8 @@ class VeryTmpRoot:
         mpol: str | None = None,
         inode64: bool | None = None,
         noswap: bool = False,
+        at: StrPath | bool | None = None,
+        host: str = "rw",
         fallback: str | None = None,
     ) -> None:
         given = {
@@ -128,6 +132,8 @@ class VeryTmpRoot:
             "noswap": noswap,
             "noexec": noexec,
             "nosymfollow": nosymfollow,
+            "at": at,
+            "host": host,
             "fallback": fallback,
         }
         self._tree, self._kind, self._how_made, self._remove_fallback = create(given)
@@ -183,6 +189,47 @@ class VeryTmpRoot:
         return self._tree.root_fd()
 
     @property
+    def at(self) -> PurePosixPath:
+        """The root directory, as the programs see it that `run` starts. `ValueError` for a root without a name."""
+        return PurePosixPath(self._tree.name(""))
+
+    def run(self, args: object, **options: Any) -> CompletedProcess[Any]:
+        """`subprocess.run`, with the program in the root's namespace, where the root is a directory by its name.
+
+        Its keywords and errors are those of `subprocess.run`. Paths of the root in *args*, *executable*, *cwd* and
+        *env* become their names there; *cwd* is the root by default, and where a relative one begins.
+
+        Args:
+            unshare_pid: give it a pid namespace of its own, so that whatever it leaves running ends when it does.
+
+        Raises:
+            ValueError: the root has no name, or is closed; or a path is of another root.
+            OSError: the program cannot be started, as with `subprocess.run`.
+        """
+        from ._programs.run import run
+
+        return run(self._tree, args, **options)
+
+    def popen(self, args: object, **options: Any) -> Popen[Any]:
+        """`subprocess.Popen`, with the program in the root's namespace: as `run`, without waiting for its end."""
+        from ._programs.run import popen
+
+        return popen(self._tree, args, **options)
+
+    def wrap(self, args: object, **options: Any) -> tuple[list[str], tuple[int, ...]]:
+        """What starts a program in the root's namespace, for asyncio and any other spawner.
+
+        Returns the argument list to start, and the file descriptors to pass to it (*pass_fds*). They are the root's
+        own, and stay open as long as it does. The program's environment is the one that the spawner gives.
+
+        Args:
+            executable, cwd, unshare_pid: as for `run`.
+        """
+        from ._programs.run import wrap
+
+        return wrap(self._tree, args, **options)
+
+    @property
     def kind(self) -> Literal["tmpfs", "shm"]:
         """``"tmpfs"``, or ``"shm"`` for a directory in /dev/shm."""
         return self._kind
@@ -190,7 +237,7 @@ class VeryTmpRoot:
     @property
     def nosymfollow(self) -> bool:
         """Whether the kernel refuses every symlink in it, as was asked for; it cannot before Linux 5.10."""
-        return self._tree.one_call
+        return self._tree.kernel_nosymfollow
 
     @property
     def closed(self) -> bool:
@@ -218,7 +265,7 @@ class VeryTmpRoot:
             OSError: EACCES, if the root directory itself may not be written to. With the path that it is about.
         """
         self._tree.check_open()
-        delete_contents(self._tree, "", forced=True)
+        delete_contents(self._tree, "", override_permissions=True)
 
     def usage(self) -> VeryTmpUsage:
         """How many bytes there are, are used, and are free: as `shutil.disk_usage`; and ``usage().inodes`` likewise.
@@ -263,10 +310,33 @@ def create(
             raise
         from ._shm import directory
 
+        if spec.host_read_only:
+            check_landlock(refused)
         refused.__traceback__ = refused.__context__ = None  # they hold frames, and so what is made in them
-        tree, remove = directory(refused, spec.mode)
+        tree, remove = directory(refused, spec)
         return tree, "shm", "in /dev/shm", remove
-    return tree, "tmpfs", how, None
+    return tree, "tmpfs", how, unmounted if tree.named else None
+
+
+def unmounted() -> None:
+    """After a root that has a name in the namespace that this process is in was closed: wait until the name is gone."""
+    from ._mounting import strategy
+
+    if strategy.entered is not None:
+        strategy.entered.sync()
+
+
+def check_landlock(refused: VeryTmpUnavailable) -> None:
+    """Raise the refusal, with another one: that Landlock cannot keep programs from writing elsewhere either."""
+    from ._programs.landlock import check
+
+    try:
+        check()
+    except OSError as error:
+        reason = f"{error.strerror}; before that, {refused.step}: {refused.reason}"
+        remedy = f"Leave out host='ro'; or: {refused.remedy}"
+        step = "landlock_create_ruleset"
+        raise VeryTmpUnavailable(error.errno or 0, step, reason, remedy, "fallback", refused.evidence) from None
 
 
 def mount(spec: MountSpec, helper: HelperClient | None = None) -> tuple[Tree, str]:
@@ -280,7 +350,8 @@ def mount(spec: MountSpec, helper: HelperClient | None = None) -> tuple[Tree, st
 
     mounted = strategy.mount(spec, helper)
     try:
-        return Tree(mounted.fds, mounted.spec.token, mounted.spec.inodes_above), mounted.how
+        made = mounted.spec
+        return Tree(mounted.fds, made.token, made.inodes_above, made.at), mounted.how
     except OSError as error:  # the descriptor table is full
         raise refusals.explained([("fcntl(F_DUPFD)", error.errno or 0, error.strerror or "")]) from None
 

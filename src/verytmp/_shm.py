@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from select import epoll
 
+    from ._mounting.spec import MountSpec
+
 PLACE = "/dev/shm"
 LISTABLE = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 PATIENCE = 5.0  # seconds: a look for dead ones takes milliseconds
@@ -59,7 +61,7 @@ def remedies() -> dict[int, str]:
 _told: set[tuple[str, int | None]] = set()
 
 
-def directory(refused: VeryTmpUnavailable, mode: int) -> tuple[Tree, Callable[[], object]]:
+def directory(refused: VeryTmpUnavailable, spec: MountSpec) -> tuple[Tree, Callable[[], object]]:
     """A new directory's tree, and what removes it: at the latest when the tree is garbage, or the program ends."""
     home = f"{PLACE}/verytmp-{geteuid()}"
     token = new_token()
@@ -68,13 +70,15 @@ def directory(refused: VeryTmpUnavailable, mode: int) -> tuple[Tree, Callable[[]
         sweep(home)
         for _ in range(ATTEMPTS):
             try:
-                held, name = make(home, token, mode)
+                held, name = make(home, token, spec.mode)
                 break
             except FileNotFoundError:
                 continue
         else:
             raise OSError(errno.EAGAIN, OFTEN)
-        tree = Tree((opened(".", os.O_PATH | os.O_DIRECTORY, held.fileno()),), token, 0)
+        at = f"{home}/{name}/{token}" if spec.at else ""
+        above = opened(".", os.O_PATH | os.O_DIRECTORY, held.fileno())
+        tree = Tree((above,), token, 0, at, spec.host_read_only)
     except OSError as error:
         error.__traceback__ = None  # it holds frames, and so locks
         if held:
@@ -183,7 +187,7 @@ def discard(path: str, made: tuple[int, int] | None) -> None:
             with opened(path, LISTABLE, None) as directory:
                 if made is None or identity(directory.fileno()) != made:
                     raise OSError(errno.ESTALE, "something else is there now")
-                empty(directory, made[0], forced=True)
+                empty(directory, made[0], override_permissions=True)
             os.rmdir(path)
             break
         except OSError as error:

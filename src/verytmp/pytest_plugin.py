@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from . import VeryTmpPath, VeryTmpRoot
-    from ._pytest.roots import Factory, Roots
+    from ._pytest.roots import FixtureFactory, RunState
 
 FALLBACKS = ("error", "shm", "tmp_path")
 
-ROOTS: pytest.StashKey[Roots] = pytest.StashKey()
+ROOTS: pytest.StashKey[RunState] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -66,12 +66,12 @@ def active(config: pytest.Config) -> bool:
     return bool(config.getoption("--verytmp") or config.getini("verytmp"))
 
 
-def roots_of(config: pytest.Config) -> Roots:
+def roots_of(config: pytest.Config) -> RunState:
     """What makes this run's roots, from when it is first needed."""
     if ROOTS not in config.stash:
-        from ._pytest.roots import Roots
+        from ._pytest.roots import RunState
 
-        config.stash[ROOTS] = Roots(config, active(config))
+        config.stash[ROOTS] = RunState(config, active(config))
     return config.stash[ROOTS]
 
 
@@ -85,7 +85,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 @pytest.fixture(scope="session")
-def verytmp_factory(pytestconfig: pytest.Config) -> Generator[Factory]:
+def verytmp_factory(pytestconfig: pytest.Config) -> Generator[FixtureFactory]:
     """Makes roots, with options as keywords: verytmp_factory.root(size="8m"). They are closed when the session ends."""
     factory = roots_of(pytestconfig).factory()
     yield factory

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support import canary
-from support.prey import Prey
+from support.race_targets import RaceTarget
 
 from verytmp import VeryTmpRoot
 
@@ -32,6 +32,6 @@ def root(request: pytest.FixtureRequest, planted: canary.Canary) -> Iterator[Ver
 
 
 @pytest.fixture(params=[True, False], ids=["nosymfollow", "symfollow"])
-def prey(request: pytest.FixtureRequest, host: Path) -> Iterator[Prey]:
+def target(request: pytest.FixtureRequest, host: Path) -> Iterator[RaceTarget]:
     with VeryTmpRoot(nosymfollow=request.param) as made, VeryTmpRoot() as other:
-        yield Prey(made, host, other)
+        yield RaceTarget(made, host, other)

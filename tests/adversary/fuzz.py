@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 def main() -> int:
     sys.path.insert(0, str(Path(__file__).parents[1]))
     with atheris.instrument_imports(include=["verytmp"]):
-        from support import ground
+        from support import host_state
         from support.oracle import Operation, Oracle
         from test_oracle import LENGTH, ROUND, difference, operations, trees
 
@@ -27,7 +27,7 @@ def main() -> int:
 
     @ROUND
     @given(trees, st.lists(operations, min_size=1, max_size=LENGTH), st.booleans())
-    def example(tree: ground.Tree, sequence: list[Operation], nosymfollow: bool) -> None:
+    def example(tree: host_state.Tree, sequence: list[Operation], nosymfollow: bool) -> None:
         nonlocal done
         done += len(sequence)
         different = difference(oracle, nosymfollow, tree, sequence)

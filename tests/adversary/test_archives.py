@@ -26,10 +26,10 @@ from stat import S_IFLNK
 from typing import Any, Literal, NamedTuple
 
 import pytest
-from support import canary, ground, oracle
+from support import canary, host_state, oracle
+from support.all_operations import READING, REFUSALS, Case
 from support.archives import CANONICALISES, data_filter, member, needs_filters, tar, tar_filter
 from support.canary import Canary
-from support.funnel import READING, REFUSALS, Case
 
 from verytmp import VeryTmpPath, VeryTmpRoot
 
@@ -336,7 +336,9 @@ def test_zip_packs_links_as_links(root: VeryTmpRoot, planted: Canary, host: Path
     """``zip -y`` of a farm in a root, by its string: what is packed is words, and nothing of the host's."""
     if not which("zip"):
         pytest.skip("zip is not installed")
-    ground.make(root.fileno(), {"d": {"l": f"-> {planted.secret}", "u": f"-> {UP}{planted.secret}", "f": b"inside"}})
+    host_state.make(
+        root.fileno(), {"d": {"l": f"-> {planted.secret}", "u": f"-> {UP}{planted.secret}", "f": b"inside"}}
+    )
     subprocess.run(["zip", "-q", "-y", "-r", host / "a.zip", root / "d"], capture_output=True, timeout=30, check=True)
     with zipfile.ZipFile(host / "a.zip") as archive:
         packed = {name.rpartition("/")[2]: archive.read(name) for name in archive.namelist()}

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
-from support import canary, ground, oracle
+from support import canary, host_state, oracle
+from support.all_operations import CHANGING, INSIDE, READING, REFUSALS, Case
 from support.canary import Canary
-from support.funnel import CHANGING, INSIDE, READING, REFUSALS, Case
 
 from verytmp import VeryTmpPath, VeryTmpRoot
 
@@ -156,7 +156,7 @@ def filled(value: Any, words: dict[str, object]) -> Any:
     return value
 
 
-def at(path: str, tree: ground.Tree) -> ground.Tree:
+def at(path: str, tree: host_state.Tree) -> host_state.Tree:
     """A tree that has another one in it, under a path."""
     for name in reversed(path.strip("/").split("/")):
         tree = {name: tree}
@@ -187,7 +187,7 @@ def words(planted: Canary, root: VeryTmpRoot) -> Iterator[dict[str, object]]:
 def test_it_stays_inside(root: VeryTmpRoot, planted: Canary, words: dict[str, object], name: str) -> None:
     row = ROWS[name]
     case = Case(root, VeryTmpRoot(), planted, filled(row.text, words))
-    tree: ground.Tree = {"file": INSIDE, "d": {}} | filled(row.links, words)
+    tree: host_state.Tree = {"file": INSIDE, "d": {}} | filled(row.links, words)
     twin = at(str(planted.vault), {"secret": INSIDE, "link": "-> secret", "d": {"deep": INSIDE}, "empty": {}})
     with case.other:
         refill(case.other, {"file": INSIDE})
@@ -215,9 +215,9 @@ def test_it_stays_inside(root: VeryTmpRoot, planted: Canary, words: dict[str, ob
             planted.check()
 
 
-def refill(root: VeryTmpRoot, tree: ground.Tree) -> None:
+def refill(root: VeryTmpRoot, tree: host_state.Tree) -> None:
     oracle.wipe(root.fileno())
-    ground.make(root.fileno(), tree)
+    host_state.make(root.fileno(), tree)
 
 
 def answer(call: Any) -> Any:
@@ -270,7 +270,7 @@ def test_words_that_change(root: VeryTmpRoot, planted: Canary) -> None:
         def rpartition(self, _: str) -> tuple[str, str, str]:
             return str(planted.vault), "/", "secret"
 
-    ground.make(root.fileno(), {"file": INSIDE})
+    host_state.make(root.fileno(), {"file": INSIDE})
     for path in (root / Shifty("file"), root.path.joinpath(Shifty("file")), (root / "d").with_name(Shifty("file"))):
         assert answer(path.read_bytes) in (INSIDE, False)
     case = Case(root, root, planted, Shifty("file"))
@@ -290,7 +290,7 @@ def test_a_path_that_is_forged(root: VeryTmpRoot, planted: Canary) -> None:
             return "file"
 
     for relative in (str(planted.secret), f"/{planted.secret}", f"{UP}{planted.secret}", f"d/{UP}{planted.secret}"):
-        tree: ground.Tree = {"file": INSIDE, "d": {}}
+        tree: host_state.Tree = {"file": INSIDE, "d": {}}
         for whole in (tree, tree | at(str(planted.secret), {})):
             with VeryTmpRoot() as other:
                 forged = root / Forged(relative)

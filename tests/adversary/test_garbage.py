@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from support import ground, kernel
+from support import host_state, kernel
 from support.children import in_child
 
 from verytmp import VeryTmpError
@@ -78,7 +78,7 @@ def hear(said: list[Said]) -> Reply:
 def test_a_parent_that_hears_garbage(count: int, record_property: Callable[[str, object], None]) -> None:
     """It has a word and the descriptors that were announced, or refusals of which an error can be made."""
     answers = refused = 0
-    before = ground.descriptors()
+    before = host_state.descriptors()
 
     @fuzz(count)
     @seed(count)
@@ -98,7 +98,7 @@ def test_a_parent_that_hears_garbage(count: int, record_property: Callable[[str,
             for fd in reply.fds:
                 assert not os.get_inheritable(fd.fileno())
                 fd.close()
-        assert ground.new_descriptors(before) == {}
+        assert host_state.new_descriptors(before) == {}
 
     example()
     record_property("conversations of garbage", answers + refused)
@@ -145,9 +145,9 @@ def test_a_child_that_is_asked_for_garbage(count: int) -> None:
             except ChildProcessError:
                 pass
 
-        before = ground.descriptors()
+        before = host_state.descriptors()
         example()
-        return wrong + [str(path) for path in ground.new_descriptors(before).values()]
+        return wrong + [str(path) for path in host_state.new_descriptors(before).values()]
 
     assert in_child(ask) == []
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ground, kernel
+from support import host_state, kernel
 from support.children import in_child
-from support.prey import ANSWERS, INSIDE, LOOKS, OPERATIONS, TREES, Prey, tree
+from support.race_targets import ANSWERS, INSIDE, LOOKS, OPERATIONS, TREES, RaceTarget, tree
 
 from verytmp import VeryTmpRoot, VeryTmpUnavailable
 
@@ -29,9 +29,9 @@ def confined() -> None:
     """No tripwire in a process that has no descriptors or memory left; nobody leads it out here."""
 
 
-def attempt(prey: Prey, name: str) -> object:
+def attempt(target: RaceTarget, name: str) -> object:
     try:
-        return OPERATIONS[name](prey.root / "slot", prey)
+        return OPERATIONS[name](target.root / "slot", target)
     except OSError as error:
         return error
 
@@ -39,20 +39,20 @@ def attempt(prey: Prey, name: str) -> object:
 # -- descriptors -------------------------------------------------------------------------------------------------------
 
 
-def test_descriptors_run_out_in_an_operation(prey: Prey) -> None:
+def test_descriptors_run_out_in_an_operation(target: RaceTarget) -> None:
     """With room for none, one, two...: EMFILE, and a tree as it was, until there is room enough."""
 
     def run_out() -> tuple[list[str], Counter[str]]:
         wrong: list[str] = []
         refused: Counter[str] = Counter()
         for name in OPERATIONS:
-            prey.reset()
-            attempt(prey, name)  # what is loaded once is there
+            target.reset()
+            attempt(target, name)  # what is loaded once is there
             for room in range(ENOUGH):
-                prey.reset()
-                before = ground.look(prey.fd)
+                target.reset()
+                before = host_state.look(target.fd)
                 taken = kernel.fill_descriptor_table(room)
-                result = attempt(prey, name)
+                result = attempt(target, name)
                 left = kernel.fill_descriptor_table()
                 for descriptor in (*taken, *left):
                     os.close(descriptor)
@@ -65,7 +65,7 @@ def test_descriptors_run_out_in_an_operation(prey: Prey) -> None:
                 refused[name] += 1
                 if result.errno != (errno.ENOENT if name in ANSWERS else errno.EMFILE):
                     wrong.append(f"{name} with {room}: {result!r}")
-                if ground.look(prey.fd) != before and not moved(prey, name):
+                if host_state.look(target.fd) != before and not moved(target, name):
                     wrong.append(f"{name} with {room}: it changed something")
             else:
                 if name not in LOOKS:
@@ -77,9 +77,9 @@ def test_descriptors_run_out_in_an_operation(prey: Prey) -> None:
     assert {"open", "read_bytes", "iterdir", "write_bytes", "create", "copy file", "move all"} <= set(refused)
 
 
-def moved(prey: Prey, name: str) -> bool:
+def moved(target: RaceTarget, name: str) -> bool:
     """Whether what an operation has changed is but a copy that was not finished, or what was moved and is all there."""
-    there: Any = ground.look(prey.other.fileno()).get("new")
+    there: Any = host_state.look(target.other.fileno()).get("new")
     if name in ("move tree", "move all"):
         return bool(there == (tree(INSIDE) if name == "move all" else tree(INSIDE)["d"]))
     return name in TREES
@@ -114,7 +114,7 @@ def test_descriptors_run_out_while_a_root_is_made(way: str, threads: int) -> Non
                 os.close(descriptor)
             if len(left) != room:
                 wrong.append(f"with {room}: {room - len(left)} descriptors were lost")
-            if ground.children():
+            if host_state.children():
                 wrong.append(f"with {room}: a child is left")
             if made:
                 break
@@ -166,7 +166,7 @@ def test_memory_runs_out(name: str) -> None:
             kept.append(bytes(BIG))
         kept.pop()
         outcomes: Counter[str] = Counter()
-        before = ground.descriptors()
+        before = host_state.descriptors()
         for more in range(0, 4 * BIG, BIG // 3):
             limit = resource.getrlimit(resource.RLIMIT_AS)
             resource.setrlimit(resource.RLIMIT_AS, (address_space() + more, limit[1]))
@@ -180,10 +180,10 @@ def test_memory_runs_out(name: str) -> None:
             finally:
                 resource.setrlimit(resource.RLIMIT_AS, limit)
             outcomes[outcome] += 1
-            if big.stat().st_size != BIG or ground.children():
+            if big.stat().st_size != BIG or host_state.children():
                 outcomes["lost"] += 1
         calls[name]()
-        return outcomes, ground.new_descriptors(before)
+        return outcomes, host_state.new_descriptors(before)
 
     outcomes, left = in_child(run_out)
     assert left == {}
@@ -200,7 +200,7 @@ def test_memory_runs_out(name: str) -> None:
 def test_files_may_not_grow(nosymfollow: bool) -> None:
     """RLIMIT_FSIZE is EFBIG for a write: Python ignores SIGXFSZ. Roots can be made all the same."""
 
-    def write() -> tuple[list[int], ground.Tree]:
+    def write() -> tuple[list[int], host_state.Tree]:
         limit = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
         root = VeryTmpRoot(nosymfollow=nosymfollow)
@@ -215,7 +215,7 @@ def test_files_may_not_grow(nosymfollow: bool) -> None:
                 numbers.append(0)
             except OSError as error:
                 numbers.append(error.errno or 0)
-        return numbers, ground.look(root.fileno())
+        return numbers, host_state.look(root.fileno())
 
     numbers, found = in_child(write)
     assert numbers == [errno.EFBIG, errno.EFBIG, 0]
@@ -291,7 +291,7 @@ def test_a_mount_namespace_that_is_still_being_freed() -> None:
 # -- signals -----------------------------------------------------------------------------------------------------------
 
 
-def test_signals_every_millisecond(prey: Prey) -> None:
+def test_signals_every_millisecond(target: RaceTarget) -> None:
     """A handler that returns: every call that EINTR ended is made again, and nobody notices."""
 
     def storm() -> tuple[int, list[str], dict[int, str]]:
@@ -302,21 +302,21 @@ def test_signals_every_millisecond(prey: Prey) -> None:
             seen += 1
 
         for name in OPERATIONS:
-            prey.reset()
-            attempt(prey, name)
-        before = ground.descriptors()
+            target.reset()
+            attempt(target, name)
+        before = host_state.descriptors()
         wrong: list[str] = []
         signal.signal(signal.SIGALRM, handle)
         signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
         for _ in range(3):
             VeryTmpRoot().close()
             for name in OPERATIONS:
-                prey.reset()
-                result = attempt(prey, name)
+                target.reset()
+                result = attempt(target, name)
                 if isinstance(result, OSError):
                     wrong.append(f"{name}: {result!r}")
         signal.setitimer(signal.ITIMER_REAL, 0)
-        return seen, wrong, ground.new_descriptors(before)
+        return seen, wrong, host_state.new_descriptors(before)
 
     seen, wrong, left = in_child(storm)
     assert (wrong, left) == ([], {})
@@ -335,7 +335,7 @@ def test_an_interrupt_at_every_step_of_making_a_root(way: str, threads: int) -> 
         for _ in range(threads - 1):
             threading.Thread(target=stop.wait, daemon=True).start()
         VeryTmpRoot().close()
-        before = ground.descriptors()
+        before = host_state.descriptors()
         caught = number = 0
         calls = 1
         main = os.getpid()
@@ -360,11 +360,11 @@ def test_an_interrupt_at_every_step_of_making_a_root(way: str, threads: int) -> 
                 sys.setprofile(None)
                 threading.setprofile(None)
         for _ in range(100):  # what a thread has begun goes on for a moment
-            left = ground.new_descriptors(before)
-            if not left and not ground.children():
+            left = host_state.new_descriptors(before)
+            if not left and not host_state.children():
                 break
             time.sleep(0.02)
-        return number, caught, left, ground.children()
+        return number, caught, left, host_state.children()
 
     number, caught, left, children = in_child(interrupted)
     assert (left, children) == ({}, [])

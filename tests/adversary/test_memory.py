@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from support import cgroup, ground, kernel
+from support import cgroup, host_state, kernel
 from support.cgroup import Cgroup
 from support.children import ChildFailed, in_child
 
@@ -66,14 +66,14 @@ def test_too_much_ends_the_process(container: Cgroup, way: str) -> None:
 
     with VeryTmpRoot() as other:
         (other / "kept").write_bytes(b"kept" * MIB)
-        memory, mounts = ground.shared_memory(), ground.mounts()
+        memory, mounts = host_state.shared_memory(), host_state.mounts()
         with pytest.raises(ChildFailed) as caught:
             in_child(live)
         assert caught.value.exitcode == -signal.SIGKILL
         assert container.kills() == 1
         assert falls(container)
-        assert ground.shared_memory() < memory + MOST // 2
-        assert ground.mounts() == mounts
+        assert host_state.shared_memory() < memory + MOST // 2
+        assert host_state.mounts() == mounts
         assert (other / "kept").read_bytes() == b"kept" * MIB
 
 

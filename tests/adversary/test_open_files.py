@@ -7,10 +7,10 @@ import os
 from collections.abc import Callable
 
 import pytest
-from support import ground, kernel
+from support import host_state, kernel
 from support.children import in_child
 from support.kernel import Rule
-from support.prey import ANSWERS, OPERATIONS, TREES, Prey
+from support.race_targets import ANSWERS, OPERATIONS, TREES, RaceTarget
 
 from verytmp import VeryTmpCause, VeryTmpFactory, VeryTmpRoot, VeryTmpUnavailable
 
@@ -53,22 +53,22 @@ def refused(call: Callable[[], object], *rules: Rule) -> tuple[str, bool]:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_in_an_operation(prey: Prey, step: str) -> None:
+def test_in_an_operation(target: RaceTarget, step: str) -> None:
     """The tree is as it was, until the file is there that an operation was to make."""
     wrong: list[object] = []
     met: set[str] = set()
     rule = Rule("openat", errno.ENFILE, argument=2, mask=STEPS[step])
     for name, operation in OPERATIONS.items():
-        prey.reset()
-        operation(prey.root / "slot", prey)  # what is loaded once is there
-        prey.reset()
-        before = ground.look(prey.fd)
-        error, lost = refused(lambda operation=operation: operation(prey.root / "slot", prey), rule)  # type: ignore[misc]
+        target.reset()
+        operation(target.root / "slot", target)  # what is loaded once is there
+        target.reset()
+        before = host_state.look(target.fd)
+        error, lost = refused(lambda operation=operation: operation(target.root / "slot", target), rule)  # type: ignore[misc]
         if error:
             met.add(name)
         if error not in ("", "ENOENT" if name in ANSWERS else "ENFILE") or lost:
             wrong.append((name, error, lost))
-        if error and name not in TREES and ground.look(prey.fd) != before:  # a tree is copied as far as it goes
+        if error and name not in TREES and host_state.look(target.fd) != before:  # a tree is copied as far as it goes
             wrong.append((name, error, "it changed something"))
     assert wrong == []
     expected = {"any": {"open", "read_bytes", "write_text", "iterdir", "copy file"}, "a new file": {"create"}}

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.prey import LOOKS, OPERATIONS, READS, TREES, WRITES, Prey
+from support.race_targets import LOOKS, OPERATIONS, READS, TREES, WRITES, RaceTarget
 
 from verytmp import VeryTmpPath, VeryTmpRoot
 
@@ -88,18 +88,18 @@ def test_a_process_exchanges_directory_and_link(
     hits: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()
     with VeryTmpRoot(nosymfollow=nosymfollow) as root, VeryTmpRoot() as other:
-        prey = Prey(root, host, other, spelling)
-        prey.reset()
-        swapper = Swapper(prey.exchange)
+        target = RaceTarget(root, host, other, spelling)
+        target.reset()
+        swapper = Swapper(target.exchange)
         try:
             for name, operation in OPERATIONS.items():
                 end = time.monotonic() + brief
                 with swapper.paused():
-                    prey.reset()
+                    target.reset()
                 while time.monotonic() < end or (not hits[name] and time.monotonic() < end + LONGER):
                     before = swapper.count
                     try:
-                        result: object = operation(root / "slot", prey)
+                        result: object = operation(root / "slot", target)
                     except OSError as error:
                         if error.errno not in (TORN if name in TREES or name in LOOKS else ()):
                             raise
@@ -108,9 +108,9 @@ def test_a_process_exchanges_directory_and_link(
                     outcomes[errno.errorcode[result.errno or 0] if isinstance(result, OSError) else "done"] += 1
                     if name in WRITES or name in TREES:
                         with swapper.paused():
-                            assert prey.escaped(result) == "", name
-                            prey.reset()
-                assert prey.escaped(result) == "", name
+                            assert target.escaped(result) == "", name
+                            target.reset()
+                assert target.escaped(result) == "", name
             swaps = swapper.count
         finally:
             swapper.end()
@@ -139,11 +139,11 @@ def test_close_races_against_operations(
             for descriptor in [os.open(host, os.O_PATH) for _ in range(8)]:
                 os.close(descriptor)
 
-    def work(prey: Prey, path: VeryTmpPath, names: list[str]) -> None:
+    def work(target: RaceTarget, path: VeryTmpPath, names: list[str]) -> None:
         while True:
             for name in names:
                 try:
-                    result = OPERATIONS[name](path, prey)
+                    result = OPERATIONS[name](path, target)
                     outcomes["open"] += 1
                 except ValueError:
                     outcomes["closed"] += 1
@@ -154,7 +154,7 @@ def test_close_races_against_operations(
                     if name in READS:
                         trouble.append(f"{name}: {error!r}")
                         return
-                if escaped := prey.read_outside(result):
+                if escaped := target.read_outside(result):
                     trouble.append(f"{name}: {escaped}")
 
     openers = [threading.Thread(target=open_host_directories) for _ in range(3)]
@@ -165,21 +165,21 @@ def test_close_races_against_operations(
         while time.monotonic() < end or not rounds:
             rounds += 1
             root, other = VeryTmpRoot(nosymfollow=nosymfollow), VeryTmpRoot()
-            prey = Prey(root, host, other)
-            prey.reset()
+            target = RaceTarget(root, host, other)
+            target.reset()
             workers = []
             for number in range(THREADS):
                 path, names = (root / host, [*READS]) if number % 2 else (root / "slot", [*WRITES])
-                workers.append(threading.Thread(target=work, args=(prey, path, random.sample(names, 5))))
+                workers.append(threading.Thread(target=work, args=(target, path, random.sample(names, 5))))
             for thread in workers:
                 thread.start()
             time.sleep(random.random() * 0.01)
             root.close()
             for thread in workers:
                 thread.join()
-            assert prey.escaped(None) == ""
+            assert target.escaped(None) == ""
             other.close()
-            del root, other, prey, workers, path
+            del root, other, target, workers, path
     finally:
         done.set()
         for thread in openers:

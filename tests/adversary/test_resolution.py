@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import pytest
-from support import ground
+from support import host_state
 from support.canary import Canary
 
 from verytmp import VeryTmpRoot
 
 FAR = "/".join([".."] * 16)
 
-TREE: ground.Tree = {
+TREE: host_state.Tree = {
     "plain": {},
     "x": {"y": {"file": b"inside", "z": {"deep": {}}}},
     "short": "-> /x/y/z",
@@ -150,7 +150,7 @@ def about(text: str) -> Iterator[None]:
 
 
 def test_it_leads_there(root: VeryTmpRoot) -> None:
-    ground.make(root.fileno(), TREE)
+    host_state.make(root.fileno(), TREE)
     for text in ROWS:
         with about(text):
             check_where_it_leads(root, text)
@@ -190,7 +190,7 @@ def check_where_it_leads(root: VeryTmpRoot, text: str) -> None:
 
 def test_what_is_made_there_is_there(root: VeryTmpRoot, planted: Canary) -> None:
     """A directory made below it, and a file in that: where the row says, and nowhere else."""
-    ground.make(root.fileno(), TREE)
+    host_state.make(root.fileno(), TREE)
     for text in ROWS:
         with about(text):
             check_what_is_made(root, text, f"{planted.mark}-new")
@@ -198,7 +198,7 @@ def test_what_is_made_there_is_there(root: VeryTmpRoot, planted: Canary) -> None
 
 def check_what_is_made(root: VeryTmpRoot, text: str, name: str) -> None:
     leads = ROWS[text].leads
-    before = ground.look(root.fileno())
+    before = host_state.look(root.fileno())
     path = root / text / name
     if isinstance(leads, str) and (root / leads).is_dir():
         path.mkdir()
@@ -210,11 +210,11 @@ def check_what_is_made(root: VeryTmpRoot, text: str, name: str) -> None:
         with pytest.raises(OSError) as caught:
             path.mkdir()
         assert caught.value.errno == (leads if isinstance(leads, int) else errno.ENOTDIR)
-    assert ground.look(root.fileno()) == before
+    assert host_state.look(root.fileno()) == before
 
 
 def test_a_loop_is_no_place(root: VeryTmpRoot) -> None:
-    ground.make(root.fileno(), TREE)
+    host_state.make(root.fileno(), TREE)
     expected = RuntimeError if sys.version_info < (3, 13) else OSError
     for text, row in ROWS.items():
         if row.leads == errno.ELOOP:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from support import ground, kernel
+from support import host_state, kernel
 from support.children import in_child
 from support.kernel import libc
-from support.prey import OPERATIONS, Prey
+from support.race_targets import OPERATIONS, RaceTarget
 
 from verytmp import VeryTmpFactory, VeryTmpRoot, _shm
 
@@ -59,7 +59,7 @@ def storm(kills: int, threads: int, fallback: bool) -> tuple[Counter[str], list[
     if not fallback:
         kernel.limit_namespaces("user", ROOMS)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    before, mounts = ground.descriptors(), ground.mounts()
+    before, mounts = host_state.descriptors(), host_state.mounts()
     life = (0.5 if threads > 1 else 0.1) if fallback else 0.03  # seconds: the cause of a refusal is looked for first
     ends: Counter[str] = Counter()
     for _ in range(kills):
@@ -78,15 +78,15 @@ def storm(kills: int, threads: int, fallback: bool) -> tuple[Counter[str], list[
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         ends["killed" if status == -signal.SIGKILL else f"ended with {status}"] += 1
         deadline = time.monotonic() + PATIENCE
-        while ground.children():  # helpers and children, which end by themselves
+        while host_state.children():  # helpers and children, which end by themselves
             ends["bereaved"] += os.waitpid(-1, os.WNOHANG)[0] > 0
             assert time.monotonic() < deadline
             time.sleep(0.001)
         if fallback:
             ends["found in /dev/shm"] += len(list(Path(_shm.PLACE).glob("*/*/*")))
-    new_mounts = [line for line in ground.mounts() if line not in mounts]
+    new_mounts = [line for line in host_state.mounts() if line not in mounts]
     VeryTmpRoot().close()
-    return ends, new_mounts, ground.new_descriptors(before), os.listdir(_shm.PLACE)
+    return ends, new_mounts, host_state.new_descriptors(before), os.listdir(_shm.PLACE)
 
 
 @pytest.mark.usefixtures("machine")
@@ -104,7 +104,7 @@ def test_killed_at_any_moment(
         1 if threads == 1 else 6
     )  # an interpreter takes long to start
     fallback = pytestconfig.getoption("--way") == "shm"
-    memory = ground.shared_memory()
+    memory = host_state.shared_memory()
     ends, mounts, left, files = in_child(storm, kills, threads, fallback, patience=PATIENCE + kills)
     record_property("processes killed", kills)
     assert (mounts, left, files) == ([], {}, [])
@@ -116,7 +116,7 @@ def test_killed_at_any_moment(
 def falls(most: int) -> bool:
     """Whether shared memory is this low within some seconds: others on this machine use it too."""
     deadline = time.monotonic() + PATIENCE
-    while ground.shared_memory() > most:
+    while host_state.shared_memory() > most:
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)
@@ -136,9 +136,9 @@ class Mark(NamedTuple):
     def now(cls, factory: VeryTmpFactory) -> Mark:
         gc.collect()
         connection = factory._helper._idle
-        helper = connection and ground.of_pidfd(connection._end.fileno())
-        of_helper = (len(ground.descriptors(helper)), ground.resident(helper)) if helper else (0, 0)
-        return cls(len(ground.descriptors()), ground.resident(), len(ground.children()), *of_helper)
+        helper = connection and host_state.of_pidfd(connection._end.fileno())
+        of_helper = (len(host_state.descriptors(helper)), host_state.resident(helper)) if helper else (0, 0)
+        return cls(len(host_state.descriptors()), host_state.resident(), len(host_state.children()), *of_helper)
 
 
 def endure(seconds: float, host: Path, fallback: bool) -> tuple[int, Counter[str], list[Mark], list[str]]:
@@ -170,14 +170,14 @@ def endure(seconds: float, host: Path, fallback: bool) -> tuple[int, Counter[str
 
     def one(number: int) -> None:
         with made(number, nosymfollow=number % 2 == 0, size="8m") as root, made(number, size="1m") as other:
-            prey = Prey(root, host, other)
-            prey.reset()
+            target = RaceTarget(root, host, other)
+            target.reset()
             over = threading.Event()
 
             def exchange() -> None:
                 while not over.is_set():
                     try:
-                        prey.exchange()
+                        target.exchange()
                     except FileNotFoundError:
                         pass
 
@@ -186,12 +186,12 @@ def endure(seconds: float, host: Path, fallback: bool) -> tuple[int, Counter[str
             try:
                 for name in random.sample([*OPERATIONS], 10):
                     try:
-                        result: object = OPERATIONS[name](root / "slot", prey)
+                        result: object = OPERATIONS[name](root / "slot", target)
                         outcomes["done"] += 1
                     except OSError as error:
                         result = error
                         outcomes["error"] += 1
-                    if prey.escaped(result):
+                    if target.escaped(result):
                         outcomes["escaped"] += 1
             finally:
                 over.set()
@@ -204,14 +204,14 @@ def endure(seconds: float, host: Path, fallback: bool) -> tuple[int, Counter[str
         if number % 16 == 0:
             pid = os.fork()
             if pid == 0:
-                os._exit(len(ground.children()))
+                os._exit(len(host_state.children()))
             os.waitpid(pid, 0)
 
     while rounds < 60:
         one(rounds)
         rounds += 1
     gc.collect()
-    before = ground.descriptors()
+    before = host_state.descriptors()
     start = time.monotonic()
     while len(marks) <= 10:
         if time.monotonic() >= start + len(marks) * seconds / 10:
@@ -220,14 +220,14 @@ def endure(seconds: float, host: Path, fallback: bool) -> tuple[int, Counter[str
         one(rounds)
         rounds += 1
     gc.collect()  # errors that hold their own tracebacks
-    left = [path for path in ground.new_descriptors(before).values() if "/verytmp" in path or "event" in path]
+    left = [path for path in host_state.new_descriptors(before).values() if "/verytmp" in path or "event" in path]
     return rounds, outcomes, marks, left
 
 
 @pytest.mark.usefixtures("machine")
 def test_a_long_life(host: Path, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]) -> None:
     """Descriptors, memory, children, namespaces: as many after the last as after the first, made in whichever way."""
-    memory = ground.shared_memory()
+    memory = host_state.shared_memory()
     seconds = pytestconfig.getoption("--endurance") or 2
     fallback = pytestconfig.getoption("--way") == "shm"
     rounds, outcomes, marks, left = in_child(endure, seconds, host, fallback, patience=seconds + PATIENCE)

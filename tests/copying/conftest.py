@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import ground
+from support import host_state
 from support.copies import TREE
 
 from verytmp import VeryTmpRoot
@@ -15,7 +15,7 @@ from verytmp import VeryTmpRoot
 @pytest.fixture
 def root(request: pytest.FixtureRequest) -> Iterator[VeryTmpRoot]:
     with VeryTmpRoot(nosymfollow=getattr(request, "param", True)) as made:
-        ground.make(made.fileno(), TREE)
+        host_state.make(made.fileno(), TREE)
         yield made
 
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
-from support import ground
+from support import host_state
 from support.copies import FOLLOWED, PLACES, TREE, D, age, bring_in, failure, metadata, on_both_mounts, there
 
 from verytmp import VeryTmpRoot
@@ -44,8 +44,8 @@ from verytmp import VeryTmpRoot
         ("d/e", "d/ee", True, {"d": D | {"ee": {"g": b"g"}}}),
     ],
 )
-def test_copy(base: Any, source: str, target: str, follow: bool, change: ground.Tree) -> None:
-    ground.make(os.fspath(base), TREE)
+def test_copy(base: Any, source: str, target: str, follow: bool, change: host_state.Tree) -> None:
+    host_state.make(os.fspath(base), TREE)
     result = (base / source).copy(base / target, follow_symlinks=follow)
     assert result == base / target
     assert type(result) is type(base)
@@ -188,7 +188,7 @@ def test_all_that_is_in_a_root_goes_nowhere_else(root: VeryTmpRoot, host: Path) 
 
 @pytest.mark.parametrize("follow", [True, False])
 def test_in(host: Path, follow: bool) -> None:
-    ground.make(str(host), TREE)
+    host_state.make(str(host), TREE)
     for nosymfollow in (True, False):
         with VeryTmpRoot(nosymfollow=nosymfollow) as root:
             bring_in(host / "d", root / "x", follow_symlinks=follow)
@@ -198,7 +198,7 @@ def test_in(host: Path, follow: bool) -> None:
 
 @pytest.mark.parametrize("symlinks", [True, False])
 def test_copytree(host: Path, symlinks: bool) -> None:
-    ground.make(str(host), TREE)
+    host_state.make(str(host), TREE)
     (host / "dangling").unlink()
     expected = {name: TREE[name] for name in TREE if name != "dangling"}
     if not symlinks:
@@ -216,7 +216,7 @@ if sys.version_info >= (3, 14):
 
     @pytest.mark.parametrize("follow", [True, False])
     def test_in_by_pathlib(host: Path, follow: bool) -> None:
-        ground.make(str(host), TREE)
+        host_state.make(str(host), TREE)
         with VeryTmpRoot() as root:
             assert (host / "d").copy(root / "x", follow_symlinks=follow) == root / "x"
             assert (host / "link").copy_into(root.path, follow_symlinks=follow) == root / "link"
@@ -229,7 +229,7 @@ if sys.version_info >= (3, 14):
             assert os.fspath(host) not in os.readlink(f"{os.fspath(root)}/link") if not follow else True
 
     def test_moved_in_by_pathlib(host: Path) -> None:
-        ground.make(str(host), TREE)
+        host_state.make(str(host), TREE)
         with VeryTmpRoot() as root:
             (host / "d").move(root / "x")
             (host / "f").move_into(root.path)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ground
+from support import host_state
 from support.copies import TREE, failure, special, there
 
 from verytmp import VeryTmpRoot
@@ -19,7 +19,7 @@ from verytmp import VeryTmpRoot
 
 def test_no_descriptor_is_left(root: VeryTmpRoot, elsewhere: Path) -> None:
     special(root)
-    before = ground.descriptors()
+    before = host_state.descriptors()
     for source, target, follow in (
         ("f", "1", True),
         ("dlink", "2", False),
@@ -35,7 +35,7 @@ def test_no_descriptor_is_left(root: VeryTmpRoot, elsewhere: Path) -> None:
                 (root / source).move(elsewhere / target)
         except OSError:
             pass
-        assert ground.new_descriptors(before) == {}
+        assert host_state.new_descriptors(before) == {}
 
 
 def test_a_closed_root(root: VeryTmpRoot, elsewhere: Path) -> None:
@@ -85,7 +85,7 @@ def test_nothing_half_copied_by_a_plain_path_to_a_root(bare: VeryTmpRoot) -> Non
 
 def test_deleting_what_was_moved_follows_no_link(bare: VeryTmpRoot, monkeypatch: pytest.MonkeyPatch) -> None:
     """A directory is exchanged for a link to another one, when its files are about to be deleted."""
-    ground.make(bare.fileno(), {"src": {"sub": {"f1": b"1", "f2": b"2"}}, "victim": {"f1": b"1", "f2": b"2"}})
+    host_state.make(bare.fileno(), {"src": {"sub": {"f1": b"1", "f2": b"2"}}, "victim": {"f1": b"1", "f2": b"2"}})
     unlink = os.unlink
 
     def exchange(name: str, *, dir_fd: int) -> None:

@@ -82,9 +82,9 @@ def test_what_is_gone_already_is_not_removed(root: VeryTmpRoot) -> None:
     path = root / "gone"
     with path.open("wb") as file:
         path.unlink()
-        assert not transfer.removed(path, file.fileno())
+        assert not transfer.unlink_partial(path, file.fileno())
         path.write_bytes(b"another one")
-        assert not transfer.removed(path, file.fileno())
+        assert not transfer.unlink_partial(path, file.fileno())
     assert path.read_bytes() == b"another one"
 
 

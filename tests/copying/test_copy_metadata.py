@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from support import ground, kernel
+from support import host_state, kernel
 from support.children import in_child
 from support.copies import ACCESSED, MODIFIED, TREE, age, bring_in, failure, metadata
 
@@ -85,7 +85,7 @@ def test_metadata_is_left_behind(root: VeryTmpRoot, elsewhere: Path) -> None:
 
 
 def test_metadata_comes_in(root: VeryTmpRoot, host: Path) -> None:
-    ground.make(str(host), TREE)
+    host_state.make(str(host), TREE)
     dress(str(host))
     bring_in(host / "d", root / "new", follow_symlinks=False, preserve_metadata=True)
     assert metadata(root / "new") == metadata(host / "d")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ground, kernel
+from support import host_state, kernel
 from support.children import in_child
 from support.copies import (
     ACCESSED,
@@ -42,8 +42,8 @@ from verytmp._confined.removal import NOT_REMOVABLE
         ("f", "dlink/f", {"d": D | {"f": b"potatoes"}}),
     ],
 )
-def test_move(base: Any, source: str, target: str, change: ground.Tree) -> None:
-    ground.make(os.fspath(base), TREE)
+def test_move(base: Any, source: str, target: str, change: host_state.Tree) -> None:
+    host_state.make(os.fspath(base), TREE)
     inode = os.lstat((base / source).parent.resolve() / (base / source).name).st_ino
     result = (base / source).move(base / target)
     assert result == base / target

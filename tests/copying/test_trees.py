@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from support import ground, kernel
+from support import host_state, kernel
 from support.children import in_child
 from support.copies import bring_in, failure, there, within_seconds
 
@@ -123,7 +123,7 @@ def test_three_thousand_levels(root: VeryTmpRoot, host: Path, verb: str) -> None
 
 def test_a_wide_tree(root: VeryTmpRoot, host: Path) -> None:
     for number in range(300):
-        ground.make(root.fileno(), {f"d{number}": {"a": {"f": b"a"}, "b": {}, "f": b"f", "l": "-> f"}})
+        host_state.make(root.fileno(), {f"d{number}": {"a": {"f": b"a"}, "b": {}, "f": b"f", "l": "-> f"}})
     before = there(root)
     (root.path).copy(host / "x", follow_symlinks=False)
     assert there(host) == {"x": before}
@@ -134,7 +134,7 @@ def test_a_wide_tree(root: VeryTmpRoot, host: Path) -> None:
 
 # -- names that are exchanged meanwhile --------------------------------------------------------------------------------
 
-CHAIN: ground.Tree = {
+CHAIN: host_state.Tree = {
     "a": {"b": {"c": {"d": {"f": b"f"}, "g": b"g"}, "h": b"h"}},
     "victim": {"h": b"1", "b": {"c": {}}},
 }
@@ -144,7 +144,7 @@ CHAIN: ground.Tree = {
 def test_nothing_is_deleted_where_a_directory_was_moved(
     root: VeryTmpRoot, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    ground.make(root.fileno(), {"root": CHAIN})
+    host_state.make(root.fileno(), {"root": CHAIN})
     inner = root / "root"
     with VeryTmpRoot() as other:
         original = os.unlink
@@ -169,8 +169,8 @@ def test_nothing_is_copied_where_a_directory_was_moved(
     root: VeryTmpRoot, monkeypatch: pytest.MonkeyPatch, side: str
 ) -> None:
     with VeryTmpRoot() as other:
-        ground.make(root.fileno(), CHAIN)
-        ground.make(other.fileno(), {"victim": {}})
+        host_state.make(root.fileno(), CHAIN)
+        host_state.make(other.fileno(), {"victim": {}})
         moved = root if side == "source" else other
         scandir = os.scandir
         listed = 0
@@ -192,7 +192,7 @@ def test_nothing_is_copied_where_a_directory_was_moved(
 
 def test_what_is_gone_already_need_not_be_deleted(root: VeryTmpRoot, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody else deletes the same tree."""
-    ground.make(root.fileno(), {"d": {"e": {"f": b"", "g": b""}, "x": {"y": {"f": b""}}}, "kept": {"f": b"f"}})
+    host_state.make(root.fileno(), {"d": {"e": {"f": b"", "g": b""}, "x": {"y": {"f": b""}}}, "kept": {"f": b"f"}})
     before = there(root)
     unlink, rmdir = os.unlink, os.rmdir
 
@@ -221,7 +221,7 @@ def test_what_takes_a_directorys_place_is_deleted_and_not_followed(
     rmdir, scandir = os.rmdir, os.scandir
     for moment in ("entered", "removed"):
         root.clear()
-        ground.make(root.fileno(), {"d": {"x": {"y": {"f": b""}}}, "kept": {"y": {"f": b"f"}, "f": b"f"}})
+        host_state.make(root.fileno(), {"d": {"x": {"y": {"f": b""}}}, "kept": {"y": {"f": b"f"}, "f": b"f"}})
 
         def exchange(directory: int) -> None:
             monkeypatch.undo()
@@ -249,7 +249,7 @@ def test_what_takes_a_directorys_place_is_deleted_and_not_followed(
                 monkeypatch.setattr(os, "scandir", scandir_and_exchange)
             else:
                 monkeypatch.setattr(os, "rmdir", exchange_and_rmdir)
-            delete(root / "d")
+            delete(root.path._tree, "d")
         left = {"y": {"f": b""}} if moment == "entered" else {}
         assert there(root) == {"kept": {"y": {"f": b"f"}, "f": b"f"}, "was x": left}
 
@@ -270,7 +270,7 @@ def rename(directory: int, name: str, other: int, new: str) -> None:
 
 # -- symlinks that are followed ----------------------------------------------------------------------------------------
 
-LINKED: ground.Tree = {
+LINKED: host_state.Tree = {
     "source": {"1": {"down": "-> ../../far"}, "2": "-> 1/down", "3": b"3"},
     "far": {"a": {"b": {"c": {"f": b"f", "up": "-> ../../../f"}}, "z": b"z"}, "f": b"far"},
 }
@@ -280,8 +280,8 @@ FAR = {"a": {"b": {"c": {"f": b"f", "up": b"far"}}, "z": b"z"}, "f": b"far"}
 def test_the_way_back_from_a_link(root: VeryTmpRoot, host: Path) -> None:
     """Which is not ``..``."""
     expected = {"1": {"down": FAR}, "2": FAR, "3": b"3"}
-    ground.make(root.fileno(), LINKED)
-    ground.make(str(host), LINKED)
+    host_state.make(root.fileno(), LINKED)
+    host_state.make(str(host), LINKED)
     with VeryTmpRoot() as other:
         (root / "source").copy(other / "1")
         bring_in(host / "source", other / "2")
@@ -290,9 +290,9 @@ def test_the_way_back_from_a_link(root: VeryTmpRoot, host: Path) -> None:
 
 @pytest.mark.parametrize("up", ["..", ".", "../..", "../beside"])
 def test_a_circle_of_links(root: VeryTmpRoot, host: Path, up: str) -> None:
-    tree: ground.Tree = {"top": {"d": {"round": f"-> {up}"}, "beside": {"back": "-> ../d"}}}
-    ground.make(root.fileno(), tree)
-    ground.make(str(host), tree)
+    tree: host_state.Tree = {"top": {"d": {"round": f"-> {up}"}, "beside": {"back": "-> ../d"}}}
+    host_state.make(root.fileno(), tree)
+    host_state.make(str(host), tree)
     with VeryTmpRoot() as other:
         for call in (
             lambda: (root / "top" / "d").copy(other / "1"),
@@ -305,10 +305,10 @@ def test_a_circle_of_links(root: VeryTmpRoot, host: Path, up: str) -> None:
 @pytest.mark.parametrize("count", [40, 41])
 def test_forty_links_in_a_row(root: VeryTmpRoot, host: Path, count: int) -> None:
     """Each is in the directory that the one before leads to."""
-    tree: ground.Tree = {str(number): {"l": f"-> ../{number + 1}"} for number in range(count)}
+    tree: host_state.Tree = {str(number): {"l": f"-> ../{number + 1}"} for number in range(count)}
     tree[str(count)] = {"f": b"f"}
-    ground.make(root.fileno(), tree)
-    ground.make(str(host), tree)
+    host_state.make(root.fileno(), tree)
+    host_state.make(str(host), tree)
     with VeryTmpRoot() as other:
         for call in (lambda: (root / "0").copy(other / "1"), lambda: bring_in(host / "0", other / "2")):
             said = within_seconds(call)

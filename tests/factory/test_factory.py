@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import ground, kernel, refusals
+from support import host_state, kernel, refusals
 from support.children import in_child
 from support.factories import by_helper, helpers, killed
 from support.kernel import Rule
@@ -229,7 +229,7 @@ def test_a_hundred_roots_in_one_namespace() -> None:
 def test_a_full_descriptor_table() -> None:
     def make() -> None:
         factory = VeryTmpFactory()
-        before = len(ground.descriptors())
+        before = len(host_state.descriptors())
         for spare in range(12):
             taken = kernel.fill_descriptor_table(spare)
             with contextlib.suppress(VeryTmpUnavailable):
@@ -251,7 +251,7 @@ def test_a_full_descriptor_table() -> None:
             if spare % 2:
                 killed()
         factory.close()
-        assert len(ground.descriptors()) <= before + 1
+        assert len(host_state.descriptors()) <= before + 1
 
     by_helper(make)
 

@@ -9,7 +9,7 @@ import statistics
 import time
 from pathlib import Path
 
-from support import ground
+from support import host_state
 from support.factories import by_helper, helpers
 
 from verytmp import VeryTmpFactory
@@ -28,7 +28,7 @@ def test_two_thousand_roots_cost_no_more() -> None:
                 factory(huge="nonsense" if number % 10 == 0 else None).close()
             if number in (200, 1999):
                 [helper] = helpers()
-                sizes.append((resident_memory(helper), resident_memory("self"), len(ground.descriptors())))
+                sizes.append((resident_memory(helper), resident_memory("self"), len(host_state.descriptors())))
                 deadline = time.monotonic() + 10
                 while len(os.listdir(f"/proc/{helper}/fd")) > 7:  # it may be making some that nobody waits for
                     assert time.monotonic() < deadline

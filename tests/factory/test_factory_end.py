@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import ground, kernel
+from support import host_state, kernel
 from support.children import HIGH, ChildFailed, in_child
 from support.factories import MARK, by_helper, goes, helpers
 
@@ -45,7 +45,7 @@ def test_garbage() -> None:
     """Without a collection, and without a word."""
 
     def make() -> None:
-        before = ground.descriptors()
+        before = host_state.descriptors()
         said: list[object] = []
         sys.unraisablehook = said.append
         factory = VeryTmpFactory()
@@ -55,7 +55,7 @@ def test_garbage() -> None:
         assert goes(mark)
         del root
         assert said == []
-        assert set(ground.new_descriptors(before).values()) <= {"anon_inode:[eventpoll]"}
+        assert set(host_state.new_descriptors(before).values()) <= {"anon_inode:[eventpoll]"}
 
     by_helper(make)
 
@@ -127,7 +127,7 @@ def nobody_to_wait_for() -> None:
     for end in (VeryTmpFactory.close, lambda factory: None):
         factory = VeryTmpFactory()
         root = factory()
-        assert ground.children() == []
+        assert host_state.children() == []
         pid = os.posix_spawn("/bin/true", ["true"], {})
         assert os.wait()[0] == pid
         with pytest.raises(ChildProcessError):
@@ -135,7 +135,7 @@ def nobody_to_wait_for() -> None:
         end(factory)
         del factory, root
     assert goes(os.environ[MARK])
-    assert ground.children() == []
+    assert host_state.children() == []
 
 
 def adopt() -> None:
@@ -199,7 +199,7 @@ def test_adopting_begins_while_helpers_start() -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        assert (len(made), ground.children()) == (20, [])
+        assert (len(made), host_state.children()) == (20, [])
 
     by_helper(make)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import ground
+from support import host_state
 from support.children import in_child
 from support.factories import by_helper, helpers
 
@@ -88,7 +88,7 @@ def test_closing_races_the_first_root(way: Callable[..., Any]) -> None:
     def make() -> tuple[set[str], dict[int, str]]:
         with VeryTmpFactory() as factory:
             factory().close()
-        before = ground.descriptors()
+        before = host_state.descriptors()
         others: set[str] = set()
         for _ in range(15):
             factory = VeryTmpFactory(size="1m")
@@ -112,9 +112,9 @@ def test_closing_races_the_first_root(way: Callable[..., Any]) -> None:
                 thread.join()
             if way is by_helper:
                 assert helpers() == []
-            assert ground.children() == []
+            assert host_state.children() == []
         del factory, ask, asking, thread
-        left = ground.new_descriptors(before)
+        left = host_state.new_descriptors(before)
         return others, {number: path for number, path in left.items() if "eventpoll" not in path}
 
     others, left = way(make)
@@ -129,7 +129,7 @@ def test_a_forked_child_has_a_helper_of_its_own() -> None:
         [parents] = helpers()
 
         def child() -> tuple[list[str], list[str], int]:
-            sockets = [path for path in ground.descriptors().values() if path.startswith("socket:")]
+            sockets = [path for path in host_state.descriptors().values() if path.startswith("socket:")]
             unused = helpers()
             root = factory()
             (root / "f").touch()
@@ -159,7 +159,7 @@ def test_a_fork_in_the_middle_of_a_request() -> None:
         time.sleep(0.1)
 
         def child() -> tuple[list[str], int]:
-            sockets = [path for path in ground.descriptors().values() if path.startswith("socket:")]
+            sockets = [path for path in host_state.descriptors().values() if path.startswith("socket:")]
             factory()
             return sockets, len(set(helpers()) - {parents})
 
@@ -211,7 +211,7 @@ def test_signals_lose_nothing(starting: bool, threads: int) -> None:
         latest = 0.02 if starting else max(0.2, 4 * (time.monotonic() - begin))
         factory.close()
         factory = VeryTmpFactory(size="1m")
-        before = ground.descriptors()
+        before = host_state.descriptors()
         caught = made = 0
         armed = False
         others = []
@@ -241,7 +241,9 @@ def test_signals_lose_nothing(starting: bool, threads: int) -> None:
         factory.close()
         stop.set()
         for _ in range(100):  # what a thread has begun goes on for a moment
-            left = {number: path for number, path in ground.new_descriptors(before).items() if "eventpoll" not in path}
+            left = {
+                number: path for number, path in host_state.new_descriptors(before).items() if "eventpoll" not in path
+            }
             if not left:
                 break
             time.sleep(0.05)

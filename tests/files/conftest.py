@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-from support import ground
+from support import host_state
 from support.files import TREE
 
 
 @pytest.fixture
 def tree(base: Path) -> Path:
-    ground.make(os.fspath(base), TREE)
+    host_state.make(os.fspath(base), TREE)
     return base

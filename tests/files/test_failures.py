@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import ground, kernel
+from support import host_state, kernel
 from support.children import in_child
 from support.files import TREE, failure, plain, there
 
@@ -93,7 +93,7 @@ def test_rename_failures(tree: Path, source: str, target: str, number: int) -> N
 
 def test_the_root_itself_is_no_entry(root: VeryTmpRoot) -> None:
     """As "/" is none after chroot(2)."""
-    ground.make(root.fileno(), TREE)
+    host_state.make(root.fileno(), TREE)
     path = root.path
     for call, number in (
         (lambda: path.rmdir(), errno.EBUSY),
@@ -152,7 +152,7 @@ def test_a_full_root_says_so() -> None:
 
 @pytest.mark.parametrize("name", ["..", "../..", "d/../..", "dlink/../.."])
 def test_above_the_root_is_the_root(root: VeryTmpRoot, name: str) -> None:
-    ground.make(root.fileno(), TREE)
+    host_state.make(root.fileno(), TREE)
     for status in (
         (root / name).stat(),
         (root / name).lstat(),

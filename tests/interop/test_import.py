@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support import ground
-from support.twins import string
+from support import host_state
+from support.compare_with_host import string
 
 from verytmp import VeryTmpRoot
 
-PACKAGE: ground.Tree = {
+PACKAGE: host_state.Tree = {
     "verytmp_canary": {
         "__init__.py": b"from .sub import value\n",
         "sub.py": b"value = 'imported'\n",
@@ -34,7 +34,7 @@ PACKAGE: ground.Tree = {
 
 @pytest.fixture
 def package(root: VeryTmpRoot, monkeypatch: pytest.MonkeyPatch) -> Iterator[VeryTmpRoot]:
-    ground.make(root.fileno(), PACKAGE)
+    host_state.make(root.fileno(), PACKAGE)
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     monkeypatch.setattr(sys, "pycache_prefix", None)
     modules, importers = set(sys.modules), set(sys.path_importer_cache)
@@ -89,7 +89,7 @@ def test_run(package: VeryTmpRoot) -> None:
 def test_compileall(package: VeryTmpRoot) -> None:
     tag = sys.implementation.cache_tag
     assert compileall.compile_dir(package.path, quiet=1)
-    before = ground.look(package.fileno())
+    before = host_state.look(package.fileno())
     assert set(before.pop("__pycache__")) == {f"verytmp_lonely.{tag}.pyc"}  # type: ignore[call-overload]
     found: Any = before["verytmp_canary"]
     assert set(found["__pycache__"]) == {f"{name}.{tag}.pyc" for name in ("__init__", "sub", "__main__")}

@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from support import ground
-from support.twins import about, same
+from support import host_state
+from support.compare_with_host import about, same
 
 from verytmp import VeryTmpRoot
 
@@ -31,7 +31,7 @@ def test_mmap_of_a_string(root: VeryTmpRoot) -> None:
     (root / "f").write_bytes(b"potatoes")
     with open(root / "f", "r+b") as file, mmap.mmap(file.fileno(), 8) as memory:
         memory[:3] = b"TOM"
-    assert ground.look(root.fileno()) == {"f": b"TOMatoes"}
+    assert host_state.look(root.fileno()) == {"f": b"TOMatoes"}
 
 
 def test_sendfile(root: VeryTmpRoot, host: Path) -> None:
@@ -40,7 +40,7 @@ def test_sendfile(root: VeryTmpRoot, host: Path) -> None:
     for source, target in ((host / "f", root / "in"), (root / "in", root / "again"), (root / "again", host / "out")):
         with source.open("rb") as reading, target.open("wb") as writing:
             assert os.sendfile(writing.fileno(), reading.fileno(), 0, len(data)) == len(data)
-    assert ground.look(root.fileno()) == {"in": data, "again": data}
+    assert host_state.look(root.fileno()) == {"in": data, "again": data}
     assert (host / "out").read_bytes() == data
 
 
@@ -48,7 +48,7 @@ def test_copy_file_range(root: VeryTmpRoot) -> None:
     (root / "f").write_bytes(b"potatoes")
     with (root / "f").open("rb") as reading, (root / "new").open("wb") as writing:
         assert os.copy_file_range(reading.fileno(), writing.fileno(), 100) == 8
-    assert ground.look(root.fileno()) == {"f": b"potatoes", "new": b"potatoes"}
+    assert host_state.look(root.fileno()) == {"f": b"potatoes", "new": b"potatoes"}
 
 
 def test_sendfile_to_a_socket(root: VeryTmpRoot) -> None:
@@ -76,9 +76,9 @@ def test_unix_sockets(root: VeryTmpRoot) -> None:
             assert answering.getsockname() == calling.getpeername() == name
             calling.sendall(b"hello")
             assert answering.recv(5) == b"hello"
-        assert ground.look(root.fileno()) == {"d": {"socket": about(name)[0]}}
+        assert host_state.look(root.fileno()) == {"d": {"socket": about(name)[0]}}
     (root / "d" / "socket").unlink()
-    assert ground.look(root.fileno()) == {"d": {}}
+    assert host_state.look(root.fileno()) == {"d": {}}
 
 
 def test_unix_datagrams(root: VeryTmpRoot) -> None:

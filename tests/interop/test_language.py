@@ -7,8 +7,8 @@ import functools
 import os
 from pathlib import Path, PosixPath, PurePath, PurePosixPath
 
-from support import ground
-from support.twins import string
+from support import host_state
+from support.compare_with_host import string
 
 from verytmp import VeryTmpPath, VeryTmpRoot
 
@@ -33,7 +33,7 @@ def test_copies(root: VeryTmpRoot) -> None:
     assert copy.copy(path) == copy.deepcopy(path) == path
     assert copy.deepcopy({"paths": [path, path.parent]}) == {"paths": [path, path.parent]}
     copy.deepcopy(path.parent).mkdir()
-    assert ground.look(root.fileno()) == {"d": {}}
+    assert host_state.look(root.fileno()) == {"d": {}}
 
 
 def test_singledispatch(root: VeryTmpRoot) -> None:

@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ground
-from support.twins import same, steps, string
+from support import host_state
+from support.compare_with_host import same, steps, string
 
 from verytmp import VeryTmpRoot
 
@@ -158,7 +158,7 @@ def test_logging(root: VeryTmpRoot) -> None:
         logger.removeHandler(handler)
         handler.close()
     whole = b"one\ntwo\nthree\n"
-    assert ground.look(root.fileno()) == {
+    assert host_state.look(root.fileno()) == {
         "plain": whole,
         "late": whole,
         "watched": b"two\nthree\n",
@@ -178,7 +178,7 @@ def test_asyncio(root: VeryTmpRoot) -> None:
         assert await program.wait() == 0
 
     asyncio.run(main())
-    assert ground.look(root.fileno()) == {str(n): str(n).encode() for n in range(50)} | {"new": b"0"}
+    assert host_state.look(root.fileno()) == {str(n): str(n).encode() for n in range(50)} | {"new": b"0"}
 
 
 def test_asyncio_unix_sockets(root: VeryTmpRoot) -> None:

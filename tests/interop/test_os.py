@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.children import in_child
-from support.twins import about, same, steps
+from support.compare_with_host import about, same, steps
 
 from verytmp import VeryTmpRoot
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ground
-from support.twins import FILTERS, LINKED, TREE, UP, about, same
+from support import host_state
+from support.compare_with_host import FILTERS, LINKED, TREE, UP, about, same
 
 from verytmp import VeryTmpRoot
 
@@ -76,56 +76,56 @@ def test_shutil(root: VeryTmpRoot, host: Path, name: str) -> None:
 
 
 def test_copytree_in_and_out(root: VeryTmpRoot, host: Path) -> None:
-    ground.make(str(host), {"in": LINKED})
+    host_state.make(str(host), {"in": LINKED})
     os.chmod(host / "in" / "f", 0o640)
     assert shutil.copytree(host / "in", root / "x", symlinks=True) == root / "x"
-    assert ground.look(root.fileno()) == {"x": LINKED}
+    assert host_state.look(root.fileno()) == {"x": LINKED}
     assert shutil.copytree(root / "x", host / "out", symlinks=True) == host / "out"
-    assert ground.look(str(host / "out")) == LINKED
+    assert host_state.look(str(host / "out")) == LINKED
     assert about(host / "out" / "f") == about(host / "in" / "f")
 
 
 def test_copytree_follows_what_the_kernel_does(root: VeryTmpRoot, host: Path) -> None:
-    ground.make(root.fileno(), {"x": TREE | {"link": "-> f"}})
+    host_state.make(root.fileno(), {"x": TREE | {"link": "-> f"}})
     if root.nosymfollow:
         with pytest.raises(shutil.Error, match="link"):
             shutil.copytree(root / "x", host / "out")
-        assert ground.look(str(host / "out")) == TREE
+        assert host_state.look(str(host / "out")) == TREE
     else:
         shutil.copytree(root / "x", host / "out")
-        assert ground.look(str(host / "out")) == TREE | {"link": b"potatoes"}
+        assert host_state.look(str(host / "out")) == TREE | {"link": b"potatoes"}
 
 
 def test_move_in_and_out(root: VeryTmpRoot, host: Path) -> None:
-    ground.make(str(host), {"in": LINKED})
+    host_state.make(str(host), {"in": LINKED})
     assert shutil.move(host / "in", root / "x") == root / "x"
-    assert ground.look(str(host)) == {}
-    assert ground.look(root.fileno()) == {"x": LINKED}
+    assert host_state.look(str(host)) == {}
+    assert host_state.look(root.fileno()) == {"x": LINKED}
     assert shutil.move(root / "x" / "f", host) == f"{host}/f"
     assert shutil.move(root / "x", host / "out") == host / "out"
-    assert ground.look(root.fileno()) == {}
-    assert ground.look(str(host)) == {"f": b"potatoes", "out": {n: t for n, t in LINKED.items() if n != "f"}}
+    assert host_state.look(root.fileno()) == {}
+    assert host_state.look(str(host)) == {"f": b"potatoes", "out": {n: t for n, t in LINKED.items() if n != "f"}}
 
 
 def test_move_between_roots(root: VeryTmpRoot) -> None:
     with VeryTmpRoot() as other:
-        ground.make(root.fileno(), {"x": LINKED})
+        host_state.make(root.fileno(), {"x": LINKED})
         assert shutil.move(root / "x", other / "y") == other / "y"
-        assert ground.look(root.fileno()) == {}
-        assert ground.look(other.fileno()) == {"y": LINKED}
+        assert host_state.look(root.fileno()) == {}
+        assert host_state.look(other.fileno()) == {"y": LINKED}
 
 
 def test_rmtree_follows_no_link(root: VeryTmpRoot, host: Path) -> None:
-    ground.make(str(host), TREE)
-    ground.make(root.fileno(), {"x": {"out": f"-> {host}", "d": {"up": f"-> {UP}{host}"}}, "f": b""})
+    host_state.make(str(host), TREE)
+    host_state.make(root.fileno(), {"x": {"out": f"-> {host}", "d": {"up": f"-> {UP}{host}"}}, "f": b""})
     shutil.rmtree(root / "x")
-    assert ground.look(root.fileno()) == {"f": b""}
-    assert ground.look(str(host)) == TREE
+    assert host_state.look(root.fileno()) == {"f": b""}
+    assert host_state.look(str(host)) == TREE
 
 
 def test_rmtree_of_the_root_removes_it(root: VeryTmpRoot) -> None:
     """As any directory, and it may be made anew."""
-    ground.make(root.fileno(), TREE)
+    host_state.make(root.fileno(), TREE)
     shutil.rmtree(root.path)
     assert not root.path.exists()
     os.makedirs(root)

@@ -6,14 +6,14 @@ import os
 import shutil
 import subprocess
 
-from support import ground
-from support.twins import TREE
+from support import host_state
+from support.compare_with_host import TREE
 
 from verytmp import VeryTmpRoot
 
 
 def test_programs_arguments(root: VeryTmpRoot) -> None:
-    ground.make(root.fileno(), TREE)
+    host_state.make(root.fileno(), TREE)
     cat = subprocess.run(["cat", root / "f", root / "d" / "f"], capture_output=True, check=True)
     assert cat.stdout == b"potatoesd/f"
     subprocess.run(["cp", "-r", root / "d", root / "new"], check=True)
@@ -21,16 +21,16 @@ def test_programs_arguments(root: VeryTmpRoot) -> None:
     shell = f"ls {root / 'new'} > {root / 'listing'}"
     subprocess.run(shell, shell=True, check=True)
     expected = TREE | {"new": TREE["d"], "listing": b"e\nf\ns.py\n"}
-    assert ground.look(root.fileno()) == {name: what for name, what in expected.items() if name != "d"}
+    assert host_state.look(root.fileno()) == {name: what for name, what in expected.items() if name != "d"}
 
 
 def test_programs_working_directory(root: VeryTmpRoot) -> None:
-    ground.make(root.fileno(), TREE)
+    host_state.make(root.fileno(), TREE)
     for folder in (root, root.path, root / "d" / "..", os.fspath(root)):
         ls = subprocess.run(["ls"], cwd=folder, capture_output=True, text=True, check=True)
         assert ls.stdout.split() == ["d", "empty", "f", "g"]
     subprocess.run(["sh", "-c", "cat f > ../copy; cat ../../../../../etc/passwd"], cwd=root / "d", capture_output=True)
-    assert ground.look(root.fileno()) == TREE | {"copy": b"d/f"}
+    assert host_state.look(root.fileno()) == TREE | {"copy": b"d/f"}
 
 
 def test_programs_streams_and_environment(root: VeryTmpRoot) -> None:
@@ -39,7 +39,7 @@ def test_programs_streams_and_environment(root: VeryTmpRoot) -> None:
         code = 'cat; cat "$FILE" >&2'
         environment = os.environ | {"FILE": os.fspath(root / "in")}
         subprocess.run(["sh", "-c", code], stdin=stdin, stdout=stdout, stderr=stderr, env=environment, check=True)
-    assert ground.look(root.fileno()) == dict.fromkeys(("in", "out", "err"), b"potatoes")
+    assert host_state.look(root.fileno()) == dict.fromkeys(("in", "out", "err"), b"potatoes")
 
 
 def test_a_program_in_it(root: VeryTmpRoot) -> None:

@@ -7,9 +7,9 @@ import stat
 import tempfile
 from pathlib import Path
 
-from support import ground
+from support import host_state
 from support.children import in_child
-from support.twins import TREE, string
+from support.compare_with_host import TREE, string
 
 from verytmp import VeryTmpRoot
 
@@ -20,7 +20,7 @@ def test_temporary_file(root: VeryTmpRoot) -> None:
         file.flush()
         assert os.fstat(file.fileno()).st_dev == os.fstat(root.fileno()).st_dev
         assert os.fstat(file.fileno()).st_nlink == 0
-        assert ground.look(root.fileno()) == {}
+        assert host_state.look(root.fileno()) == {}
 
 
 def test_named_temporary_file(root: VeryTmpRoot) -> None:
@@ -31,15 +31,15 @@ def test_named_temporary_file(root: VeryTmpRoot) -> None:
         assert folder == string(root)
         assert name.startswith("p-")
         assert name.endswith(".s")
-        assert ground.look(root.fileno()) == {name: b"named"}
-    assert ground.look(root.fileno()) == {}
+        assert host_state.look(root.fileno()) == {name: b"named"}
+    assert host_state.look(root.fileno()) == {}
 
 
 def test_mkstemp(root: VeryTmpRoot) -> None:
     descriptor, name = tempfile.mkstemp(dir=root.path)
     os.write(descriptor, b"x")
     os.close(descriptor)
-    assert ground.look(root.fileno()) == {os.path.basename(name): b"x"}
+    assert host_state.look(root.fileno()) == {os.path.basename(name): b"x"}
     assert os.path.dirname(name) == string(root)
     assert stat.S_IMODE(os.stat(name).st_mode) == 0o600
 
@@ -48,17 +48,17 @@ def test_mkdtemp(root: VeryTmpRoot) -> None:
     (root / "d").mkdir()
     name = tempfile.mkdtemp(dir=root / "d")
     assert os.path.dirname(name) == os.fspath(root / "d")
-    assert ground.look(root.fileno()) == {"d": {os.path.basename(name): {}}}
+    assert host_state.look(root.fileno()) == {"d": {os.path.basename(name): {}}}
     assert root / "d" / name == root / "d" / os.path.basename(name)
 
 
 def test_temporary_directory(root: VeryTmpRoot, host: Path) -> None:
     (host / "f").touch()
     with tempfile.TemporaryDirectory(dir=root.path) as name:
-        ground.make(name, TREE | {"out": f"-> {host}"})
-        assert set(ground.look(root.fileno())) == {os.path.basename(name)}
-    assert ground.look(root.fileno()) == {}
-    assert ground.look(str(host)) == {"f": b""}
+        host_state.make(name, TREE | {"out": f"-> {host}"})
+        assert set(host_state.look(root.fileno())) == {os.path.basename(name)}
+    assert host_state.look(root.fileno()) == {}
+    assert host_state.look(str(host)) == {"f": b""}
 
 
 def test_a_temporary_directory_of_a_root_that_is_closed(host: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_temporary_directory_of_a_root_that_is_closed(host: Path) -> None:
 
     (host / "f").touch()
     assert not in_child(use)
-    assert ground.look(str(host)) == {"f": b""}
+    assert host_state.look(str(host)) == {"f": b""}
 
 
 def test_spooled_temporary_file(root: VeryTmpRoot) -> None:

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ground
+from support import host_state
 from support.archives import CANONICALISES, CANONICALISES_LINKS, data_filter, member, needs_filters, tar
-from support.twins import FILTERS, LINKED, TREE, UP, string
+from support.compare_with_host import FILTERS, LINKED, TREE, UP, string
 
 from verytmp import VeryTmpRoot
 
 
 def test_zipfile(root: VeryTmpRoot) -> None:
-    ground.make(root.fileno(), TREE)
+    host_state.make(root.fileno(), TREE)
     with zipfile.ZipFile(root / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         assert archive.filename == f"{string(root)}/a.zip"
         for path in sorted((root / "d").rglob("*")):
@@ -29,8 +29,8 @@ def test_zipfile(root: VeryTmpRoot) -> None:
         archive.extractall(root / "out")
         assert archive.extract("text", root / "one") == f"{string(root)}/one/text"
         assert zipfile.Path(archive, "d/").joinpath("f").read_bytes() == b"d/f"
-    assert ground.look(root.fileno())["out"] == {"d": TREE["d"], "text": b"by words"}
-    assert ground.look(root.fileno())["one"] == {"text": b"by words"}
+    assert host_state.look(root.fileno())["out"] == {"d": TREE["d"], "text": b"by words"}
+    assert host_state.look(root.fileno())["one"] == {"text": b"by words"}
 
 
 def test_an_evil_zipfile(root: VeryTmpRoot, host: Path) -> None:
@@ -40,16 +40,16 @@ def test_an_evil_zipfile(root: VeryTmpRoot, host: Path) -> None:
             archive.writestr(name, "evil")
     with zipfile.ZipFile(root / "a.zip") as archive:
         archive.extractall(root / "out")
-    assert ground.look(str(host)) == {}
+    assert host_state.look(str(host)) == {}
     assert os.path.isfile(f"{string(root)}/out{host}/absolute")
-    assert {"up", "upmost"} < ground.look(root.fileno())["out"].keys()  # type: ignore[attr-defined]
+    assert {"up", "upmost"} < host_state.look(root.fileno())["out"].keys()  # type: ignore[attr-defined]
 
 
 @needs_filters
 @pytest.mark.parametrize("how", FILTERS)
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
 def test_tarfile(root: VeryTmpRoot, mode: Any, how: Any) -> None:
-    ground.make(root.fileno(), {"x": LINKED})
+    host_state.make(root.fileno(), {"x": LINKED})
     os.chmod(f"{string(root)}/x/f", 0o640)
     os.utime(f"{string(root)}/x/f", (1, 2))
     os.link(f"{string(root)}/x/f", f"{string(root)}/x/hard")
@@ -59,7 +59,7 @@ def test_tarfile(root: VeryTmpRoot, mode: Any, how: Any) -> None:
     assert tarfile.is_tarfile(root / "a.tar")
     with tarfile.open(root / "a.tar") as archive:
         archive.extractall(root / "out", filter=how)
-    assert ground.look(root.fileno())["out"] == {"x": LINKED | {"hard": b"potatoes"}}
+    assert host_state.look(root.fileno())["out"] == {"x": LINKED | {"hard": b"potatoes"}}
     extracted = os.stat(f"{string(root)}/out/x/f")
     links = 1 if CANONICALISES_LINKS else 2
     assert (stat.S_IMODE(extracted.st_mode), extracted.st_mtime, extracted.st_nlink) == (0o640, 2, links)
@@ -73,10 +73,10 @@ def test_tarfile_with_a_filter_of_its_own(root: VeryTmpRoot, how: Any) -> None:
         if CANONICALISES:
             with pytest.raises(NotADirectoryError, match="/dev/null"):
                 archive.extractall(root.path, filter=how)
-            assert ground.look(root.fileno()) == {}
+            assert host_state.look(root.fileno()) == {}
         else:
             archive.extractall(root.path, filter=how)
-            assert ground.look(root.fileno()) == {"f": b"evil"}
+            assert host_state.look(root.fileno()) == {"f": b"evil"}
 
 
 @needs_filters
@@ -99,9 +99,9 @@ def test_an_evil_tarfile_is_refused(root: VeryTmpRoot, members: list[tarfile.Tar
     (root / "up").write_text("innocent")
     with tar(*members) as archive, pytest.raises(getattr(tarfile, error)):
         archive.extractall(root / "out", filter=data_filter)
-    assert set(ground.look(root.fileno())) <= {"up", "out"}
-    assert ground.look(root.fileno())["up"] == b"innocent"
-    assert ground.look(root.fileno()).get("out", {}) == {}
+    assert set(host_state.look(root.fileno())) <= {"up", "out"}
+    assert host_state.look(root.fileno())["up"] == b"innocent"
+    assert host_state.look(root.fileno()).get("out", {}) == {}
 
 
 @needs_filters
@@ -121,4 +121,4 @@ def test_an_evil_tarfile_does_not_reach_the_host(host: Path, how: Any) -> None:
                 archive.extractall(root / "out", filter=how)
             except (OSError, tarfile.TarError):
                 pass
-            assert ground.look(str(host)) == {"secret": b"the host's"}
+            assert host_state.look(str(host)) == {"secret": b"the host's"}

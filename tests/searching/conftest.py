@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from support import ground
+from support import host_state
 from support.patterns import TREE
 
 from verytmp import VeryTmpPath
@@ -14,7 +14,7 @@ from verytmp import VeryTmpPath
 
 @pytest.fixture
 def tree(base: Path) -> Path:
-    ground.make(os.fspath(base), TREE)
+    host_state.make(os.fspath(base), TREE)
     if not isinstance(base, VeryTmpPath):  # where an absolute link begins at the root
         os.unlink(base / "abs")
         os.symlink(base / "d" / "e", base / "abs")

@@ -8,7 +8,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 import pytest
-from support import ground
+from support import host_state
 from support.patterns import HAS_CASE_SENSITIVE, HAS_RECURSE_SYMLINKS, IN_ROOTS, TREE, places, within
 
 from verytmp import VeryTmpRoot
@@ -104,10 +104,10 @@ EVERY_KIND = [
 @pytest.mark.parametrize("verb", ["glob", "rglob"])
 @pytest.mark.parametrize("start", ["", "d", "dlink", "a.txt", "missing", "d/e/..", "loop", "dangling", "d/empty"])
 def test_every_pattern_finds_what_pathlib_finds(host: Path, verb: str, start: str) -> None:
-    ground.make(str(host), {"t": TREE | {"abs": f"-> {host}/t/d/e"}})
+    host_state.make(str(host), {"t": TREE | {"abs": f"-> {host}/t/d/e"}})
     for nosymfollow in (True, False):
         with VeryTmpRoot(nosymfollow=nosymfollow) as root:
-            ground.make(root.fileno(), {"t": TREE | {"abs": "-> /t/d/e"}})
+            host_state.make(root.fileno(), {"t": TREE | {"abs": "-> /t/d/e"}})
             for pattern in EVERY_KIND:
                 if "../.." in pattern and not start:
                     continue  # above the root is the root
@@ -123,7 +123,7 @@ def outcome(base: Path, verb: str, pattern: str, start: str) -> object:
 
 
 def test_above_the_root_is_the_root(root: VeryTmpRoot) -> None:
-    ground.make(root.fileno(), {"d": {"f": b""}})
+    host_state.make(root.fileno(), {"d": {"f": b""}})
     for pattern in ("../d/f", "../../*/f", "d/../../d/f", "*/../../../d/f"):
         assert [os.path.samefile(path.resolve(), root / "d/f") for path in root.path.glob(pattern)] == [True]
     assert len(list((root / "d").glob("../../../*"))) == 1
@@ -204,13 +204,13 @@ def test_two_ways_to_a_file_by_links_are_one(tree: Any) -> None:
 @pytest.mark.parametrize("base", IN_ROOTS, indirect=True)
 def test_a_link_upwards_is_entered_forty_times(base: Any) -> None:
     """As often as the kernel follows links in one path, when nothing disturbs it."""
-    ground.make(os.fspath(base), {"d": {"f": b"", "up": "-> .."}})
+    host_state.make(os.fspath(base), {"d": {"f": b"", "up": "-> .."}})
     found = within(base, base.rglob("f", recurse_symlinks=True))
     assert found == ["d/up/" * times + "d/f" for times in range(41)]
 
 
 def test_both_keywords(root: VeryTmpRoot) -> None:
-    ground.make(root.fileno(), TREE)
+    host_state.make(root.fileno(), TREE)
     found = root.path.glob("**/E/C.PY", case_sensitive=False, recurse_symlinks=True)
     assert within(root.path, found) == ["d/e/c.py", "dlink/e/c.py"]
 
@@ -249,7 +249,7 @@ def test_stars_beside_something(tree: Path) -> None:
 
 
 def test_a_trailing_slash_means_directories(root: VeryTmpRoot) -> None:
-    ground.make(root.fileno(), TREE)
+    host_state.make(root.fileno(), TREE)
     for pattern, expected in (
         ("*/", "D2 abs d dlink"),
         ("a.txt/", ""),
@@ -266,7 +266,7 @@ def test_a_trailing_slash_means_directories(root: VeryTmpRoot) -> None:
 @pytest.mark.parametrize("verb", ["glob", "rglob"])
 def test_a_pattern_is_any_path(root: VeryTmpRoot, verb: str) -> None:
     """As since Python 3.13."""
-    ground.make(root.fileno(), TREE)
+    host_state.make(root.fileno(), TREE)
     for pattern in (PurePosixPath("d/*"), Path("d/*"), PurePath("d", "*")):
         assert sorted(getattr(root.path, verb)(pattern)) == sorted(getattr(root.path, verb)("d/*"))
     for wrong in (b"*", 1, None):
@@ -277,7 +277,7 @@ def test_a_pattern_is_any_path(root: VeryTmpRoot, verb: str) -> None:
 @pytest.mark.parametrize("verb", ["glob", "rglob"])
 def test_names_that_no_file_can_have(root: VeryTmpRoot, verb: str) -> None:
     """Nothing is found, or it is an error, as in pathlib, which has been of many minds."""
-    ground.make(root.fileno(), TREE)
+    host_state.make(root.fileno(), TREE)
     for start, pattern in (
         ("", "nul\0"),
         ("", "*/nul\0"),
@@ -304,16 +304,16 @@ def test_what_nobody_may_look_into_is_passed_over(tree: Path) -> None:
 
 
 def test_a_search_that_is_dropped_holds_nothing(root: VeryTmpRoot) -> None:
-    ground.make(root.fileno(), TREE)
-    before = ground.descriptors()
+    host_state.make(root.fileno(), TREE)
+    before = host_state.descriptors()
     for found in (root.path.glob("*"), root.path.rglob("*"), root.path.walk()):
         next(iter(found))
-        assert ground.new_descriptors(before) == {}
+        assert host_state.new_descriptors(before) == {}
 
 
 def test_what_comes_while_it_looks(root: VeryTmpRoot) -> None:
     """What is found may be removed, or changed, before the next is asked for."""
-    ground.make(root.fileno(), TREE)
+    host_state.make(root.fileno(), TREE)
     for path in root.path.glob("*.*"):
         path.unlink()
     for path in root.path.rglob("*.txt"):

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
-from support import ground, moments
+from support import host_state, syscall_hooks
 from support.patterns import places
 
 from verytmp import VeryTmpRoot
@@ -118,7 +118,7 @@ def test_going_up_all_can_be_removed(tree: Any) -> None:
             (place / name).unlink()
         for name in directories:
             (place / name).rmdir()
-    assert ground.look(os.fspath(tree)) == {}
+    assert host_state.look(os.fspath(tree)) == {}
 
 
 @on_every_walk
@@ -210,7 +210,7 @@ def test_a_directory_made_meanwhile_is_never_taken_for_a_file(root: VeryTmpRoot,
     """Where there is none at first, types are not asked for."""
     (root / "leaf").mkdir()
     (root / "leaf" / "f").touch()
-    with moments.interposed({moment: lambda: os.mkdir(f"{os.fspath(root)}/leaf/new")}):
+    with syscall_hooks.interposed({moment: lambda: os.mkdir(f"{os.fspath(root)}/leaf/new")}):
         _, directories, files = next(iter((root / "leaf").walk()))
     assert files == ["f"]
     assert directories in ([], ["new"])
@@ -224,7 +224,7 @@ def test_a_directory_made_meanwhile_is_entered_if_it_is_seen(root: VeryTmpRoot, 
         os.mkdir(f"{os.fspath(root)}/new")
         os.mkdir(f"{os.fspath(root)}/new/below")
 
-    with moments.interposed({moment: make}):
+    with syscall_hooks.interposed({moment: make}):
         found = {path.name for path in root.path.rglob("*")}
     assert found in ({"f"}, {"f", "new", "below"})
 

@@ -3,4 +3,4 @@
 import pytest
 
 # Where tests assert by functions that they share, a failure is to show the values.
-pytest.register_assert_rewrite(*(f"support.{name}" for name in ("copies", "files", "patterns", "twins")))
+pytest.register_assert_rewrite(*(f"support.{name}" for name in ("copies", "files", "patterns", "compare_with_host")))

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 
-from support import ground, oracle
+from support import host_state, oracle
 
 READ, WRITTEN = 1, 2  # seconds since 1970
 PREFIX = "verytmp-tests-"
@@ -35,7 +35,7 @@ class Canary:
         self.home = self.folder / "home"  # for whoever runs meanwhile: it stays as it is too
         self.cwd = self.folder / "cwd"
         content = self.content
-        ground.make(
+        host_state.make(
             folder,
             {
                 "vault": {
@@ -82,7 +82,7 @@ class Canary:
     def changes(self) -> list[str]:
         """What is not as it was, or new on the host."""
         found = self.touched()
-        found += [path for path in ground.names(str(self.folder)) if path not in self.planted]
+        found += [path for path in host_state.names(str(self.folder)) if path not in self.planted]
         now = top()
         changed = [name for name in self.top.keys() | now.keys() if self.top.get(name) != now.get(name)]
         # What has another canary's mark is another suite's, at the same time: it tries there if that one sings.

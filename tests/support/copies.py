@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from support import ground, kernel
+from support import host_state, kernel
 from support.children import in_child
 from verytmp import VeryTmpPath, VeryTmpRoot
 
-TREE: ground.Tree = {
+TREE: host_state.Tree = {
     "f": b"potatoes",
     "empty": b"",
     "link": "-> f",
@@ -34,8 +34,8 @@ ACCESSED, MODIFIED = 4_102_444_800_123_456_789, 1_000_000_000_987_654_321
 on_both_mounts = pytest.mark.parametrize("root", [True, False], ids=["nosymfollow", "symfollow"], indirect=True)
 
 
-def there(path: Path | VeryTmpRoot) -> ground.Tree:
-    return ground.look(os.fspath(path))
+def there(path: Path | VeryTmpRoot) -> host_state.Tree:
+    return host_state.look(os.fspath(path))
 
 
 def failure(call: Callable[[], object]) -> tuple[int | None, str, str | None, list[str]]:

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from test.support.os_helper import TESTFN
 
-from support.decided import SUITES
+from support.cpython_expected_failures import SUITES
 from verytmp import VeryTmpPath, VeryTmpRoot
 
 root = VeryTmpRoot(nosymfollow=False)

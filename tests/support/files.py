@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from support import ground
+from support import host_state
 
-TREE: ground.Tree = {
+TREE: host_state.Tree = {
     "f": b"potatoes",
     "empty": b"",
     "text": b"one\r\ntwo\rthree\n",
@@ -25,8 +25,8 @@ TREE: ground.Tree = {
 }
 
 
-def there(base: Path) -> ground.Tree:
-    return ground.look(os.fspath(base))
+def there(base: Path) -> host_state.Tree:
+    return host_state.look(os.fspath(base))
 
 
 def failure(call: Callable[[], object]) -> tuple[int | None, str, str | None]:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, NamedTuple
 
-from support import ground, kernel
+from support import host_state, kernel
 
 
 class Segment(NamedTuple):
@@ -41,11 +41,11 @@ class Operation(NamedTuple):
     keywords: tuple[tuple[str, Any], ...] = ()
 
 
-def perform(base: Path, directory: int, tree: ground.Tree, operations: list[Operation]) -> list[tuple[Any, Any]]:
+def perform(base: Path, directory: int, tree: host_state.Tree, operations: list[Operation]) -> list[tuple[Any, Any]]:
     """What each operation returns or raises, and the whole tree after it."""
     wipe(directory)
     os.chmod(itself(directory), 0o755)
-    ground.make("/" if directory < 0 else directory, tree)
+    host_state.make("/" if directory < 0 else directory, tree)
     return [(outcome(base, operation), picture(directory)) for operation in operations]
 
 
@@ -243,7 +243,7 @@ class Oracle:
             file.flush()
         os._exit(0)
 
-    def ask(self, tree: ground.Tree, operations: list[Operation]) -> list[tuple[Any, Any]]:
+    def ask(self, tree: host_state.Tree, operations: list[Operation]) -> list[tuple[Any, Any]]:
         data = pickle.dumps((tree, operations))
         self.socket.sendall(struct.pack("Q", len(data)) + data)
         with self.socket.makefile("rb") as file:

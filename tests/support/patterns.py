@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from support import ground
+from support import host_state
 
-TREE: ground.Tree = {
+TREE: host_state.Tree = {
     "a.txt": b"",
     "B.TXT": b"",
     "c.py": b"",

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from support.moments import aim
+from support.syscall_hooks import rebind_openers
 from verytmp import VeryTmpRoot
 from verytmp._confined.resolver import DIRECTORY
 
@@ -17,7 +17,7 @@ FLAGS = {os.O_RDONLY: "O_RDONLY", os.O_RDONLY | os.O_NOFOLLOW: "O_RDONLY|O_NOFOL
 
 
 # What a call is made for, by the function that is under way.
-PURPOSES = {"straightened": "the link's words, put in its place", "resolve": "the walk"}
+PURPOSES = {"substitute_links": "the link's words, put in its place", "resolve": "the walk"}
 OPERATION = "the operation itself"
 
 
@@ -80,12 +80,12 @@ def recorded() -> list[tuple[str, str, str]]:
         recorder = Recorder(root.path._tree.fd, root.path._tree.token)
         originals = os.open, os.readlink
         os.open, os.readlink = recorder.open, recorder.readlink  # type: ignore[assignment]
-        aim()
+        rebind_openers()
         try:
             assert path.read_text() == "nobody's"
         finally:
             os.open, os.readlink = originals
-            aim()
+            rebind_openers()
     return recorder.lines
 
 

@@ -20,12 +20,14 @@ from verytmp import VeryTmpPath
 
 SOURCE = Path(verytmp.__file__).parent
 TESTS = str(Path(__file__).parent.parent) + "/"
-ROOMS = {
+MODULES = {
     str(SOURCE / f"{room}.py")
     for room in (
         "_paths/path",
         "_paths/pure",
         "_confined/tree",
+        "_confined/root_fds",
+        "_confined/last_step",
         "_confined/whole_files",
         "_confined/open_modes",
         "_confined/resolver",
@@ -42,8 +44,8 @@ OPENERS = {
     ("owned_fd.py", "opened"),
     ("tree.py", "file"),
     ("tree.py", "open"),
-    ("tree.py", "_using"),
-    ("open_modes.py", "judged"),
+    ("tree.py", "_with_open_fd"),
+    ("open_modes.py", "validate_with_builtin_open"),
 }  # who gives os.open a directory: its audit event does not say so
 CALLERS = {("owned_fd.py", "call_owned"), ("owned_fd.py", "call_uninterrupted")}  # on behalf of the function above them
 
@@ -117,7 +119,7 @@ def check(event: str, path: object) -> None:
     while frame:
         name = frame.f_code.co_filename
         if (
-            name.startswith(TESTS) and name not in ROOMS
+            name.startswith(TESTS) and name not in MODULES
         ):  # what the test asks for itself; and above it is nothing of ours
             break
         if (name, None) in OUT or (name, frame.f_code.co_name) in OUT:
@@ -125,7 +127,7 @@ def check(event: str, path: object) -> None:
         if name.startswith(BYSTANDERS):
             return
         owner = frame.f_locals.get("self")
-        ours = ours or name in ROOMS or isinstance(owner, VeryTmpPath)
+        ours = ours or name in MODULES or isinstance(owner, VeryTmpPath)
         frame = frame.f_back
     if ours:
         _watching[-1].append(f"{event}({text!r})")

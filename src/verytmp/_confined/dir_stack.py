@@ -15,8 +15,9 @@ from .owned_fd import opened
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from select import epoll
     from typing import Self
+
+    from .owned_fd import OwnedFd
 
 MOVED = "A directory was moved meanwhile"
 
@@ -32,14 +33,14 @@ class DirStack:
 
     __slots__ = ("_above", "_flags", "here", "names", "status")
 
-    def __init__(self, top: epoll, flags: int) -> None:
+    def __init__(self, top: OwnedFd, flags: int) -> None:
         """Begin in *top*. On the way up, directories are opened with these *flags* of open(2)."""
         self.here = top
         self.status = os.fstat(top.fileno())
         self.names: list[str] = []
         self._flags = flags
         # Of each directory above: its descriptor if it is open, its status, and whether it has to stay open.
-        self._above: list[tuple[epoll | None, os.stat_result, bool]] = []
+        self._above: list[tuple[OwnedFd | None, os.stat_result, bool]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -54,7 +55,7 @@ class DirStack:
     def fd(self) -> int:
         return self.here.fileno()
 
-    def push(self, name: str, below: epoll, by_link: bool = False) -> None:
+    def push(self, name: str, below: OwnedFd, by_link: bool = False) -> None:
         """Make *below*, which *name* leads to, the current directory.
 
         The one above stays open until a directory in *below* is entered: most have none in them, and so need no ``..``.
@@ -70,7 +71,7 @@ class DirStack:
         self.names.append(name)
         self.here, self.status = below, status
 
-    def pop(self) -> epoll:
+    def pop(self) -> OwnedFd:
         """Go back to the directory above. The one that was left is returned, and the caller closes it.
 
         Raises:
@@ -89,7 +90,7 @@ class DirStack:
 
     def traverse(
         self, names_here: Callable[[], list[str]], enter: Callable[[str], bool]
-    ) -> Iterator[tuple[str, epoll]]:
+    ) -> Iterator[tuple[str, OwnedFd]]:
         """Visit the current directory and all below it, depth first, without recursion.
 
         *names_here* is called in each directory, and returns the names of those in it that are to be visited. *enter*

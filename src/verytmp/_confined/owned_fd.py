@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     _T = TypeVar("_T")
     _Ts = TypeVarTuple("_Ts")
 
-    OwnedFd = epoll
-
     new_poll: Callable[[], select.poll]
-    # An owner for any descriptor, which closes it when it goes. epoll's is in C. In a `__del__` of ours, a signal
-    # handler's exception may come before anything is closed: a storm of signals lost one root in 300 so.
-    owner = epoll.fromfd
-    close: Any = epoll.close
+    # The owner of any file descriptor, which closes it when it goes: epoll's finalizer does that in C. In a `__del__`
+    # of ours, a signal handler's exception may come before that: a storm of signals lost one root in 300 so.
+    OwnedFd = epoll
+    owner = OwnedFd.fromfd
+    close: Any = OwnedFd.close
 else:
     # They are Linux's, and gevent takes them away (eventlet, poll): then there are no roots.
-    owner = getattr(getattr(select, "epoll", None), "fromfd", None)
-    close = getattr(getattr(select, "epoll", None), "close", None)
+    OwnedFd = getattr(select, "epoll", None)
+    owner = getattr(OwnedFd, "fromfd", None)
+    close = getattr(OwnedFd, "close", None)
     new_poll = getattr(select, "poll", None)
 
 STANDARD_STREAMS = 3  # file descriptors below this are theirs: a thread may write to one that is not there, at any time
 
 # Owners of descriptors that are not ours any more, which must not close what is there now. They live as long as `sys`
 # does: at the interpreter's end, when this module goes, the program's files have yet to be written out.
-_foreign: list[epoll] = sys.__dict__.setdefault("_verytmp_foreign_fds", [])
+_foreign: list[OwnedFd] = sys.__dict__.setdefault("_verytmp_foreign_fds", [])
 
 
 def call_uninterrupted(call: Callable[[*_Ts], _T], *args: *_Ts) -> _T:
@@ -86,8 +86,8 @@ class KeptFds:
 
     __slots__ = ("_owners", "filenos", "identities")
 
-    def __init__(self, *owners: epoll, lowest: int = STANDARD_STREAMS) -> None:
-        self._owners: tuple[epoll, ...] = ()  # those that may close theirs
+    def __init__(self, *owners: OwnedFd, lowest: int = STANDARD_STREAMS) -> None:
+        self._owners: tuple[OwnedFd, ...] = ()  # those that may close theirs
         owners = tuple(raised(each, lowest) for each in owners)
         self.filenos = tuple(each.fileno() for each in owners)  # they stay the same when they are closed
         self.identities = tuple(map(identity, self.filenos))
@@ -113,7 +113,7 @@ class KeptFds:
         owners = [each for fds in (self, *others) if fds is not None for each in fds._ours()]
         any(map(close, owners))
 
-    def _ours(self, identity: Any = identity, foreign: list[epoll] = _foreign) -> tuple[epoll, ...]:
+    def _ours(self, identity: Any = identity, foreign: list[OwnedFd] = _foreign) -> tuple[OwnedFd, ...]:
         """The owners that may close theirs. The others are kept from closing anything, for ever."""
         known = dict(zip(self.filenos, self.identities, strict=True))
         still_open = [each for each in self._owners if not each.closed]
@@ -126,7 +126,7 @@ class KeptFds:
     __del__ = _ours  # what is left to their owners, they close. (The arguments outlive this module.)
 
 
-def raised(held: epoll, lowest: int = STANDARD_STREAMS) -> epoll:
+def raised(held: OwnedFd, lowest: int = STANDARD_STREAMS) -> OwnedFd:
     """The owner of the same file under a number that is at least *lowest*, or, where there is no room, no standard one.
 
     `OSError` (EMFILE) if there is no room for that either.

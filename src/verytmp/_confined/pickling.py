@@ -1,4 +1,4 @@
-"""Trees on their way to another process of multiprocessing's: the descriptors are duplicated there.
+"""Roots on their way to another process of multiprocessing's: the descriptors are duplicated there.
 
 To a process that is being started they go along. To any other one they go when that asks for them: by then the root may
 have been closed here, or nobody may ever ask. So what is kept for others is counted, and bounded.
@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .tree import Tree
+    from .root_fds import RootFds
 
 # So many roots that are closed or dropped here are kept for processes that have not asked for them yet. More are in
 # nobody's way in a program that works; in one whose receivers die, each would keep its files for ever.
@@ -30,18 +30,18 @@ GONE = "the root is gone: the process that sent it has closed it, or dropped it,
 
 
 class Sent:
-    """A tree that was sent, until all who were told of it have asked for it."""
+    """A root that was sent, until all processes that it was sent to have asked for it."""
 
-    __slots__ = ("_tree", "fds", "waiting")
+    __slots__ = ("_root", "fds", "waiting")
 
-    def __init__(self, tree: Tree) -> None:
-        self._tree = ref(tree, lambda _: forget_oldest())
-        self.fds = tree.kept_fds()
+    def __init__(self, root: RootFds) -> None:
+        self._root = ref(root, lambda _: forget_oldest())
+        self.fds = root.kept_fds()
         self.waiting = 0  # so many have not asked yet
 
     def is_here(self) -> bool:
-        tree = self._tree()
-        return tree is not None and not tree.closed
+        root = self._root()
+        return root is not None and not root.closed
 
     def before_close(self) -> None:
         """Keep copies of the descriptors, whose numbers are about to be free."""
@@ -51,28 +51,26 @@ class Sent:
             except OSError:  # there is no room for them, and closing must not fail
                 pass
 
-    def after_close(self) -> None:
-        forget_oldest()
-
 
 _sent: dict[str, Sent] = {}  # by token, the oldest first
-_lock = _thread.RLock()  # a tree may be dropped anywhere
+_lock = _thread.RLock()  # a root may be dropped anywhere
 
 
-def send(tree: Tree, later: bool) -> tuple[Any, ...]:
+def send(root: RootFds, later: bool) -> tuple[Any, ...]:
     """What its pickle is to hold. *later* says that who sends it is not there any more to see an error."""
+    facts = root.token, root.inodes_above, root.at, root.host_read_only
     if not later:
-        tree.check_open()
-    elif tree.closed:
-        return receive, (type(tree), tree.token, tree.inodes_above)
+        root.check_open()
+    elif root.closed:
+        return receive, (type(root), *facts)
     if get_spawning_popen() is not None:
-        return receive, (type(tree), tree.token, tree.inodes_above, *map(DupFd, tree.filenos))
+        return receive, (type(root), *facts, *map(DupFd, root.filenos))
     with _lock:
-        sent = _sent.get(tree.token)
+        sent = _sent.get(root.token)
         if sent is None or sent.fds.closed:
-            sent = _sent[tree.token] = Sent(tree)
+            sent = _sent[root.token] = Sent(root)
         sent.waiting += 1
-        tree.sent = sent
+        root.around_close = sent.before_close, forget_oldest
 
     def give(connection: Any, process: int) -> None:
         with _lock:
@@ -84,10 +82,10 @@ def send(tree: Tree, later: bool) -> tuple[Any, ...]:
             for fd in fds.filenos:
                 send_handle(connection, fd, process)
 
-    token = tree.token
+    token = root.token
     sharer: Any = resource_sharer
     ticket = sharer._resource_sharer.register(give, bool)
-    return receive, (type(tree), token, tree.inodes_above, Ticket(ticket, len(tree.filenos)))
+    return receive, (type(root), *facts, Ticket(ticket, len(root.filenos)))
 
 
 class Ticket:
@@ -115,20 +113,20 @@ class Ticket:
         return found
 
 
-def receive(kind: type[Tree], token: str, inodes_above: int, *sent: Any) -> Tree:
-    """The tree that was sent, or the one of the same directory that is here already; a closed one, if nothing came."""
+def receive(kind: type[RootFds], token: str, inodes_above: int, at: str, host_read_only: bool, *sent: Any) -> RootFds:
+    """The root that was sent, or the one of the same directory that is here already; a closed one, if nothing came."""
     numbers: list[int] = []
     for each in sent:
         found = each.detach()
         numbers += found if isinstance(found, list) else [found]
     fds = tuple(map(owner, numbers))
     here = kind.by_token.get(token)
-    tree = here() if here is not None else None
-    if tree is not None and not tree.closed:
-        return tree
+    root = here() if here is not None else None
+    if root is not None and not root.closed:
+        return root
     for fd in fds:
         os.set_inheritable(fd.fileno(), False)
-    return kind(fds, token, inodes_above)
+    return kind(fds, token, inodes_above, at, host_read_only)
 
 
 def forget_oldest() -> None:

@@ -48,11 +48,26 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_proc)
 
 
+def is_own_namespace(fd: int) -> bool:
+    """Whether this process is in the mount namespace that *fd* is a descriptor of."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat("/proc/thread-self/ns/mnt"))
+    except OSError:
+        return False
+
+
+names: dict[str, str] = {}  # of this process's roots that are mounted by a name: by token
+
+
 def path_in_root(text: str, token: str) -> str | None:
     """What a string of a root's own says within the root, from ``/`` on; None for any other string.
 
-    It may be a string of another process that has the same root, as that before a fork: the token tells.
+    It may be a string of another process that has the same root, as that before a fork: the token tells. Or it is the
+    root's name in a mount namespace.
     """
+    name = names.get(token)
+    if name is not None and (text == name or text.startswith(f"{name}/")):
+        return text[len(name) :] or "/"
     head, found, rest = text.partition(f"/{token}")
     if not found or (rest and rest[0] != "/"):
         return None

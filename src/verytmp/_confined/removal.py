@@ -9,17 +9,15 @@ from stat import S_ISDIR
 
 from . import whole_files
 from .dir_stack import DirStack
+from .last_step import ends_above
 from .owned_fd import opened
 from .procfs import self_fd
 from .resolver import DIRECTORY
-from .tree import ends_above
 from .whole_files import joined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from select import epoll
-
-    from .._paths.pure import Pure
+    from .owned_fd import OwnedFd
     from .tree import Tree
 
 LISTED = DIRECTORY & ~getattr(os, "O_PATH", 0)
@@ -28,13 +26,12 @@ ALL_OF_THE_OWNERS = 0o700
 NOT_REMOVABLE = "It could be copied, but not removed. So nothing was done."
 
 
-def delete(path: Pure) -> None:
+def delete(tree: Tree, relative: str) -> None:
     """Remove a file, a symlink, or a directory with all below it.
 
     Raises:
         OSError: with the path that it is about. What comes before that in the traversal is gone then.
     """
-    tree, relative = path._tree, path._rel
     if S_ISDIR(tree.stat(relative, False).st_mode):
         delete_contents(tree, relative)
         tree.rmdir(relative)
@@ -42,26 +39,29 @@ def delete(path: Pure) -> None:
         tree.unlink(relative)
 
 
-def delete_contents(tree: Tree, relative: str, forced: bool = False) -> None:
-    """Remove all that is in a directory, as `delete`. *forced* is as for `empty`."""
+def delete_contents(tree: Tree, relative: str, override_permissions: bool = False) -> None:
+    """Remove all that is in a directory, as `delete`. *override_permissions* is as for `empty`."""
     with open_directory(tree, relative, DIRECTORY) as top:
         try:
-            empty(top, os.fstat(top.fileno()).st_dev, forced)
+            empty(top, os.fstat(top.fileno()).st_dev, override_permissions)
         except OSError as error:
             error.filename = tree.string(below(relative, error.filename))
             raise
 
 
-def open_directory(tree: Tree, relative: str, flags: int) -> epoll:
+def open_directory(tree: Tree, relative: str, flags: int) -> OwnedFd:
     """Open a directory, and no link to one. A root is no link; if it may not be searched, that flag means ENOTDIR."""
     return tree.open(relative, flags if relative else flags & ~os.O_NOFOLLOW)
 
 
-def empty(top: epoll, device: int, forced: bool = False) -> None:
-    """Remove all that is in a directory; *forced* says that no permission of a directory below may stop that.
+def empty(top: OwnedFd, device: int, override_permissions: bool = False) -> None:
+    """Remove all that is in a directory.
 
-    Nothing is touched that is not of this *device*. For a descriptor is but a number: where a program closes those that
-    are not its own, another directory may lie under it, the host's root even.
+    Args:
+        top: the directory.
+        device: nothing is touched that is on another one. A program may have closed descriptors that are not its own,
+            and then the same fd may be another directory's, even the host's root.
+        override_permissions: whether directories below are removed whose permissions forbid it.
 
     Raises:
         OSError: its `filename` is relative to the directory.
@@ -69,7 +69,9 @@ def empty(top: epoll, device: int, forced: bool = False) -> None:
     with DirStack(opened(".", LISTED, top.fileno()), DIRECTORY) as stack:
         try:
             check_device(stack.here, device)
-            traversal = stack.traverse(partial(unlink_entries, stack), partial(enter, stack, device, forced))
+            traversal = stack.traverse(
+                partial(unlink_entries, stack), partial(enter, stack, device, override_permissions)
+            )
             for name, _ in traversal:
                 remove_directory(name, stack.fd)
         except OSError as error:
@@ -79,7 +81,7 @@ def empty(top: epoll, device: int, forced: bool = False) -> None:
 
 def unlink_entries(stack: DirStack) -> list[str]:
     """Remove what is no directory from the current one, and return the names of those that are."""
-    directories, others = whole_files.split(stack.fd)
+    directories, others = whole_files.list_dirs_and_files(stack.fd)
     for name in others:
         try:
             os.unlink(name, dir_fd=stack.fd)
@@ -90,10 +92,10 @@ def unlink_entries(stack: DirStack) -> list[str]:
     return directories
 
 
-def enter(stack: DirStack, device: int, forced: bool, name: str) -> bool:
+def enter(stack: DirStack, device: int, override_permissions: bool, name: str) -> bool:
     """Enter a directory, if it still is one, to remove all that is in it."""
     try:
-        directory = open_listed(name, stack.here, device, forced)
+        directory = open_listable(name, stack.here, device, override_permissions)
     except FileNotFoundError:
         return False
     except NotADirectoryError:  # it was exchanged for a file or a link
@@ -103,12 +105,12 @@ def enter(stack: DirStack, device: int, forced: bool, name: str) -> bool:
     return True
 
 
-def open_listed(name: str, here: epoll, device: int, forced: bool) -> epoll:
-    """A directory that can be listed; with *forced*, also searched and written to, whatever its permissions were."""
+def open_listable(name: str, here: OwnedFd, device: int, override_permissions: bool) -> OwnedFd:
+    """Open a directory to list it; with *override_permissions*, give it all the permissions that its removal takes."""
     try:
         found = opened(name, LISTED, here.fileno())
     except PermissionError:
-        if not forced:
+        if not override_permissions:
             raise
         with opened(name, DIRECTORY, here.fileno()) as closed:
             check_device(closed, device, name)
@@ -116,7 +118,7 @@ def open_listed(name: str, here: epoll, device: int, forced: bool) -> epoll:
         found = opened(name, LISTED, here.fileno())
     try:
         mode = check_device(found, device, name).st_mode
-        if forced and mode & ALL_OF_THE_OWNERS != ALL_OF_THE_OWNERS:
+        if override_permissions and mode & ALL_OF_THE_OWNERS != ALL_OF_THE_OWNERS:
             os.chmod(found.fileno(), ALL_OF_THE_OWNERS)  # this way needs no /proc
     except BaseException:
         found.close()
@@ -128,7 +130,7 @@ def below(relative: str, name: str) -> str:
     return joined(relative, name) if name else relative
 
 
-def check_device(directory: epoll, device: int, name: str | None = None) -> os.stat_result:
+def check_device(directory: OwnedFd, device: int, name: str | None = None) -> os.stat_result:
     status = os.fstat(directory.fileno())
     if status.st_dev != device:
         raise OSError(errno.EXDEV, "it is on another file system, and nothing is removed there", name)
@@ -147,7 +149,7 @@ def remove_directory(name: str, directory: int) -> None:
 # -- before anything is removed ----------------------------------------------------------------------------------------
 
 
-def check_removable(path: Pure) -> None:
+def check_removable(tree: Tree, relative: str) -> None:
     """See whether `delete` may remove all this: `move` asks, before it copies.
 
     The directory that it is in, and each that is not empty below it, has to be writable and searchable, and all on one
@@ -156,10 +158,9 @@ def check_removable(path: Pure) -> None:
     Raises:
         OSError: EACCES, or EROFS, with the directory's path; EBUSY for a path that ends in ``..``.
     """
-    tree, relative = path._tree, path._rel
     status = tree.stat(relative, False)
     if ends_above(relative):
-        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(path))
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), tree.string(relative))
     if relative:
         above = relative.rpartition("/")[0]
         with tree.open(above, os.O_PATH | os.O_DIRECTORY) as parent:
@@ -169,13 +170,13 @@ def check_removable(path: Pure) -> None:
     with DirStack(open_directory(tree, relative, LISTED), DIRECTORY) as stack:
 
         def names_here() -> list[str]:
-            directories, others = whole_files.split(stack.fd)
+            directories, others = whole_files.list_dirs_and_files(stack.fd)
             if directories or others:
                 check_writable(stack.fd, ".")
             return directories
 
         def enter(name: str) -> bool:
-            stack.push(name, open_listed(name, stack.here, status.st_dev, False))
+            stack.push(name, open_listable(name, stack.here, status.st_dev, False))
             return True
 
         try:

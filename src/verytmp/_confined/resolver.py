@@ -17,7 +17,8 @@ from .procfs import path_in_root
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from select import epoll
+
+    from .owned_fd import OwnedFd
 
 LINKS_MAX = 40  # as the kernel's MAXSYMLINKS: path_resolution(7)
 PATH_MAX = 4096
@@ -34,7 +35,7 @@ TARGETS_COMPONENTS_MAX = LINKS_MAX * PATH_MAX // 2
 
 def resolve(
     above: int, token: str, relative: str, follow: bool, strides: bool, create: bool = False
-) -> tuple[epoll, str]:
+) -> tuple[OwnedFd, str]:
     """Where *relative* leads: the owner of a directory's descriptor, which the caller closes, and a name in it.
 
     The root is the directory *token* in the one of the file descriptor *above*.
@@ -106,7 +107,7 @@ class Resolution:
         for directory in self._kept.values():
             directory.close()
 
-    def leave(self) -> epoll:
+    def leave(self) -> OwnedFd:
         """The current directory, which the caller closes from now on; all others are closed."""
         for directory in self._kept.values():
             if directory is not self.current:
@@ -218,21 +219,21 @@ class Resolution:
         self._left += len(components)
         pending = components[::-1]
         slashed = False
-        single = 0  # so many names are taken one by one, for among them is no directory
+        step_singly_for = 0  # so many names are taken one by one, for among them is no directory
         while True:
-            many = ahead(pending) if self._strides and not single else []
+            many = next_chunk(pending) if self._strides and not step_singly_for else []
             if len(many) > 1:
                 try:
                     self.stride(many)
                 except OSError as error:
                     if error.errno not in (errno.ENOTDIR, errno.ELOOP):
                         raise
-                    single = len(many)
+                    step_singly_for = len(many)
                 else:
                     del pending[-len(many) :]
                     self._left -= len(many)
                     continue
-            single = max(0, single - 1)
+            step_singly_for = max(0, step_singly_for - 1)
             self._left -= 1
             if self._left < 0:
                 raise self._exhausted()
@@ -272,7 +273,7 @@ class Resolution:
                     slashed = True
                     target = target.rstrip("/")
                 pending += self._followed(target)[::-1]
-                single = 0
+                step_singly_for = 0
             elif last:
                 return "."
 
@@ -287,9 +288,9 @@ class Resolution:
             target = readlink(name, self.current)
             if target is not None:
                 return target
-            if attempt == ATTEMPTS - 1 or not changing(name, self.current.fileno()):
+            if attempt == ATTEMPTS - 1 or not is_being_swapped(name, self.current.fileno()):
                 break
-            fall_out_of_step(attempt)
+            backoff(attempt)
             try:
                 self.step(name)
                 return None
@@ -316,7 +317,7 @@ class Resolution:
         return components if components and not target.endswith("/") else [*components, ""]
 
 
-def open_root(above: int, token: str) -> epoll:
+def open_root(above: int, token: str) -> OwnedFd:
     """The owner of a descriptor of the root itself, where each resolution begins and absolute targets lead."""
     return opened(token, DIRECTORY, above)
 
@@ -329,12 +330,14 @@ def below_root(target: str, token: str) -> str | None:
     return (path_in_root(target, token) or target)[1:] if target.startswith("/") else None
 
 
-def straightened(above: int, token: str, relative: str, follow: bool) -> Iterator[str]:
-    """Paths to the same place, each with one link less in it, found by reading the links: until that takes a walk.
+def substitute_links(above: int, token: str, relative: str, follow: bool) -> Iterator[str]:
+    """Paths to the same place, each with one link less in it, found by reading the links; until ".." is in one of them.
 
     Only for a mount that follows none: one call is made with each until one works, and the kernel refuses what still
     has a link in it. No directory is opened, which takes a third of a walk's time where there is one link.
     """
+    if not relative or ".." in relative:
+        return
     names = relative.split("/")
     first = links = 0  # no name before this one is a link
     while links < STRAIGHT_LINKS:
@@ -368,7 +371,7 @@ def straightened(above: int, token: str, relative: str, follow: bool) -> Iterato
         yield "/".join(names)
 
 
-def ahead(pending: list[str]) -> list[str]:
+def next_chunk(pending: list[str]) -> list[str]:
     """The next components that one call may enter: no ``..``, nor the last of all. *pending* has them last to first."""
     size = 0
     for index in range(len(pending) - 1, 0, -1):
@@ -395,24 +398,24 @@ def most_even(low: int, high: int) -> int:
     return high
 
 
-def enter(name: str, here: epoll) -> epoll:
+def step_into(name: str, current: OwnedFd) -> OwnedFd:
     """The owner of a directory in *here*, which is closed for it."""
-    there = opened(name, DIRECTORY, here.fileno())
-    here.close()
+    there = opened(name, DIRECTORY, current.fileno())
+    current.close()
     return there
 
 
-def readlink(name: str, here: epoll) -> str | None:
+def readlink(name: str, current: OwnedFd) -> str | None:
     """A symlink's target; None for anything else, or nothing at all."""
     try:
-        return os.readlink(name, dir_fd=here.fileno())
+        return os.readlink(name, dir_fd=current.fileno())
     except OSError as error:
         if error.errno in (errno.EINVAL, errno.ENOENT):
             return None
         raise
 
 
-def changing(name: str, directory: int) -> bool:
+def is_being_swapped(name: str, directory: int) -> bool:
     """Whether there is a directory or a link now, where neither was seen a moment ago."""
     try:
         mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
@@ -421,7 +424,7 @@ def changing(name: str, directory: int) -> bool:
     return S_ISDIR(mode) or S_ISLNK(mode)
 
 
-def fall_out_of_step(attempt: int) -> None:
+def backoff(attempt: int) -> None:
     """Wait before looking again, longer each time.
 
     Who swaps names in a loop as long as ours meets us at the same place each time: of walks that did not wait, one in

@@ -40,16 +40,16 @@ def write(data: bytes | memoryview, descriptor: int) -> None:
         raise
 
 
-def kinds(descriptor: int) -> list[tuple[str, int]]:
+def list_with_types(descriptor: int) -> list[tuple[str, int]]:
     """A directory's names, each with S_IFDIR, or 0 for anything else: the kernel tells it along with the name."""
-    names = files_alone(descriptor)
+    names = names_if_no_subdirs(descriptor)
     if names is not None:
         return [(name, 0) for name in names]
     with os.scandir(descriptor) as entries:
         return [(entry.name, S_IFDIR if entry.is_dir(follow_symlinks=False) else 0) for entry in entries]
 
 
-def kinds_and_links(descriptor: int) -> list[tuple[str, int]]:
+def list_with_types_and_links(descriptor: int) -> list[tuple[str, int]]:
     """As `kinds`, with S_IFLNK for symlinks. (A function of ours for each entry would take as long again.)"""
     with os.scandir(descriptor) as entries:
         return [
@@ -59,9 +59,9 @@ def kinds_and_links(descriptor: int) -> list[tuple[str, int]]:
         ]
 
 
-def split(descriptor: int) -> tuple[list[str], list[str]]:
+def list_dirs_and_files(descriptor: int) -> tuple[list[str], list[str]]:
     """The names of a directory's directories, and those of all else in it."""
-    names = files_alone(descriptor)
+    names = names_if_no_subdirs(descriptor)
     if names is not None:
         return [], names
     with os.scandir(descriptor) as scanned:
@@ -72,7 +72,7 @@ def split(descriptor: int) -> tuple[list[str], list[str]]:
     )
 
 
-def files_alone(directory: int) -> list[str] | None:
+def names_if_no_subdirs(directory: int) -> list[str] | None:
     """A directory's names, if none of them is a directory's; else None.
 
     Each directory in one is a link more to it, by its ``..``. So nobody has to be asked for the types of what is in

@@ -25,7 +25,7 @@ import select
 from posix import getegid, geteuid, getgid, getuid  # a test may have put others in os
 
 from .. import _syscalls
-from . import protocol, tmpfs
+from . import named, protocol, tmpfs
 from .namespaces import enter_namespaces
 from .protocol import CallLog, Request
 from .spec import MountSpec
@@ -33,6 +33,8 @@ from .spec import MountSpec
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    Perform = Callable[[Request, CallLog], tuple[bytes, list[int]]]
 
 
 def main(fd: int) -> None:
@@ -72,35 +74,44 @@ class ReportedCalls(CallLog):
         self._connection.send(protocol.encode(protocol.STEP, step))
 
 
-def answer(
-    connection: _socket.socket, log: CallLog, perform: Callable[[Request, CallLog], tuple[bytes, list[int]]]
-) -> bool:
-    """Receive one request, have it performed, and send the reply. False if there is nobody to ask any more.
-
-    *perform* returns the reply, and the descriptors that go with it. No descriptor of either is kept.
-    """
-    request, fds = None, list[int]()
+def answer(connection: _socket.socket, log: CallLog, perform: Perform) -> bool:
+    """Receive one request, have it performed, and send the reply. False if there is nobody to ask any more."""
+    log.now = "recvmsg"
     try:
-        log.now = "recvmsg"
         request = protocol.receive(connection)
+    except OSError as error:
+        connection.send(protocol.encode_refusals(log.refused(error)))
+    except ValueError as error:
+        connection.send(protocol.encode_refusals([(log.now, errno.EPROTO, str(error))]))
+    else:
         if request is None:
             return False
-        reply, fds = perform(request, log)
-    except OSError as error:
-        reply = protocol.encode_refusals(log.refused(error))
-    except Exception as error:
-        reply = protocol.encode_refusals([(log.now, errno.EIO, repr(error))])
+        reply(connection, log, request, perform)
+    return True
+
+
+def reply(connection: _socket.socket, log: CallLog, request: Request, perform: Perform) -> None:
+    """Have a request performed, and send the reply. No descriptor of either is kept.
+
+    *perform* returns the reply, and the descriptors that go with it.
+    """
+    fds: list[int] = []
     try:
-        connection.sendmsg([reply], protocol.rights(fds))
+        message, fds = perform(request, log)
+    except OSError as error:
+        message = protocol.encode_refusals(log.refused(error))
+    except Exception as error:
+        message = protocol.encode_refusals([(log.now, errno.EIO, repr(error))])
+    try:
+        connection.sendmsg([message], protocol.rights(fds))
     except OSError as error:
         if error.errno != errno.ETOOMANYREFS:
             raise
         log("sendmsg")  # this user has as many on their way as the kernel allows: unix(7)
         connection.send(protocol.encode_refusals(log.refused(error)))
     finally:
-        for fd in (*fds, *(request.fds if request else ())):
+        for fd in (*fds, *request.fds):
             os.close(fd)
-    return True
 
 
 def first_request(request: Request, log: CallLog, connection: _socket.socket) -> tuple[bytes, list[int]]:
@@ -111,6 +122,10 @@ def first_request(request: Request, log: CallLog, connection: _socket.socket) ->
         return protocol.encode_refusals(probes.PROBES[request.fields[0]](log), protocol.TRIED), []
     if request.operation == protocol.RESIDE:
         return daemonize(request, log, connection)
+    if request.operation == protocol.ENTER:
+        from . import entered_helper
+
+        return entered_helper.daemonize(log, connection)
     enter_namespaces(log)
     return perform(request, log)
 
@@ -125,8 +140,13 @@ def make_tmpfs(request: Request, log: CallLog) -> tuple[bytes, list[int]]:
     return protocol.encode_done(how, fds), fds
 
 
+def make_named(request: Request, log: CallLog) -> tuple[bytes, list[int]]:
+    fds, how = named.make_named(MountSpec.decode(request.fields), log)
+    return protocol.encode_done(how, fds), fds
+
+
 # What is done in namespaces of this process's own.
-OPERATIONS = {protocol.TMPFS: make_tmpfs}
+OPERATIONS = {protocol.TMPFS: make_tmpfs, protocol.NAMED: make_named}
 
 
 def daemonize(request: Request, log: CallLog, connection: _socket.socket) -> tuple[bytes, list[int]]:

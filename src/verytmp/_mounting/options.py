@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from operator import index
 
-from .spec import SIZES, MountSpec, is_too_large
+from .spec import SIZES, MountSpec, is_too_large, new_token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 VARIABLE = "VERYTMP_FALLBACK"  # in the environment: the default of *fallback*, for a whole run
-SHM_OPTIONS = ("mode", "nosymfollow")  # a directory in /dev/shm has a mode too; the property `nosymfollow` is false
+default_at: bool | None = None  # of *at*: true once this process has entered a namespace
+# What a directory in /dev/shm has too, with at=True; of `nosymfollow`, the property tells that it is false.
+SHM_OPTIONS = ("mode", "nosymfollow", "host")
 
 FORMS = {  # what to write for those that have a notation of their own
     "size": "bytes, or a str as '64m' or '10%'",
@@ -33,12 +35,28 @@ def make_spec(given: Mapping[str, object]) -> MountSpec:
     if given.get("size") is not None and given.get("nr_blocks") is not None:
         raise ValueError("size and nr_blocks are two units of one limit: give one of them")
     values = {key: OPTIONS[key](key, value) for key, value in given.items() if value is not None}
+    at = values.pop("at", None)
+    if at is None and default_at:
+        at = check_at("at", True)
+    named = bool(at)
+    read_only = values.pop("host", "rw") == "ro"
+    if read_only and not named:
+        raise ValueError("host='ro' is for a root with a name: ask for at= too")
+    nosymfollow = values.setdefault("nosymfollow", True)  # paths follow links without the kernel
+    name_nosymfollow = named and nosymfollow and given.get("nosymfollow") is not None  # else programs need them
     attributes = tuple(key for key in ATTRIBUTES if values.pop(key, False))
     directory = {key: values.pop(key) for key in ("mode", "uid", "gid") if key in values}
     if values.get("inode64") is False:
         values["inode32"] = values.pop("inode64") is False
     options = tuple((key, None if value is True else value) for key, value in values.items() if value is not False)
-    return MountSpec(options, attributes, **directory)
+    return MountSpec(
+        options,
+        attributes,
+        **directory,
+        at=at or "",
+        host_read_only=read_only,
+        name_nosymfollow=name_nosymfollow,
+    )
 
 
 def validated(asked: Mapping[str, object]) -> tuple[MountSpec, str]:
@@ -63,7 +81,7 @@ def fallback(asked: object, given: Mapping[str, object]) -> str:
 def unkept(given: Mapping[str, object]) -> str:
     """The options that a directory in /dev/shm could not keep."""
     asked = [key for key, value in given.items() if value is not None and value is not False]
-    return ", ".join(key for key in asked if key not in SHM_OPTIONS)
+    return ", ".join(key for key in asked if key not in SHM_OPTIONS and not (key == "at" and given[key] is True))
 
 
 def passed_over(asked: Mapping[str, object]) -> str:
@@ -109,6 +127,26 @@ def check_flag(key: str, value: object) -> bool:
     return value
 
 
+def check_at(key: str, value: object) -> str:
+    """The name that a root is to have: an absolute path; empty for none."""
+    if value is True:
+        return f"/verytmp/{new_token()}"
+    if value is False:
+        return ""
+    path: object = value.__fspath__() if isinstance(value, os.PathLike) else value
+    if not isinstance(path, str):
+        raise TypeError(f"{key} must be True, a str or a path, not {type(value).__name__}")
+    if not path.startswith("/") or path.startswith("//") or os.path.normpath(path) != path or path == "/":
+        raise ValueError(f"{key} must be an absolute path below /, without '.', '..' and '//': {path!r}")
+    return check_str(key, path)
+
+
+def check_host(key: str, value: object) -> str:
+    if value not in ("rw", "ro"):
+        raise ValueError(f"{key} must be 'rw' or 'ro', not {value!r}")
+    return str(value)
+
+
 def check_int(key: str, value: object, wanted: str) -> int:
     """The number that a value is. `TypeError` says what was *wanted*."""
     try:
@@ -134,5 +172,7 @@ OPTIONS: dict[str, Callable[[str, object], Any]] = {
     "noswap": check_flag,
     "noexec": check_flag,
     "nosymfollow": check_flag,
+    "at": check_at,
+    "host": check_host,
 }
 ATTRIBUTES = ("noexec", "nosymfollow")  # those of the mount, and not of the file system

@@ -4,7 +4,11 @@ A message is one `SOCK_SEQPACKET` packet: fields apart by NUL, the first of them
 say how many descriptors travel with them, so that a full descriptor table is seen.
 
     tmpfs    COUNT SPEC...            the request: an operation, and what `MountSpec.encode` makes
+    named    COUNT SPEC...            the same, for a root with a name
     reside   COUNT PID                the request to stay, for as long as that process lives, and to take others
+    enter    COUNT                    the request to stay in a namespace that the asking process will enter
+    named    COUNT SPEC...            to such a helper, with a socket to answer on, which is the root's lease too
+    sync     COUNT                    to such a helper, with such a socket: have all that ended been unmounted?
     probe    COUNT NAME               the request to try something, which may end the child
     step     STEP                     the child is about to make this call
     done     COUNT HOW                it is done
@@ -32,7 +36,8 @@ MESSAGE_BYTES = 16384  # four times the longest text that a file system context'
 
 ERRNO_MAX = 4095  # the kernel's MAX_ERRNO
 
-TMPFS, RESIDE, PROBE = "tmpfs", "reside", "probe"
+TMPFS, NAMED, RESIDE, PROBE = "tmpfs", "named", "reside", "probe"
+ENTER, SYNC = "enter", "sync"
 STEP, DONE, TRIED, REFUSED = "step", "done", "tried", "refused"
 
 FDS_MAX = 8  # more than any message has
@@ -160,6 +165,12 @@ def rights(fds: Sequence[int]) -> list[tuple[int, int, bytes]]:
     return [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, data)] if fds else []
 
 
+def unpack(data: bytes) -> list[int]:
+    """C's ints; a last one that was cut off is none."""
+    whole = range(0, len(data) - INT_BYTES + 1, INT_BYTES)
+    return [int.from_bytes(data[at : at + INT_BYTES], byteorder) for at in whole]
+
+
 def receive(connection: _socket.socket) -> Request | None:
     """In a child: the next request; None if there will be none. The descriptors are the caller's to close.
 
@@ -172,9 +183,8 @@ def receive(connection: _socket.socket) -> Request | None:
     )
     fds = []
     for level, kind, data in ancillary:
-        if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):  # a last one that was cut off is none
-            whole = range(0, len(data) - INT_BYTES + 1, INT_BYTES)
-            fds += [int.from_bytes(data[at : at + INT_BYTES], byteorder) for at in whole]
+        if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
+            fds += unpack(data)
     if not message:
         return None
     try:

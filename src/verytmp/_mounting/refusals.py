@@ -30,9 +30,12 @@ def explained(refusals: Sequence[Refusal], spec: MountSpec | None = None, caller
         spec: what was asked for, which an option's refusal is about.
         caller: for whom more may be tried, to find out the cause.
 
-    Returns a `ValueError` where the kernel refuses an option, else a `VeryTmpUnavailable`.
+    Returns a `ValueError` where the kernel refuses an option, an `OSError` of the name that a root was to have, else a
+    `VeryTmpUnavailable`.
     """
     *before, (step, number, text) = refusals
+    if spec and step == "at":
+        return OSError(number, text, spec.at)
     if spec and number == errno.EINVAL and (step in ("mount", "fchownat") or step.startswith("fsconfig(")):
         asked = spec.asked()
         about = [option for option in asked if step == f"fsconfig({option.partition('=')[0]})"] or asked

@@ -33,9 +33,14 @@ class MountSpec:
         directory: what the directory above the root is called in the mount, as ``dev/null``. Empty until that is known,
             and so is the token.
         token: the root directory's name there.
+        at: the root's name in a mount namespace of its own, an absolute path; empty for a root without one.
+        host_read_only: nothing else can be written to in that namespace.
+        name_nosymfollow: the kernel follows no symlink by that name either.
     """
 
-    __slots__ = ("attributes", "directory", "gid", "mode", "options", "token", "uid")
+    __slots__ = (
+        "at", "attributes", "directory", "gid", "host_read_only", "mode", "name_nosymfollow", "options", "token", "uid",
+    )  # fmt: skip
     options: tuple[tuple[str, str | None], ...]
     attributes: tuple[str, ...]
     mode: int
@@ -43,6 +48,9 @@ class MountSpec:
     gid: int | None
     directory: str
     token: str
+    at: str
+    host_read_only: bool
+    name_nosymfollow: bool
 
     def __init__(
         self,
@@ -53,6 +61,9 @@ class MountSpec:
         gid: int | None = None,
         directory: str = "",
         token: str = "",
+        at: str = "",
+        host_read_only: bool = False,
+        name_nosymfollow: bool = False,
     ) -> None:
         put = object.__setattr__
         put(self, "options", options)
@@ -62,6 +73,9 @@ class MountSpec:
         put(self, "gid", gid)
         put(self, "directory", directory)
         put(self, "token", token)
+        put(self, "at", at)
+        put(self, "host_read_only", host_read_only)
+        put(self, "name_nosymfollow", name_nosymfollow)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a {type(self).__name__} cannot be changed")
@@ -105,18 +119,21 @@ class MountSpec:
         """What was asked for, in the words of mount(8)."""
         pairs = (*self.options, *self._owner())
         words = [key if value is None else f"{key}={value}" for key, value in pairs]
+        words += [f"at={self.at}"] if self.at else []
+        words += ["host=ro"] if self.host_read_only else []
         return [f"mode={self.mode:o}", *words, *self.attributes]
 
     def encode(self) -> list[str]:
         """The fields of a message, of which `decode` makes the same value again."""
         owner = ["" if number is None else str(number) for number in (self.uid, self.gid)]
         options = [key if value is None else f"{key}={value}" for key, value in self.options]
-        return [self.directory, self.token, str(self.mode), *owner, ",".join(self.attributes), *options]
+        name = [self.at, "ro" if self.host_read_only else "", "nosymfollow" if self.name_nosymfollow else ""]
+        return [self.directory, self.token, *name, str(self.mode), *owner, ",".join(self.attributes), *options]
 
     @classmethod
     def decode(cls, fields: Sequence[str]) -> Self:
         """The value that was encoded. `ValueError` where the fields are none."""
-        directory, token, mode, uid, gid, attributes, *options = fields
+        directory, token, at, read_only, nosymfollow, mode, uid, gid, attributes, *options = fields
         pairs = [option.partition("=") for option in options]
         return cls(
             options=tuple((key, value if given else None) for key, given, value in pairs),
@@ -126,6 +143,9 @@ class MountSpec:
             gid=int(gid) if gid else None,
             directory=directory,
             token=token,
+            at=at,
+            host_read_only=bool(read_only),
+            name_nosymfollow=bool(nosymfollow),
         )
 
 

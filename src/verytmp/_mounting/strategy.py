@@ -11,7 +11,7 @@ from stat import S_ISDIR
 from .._confined.owned_fd import owner
 from ..errors import VeryTmpUnavailable
 from . import child, tmpfs
-from .protocol import TMPFS, CallLog, Refused, Request, Unanswered
+from .protocol import NAMED, TMPFS, CallLog, Refused, Request, Unanswered
 from .refusals import explained
 from .signals import Caller, without_interrupts
 from .spec import MountSpec, new_token
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from .._confined.owned_fd import OwnedFd
     from .._diagnosis.rules import Refusal
+    from .entered import Entered
     from .helper import HelperClient
 
     Strategy = Callable[[MountSpec, Caller], "Mounted | None"]
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
         """A mount that was made.
 
         Attributes:
-            fds: the owners of two descriptors: of the directory above the root, and of the mount.
+            fds: the owners of the descriptors of the directory above the root, and of the mount; for a root with a
+                name, of its mount namespace too.
             how: a few words on how it was made.
             spec: what it was made from, with the root directory's name.
         """
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
         spec: MountSpec
 else:
     Mounted = namedtuple("Mounted", "fds how spec")  # noqa: PYI024  # typing takes 5 ms to import
+
+entered: Entered | None = None  # the helper in the namespace that this process has entered
 
 FILES = ("/dev/null", "/proc/version", "/etc/passwd")  # the later ones are for a chroot that has next to nothing
 
@@ -59,7 +63,7 @@ def mount(spec: MountSpec, helper: HelperClient | None = None) -> Mounted:
     spec = spec.replace(directory=impossible_name())
     caller = Caller()
     before: list[Refusal] = []
-    for strategy in strategies(helper):
+    for strategy in strategies(spec, helper):
         try:
             mounted = strategy(spec, caller)
         except Unanswered as unanswered:  # another strategy will do, or say what is wrong
@@ -72,8 +76,13 @@ def mount(spec: MountSpec, helper: HelperClient | None = None) -> Mounted:
     raise AssertionError("a child mounts, or is refused")
 
 
-def strategies(helper: HelperClient | None) -> Iterator[Strategy]:
+def strategies(spec: MountSpec, helper: HelperClient | None) -> Iterator[Strategy]:
     """In order. Each returns None where it is not for this process, and raises `Refused` where the kernel refuses."""
+    if spec.at:
+        if entered is not None and not spec.host_read_only:
+            yield partial(by_entered, entered)
+        yield by_child
+        return
     if helper is None or not helper.use_helper:
         yield directly
     if helper is not None:
@@ -101,6 +110,18 @@ def directly(spec: MountSpec, caller: Caller) -> Mounted | None:
         raise Refused(log.refused(error)) from None
 
 
+def by_entered(helper: Entered, spec: MountSpec, caller: Caller) -> Mounted:
+    """By the helper in the namespace that this process has entered: no other strategy can mount there."""
+    spec = spec.replace(token=new_token())
+    try:
+        reply = without_interrupts(lambda: helper.make(spec, caller), caller)
+    except Unanswered as ended:
+        [(step, number, text)] = ended.refusals
+        remedy = "Start this program anew; or make roots without a name: VeryTmpRoot(at=False)."
+        raise VeryTmpUnavailable(number, step, text, remedy, "child") from None
+    return Mounted(reply.fds, f"in the namespace that this process has entered, by {reply.how}(2)", spec)
+
+
 def by_helper(helper: HelperClient, spec: MountSpec, _: Caller) -> Mounted:
     """By a factory's helper."""
     made, reply = helper.make(spec)
@@ -110,7 +131,7 @@ def by_helper(helper: HelperClient, spec: MountSpec, _: Caller) -> Mounted:
 def by_child(spec: MountSpec, caller: Caller) -> Mounted:
     """By a child for this one root."""
     spec = spec.replace(token=new_token())
-    request = Request(TMPFS, spec.encode())
+    request = Request(NAMED if spec.at else TMPFS, spec.encode())
     reply = without_interrupts(lambda: child.perform(request, caller), caller)
     kind = "forked" if child.can_fork(caller.threads) else "fresh"
     return Mounted(reply.fds, f"by a {kind} child, by {reply.how}(2)", spec)

@@ -58,7 +58,7 @@ class Selector:
 
     def select(self, start: str, parts: list[str]) -> Iterator[str]:
         if START_IS_DIRECTORY:
-            status = self._tree.find(start)  # whose errors are the caller's
+            status = self._tree.stat_or_none(start)  # whose errors are the caller's
             if status is None or not S_ISDIR(status.st_mode):
                 return
         found = self._select(start, parts, False)
@@ -171,7 +171,7 @@ def walk(
             yield path
             continue
         try:
-            directories, files = split_following(tree, path) if follow else tree.split(path)
+            directories, files = split_following(tree, path) if follow else tree.list_dirs_and_files(path)
         except OSError as error:
             if on_error is not None:
                 on_error(error)
@@ -185,7 +185,7 @@ def walk(
 
 
 def split_following(tree: Tree, path: str) -> tuple[list[str], list[str]]:
-    """As `Tree.split`, with the symlinks that lead to directories among those."""
+    """As `Tree.list_dirs_and_files`, with the symlinks that lead to directories among those."""
     directories: list[str] = []
     others: list[str] = []
     for name, kind in tree.scandir(path, True):
@@ -196,7 +196,7 @@ def split_following(tree: Tree, path: str) -> tuple[list[str], list[str]]:
 
 def leads_to_directory(tree: Tree, path: str) -> bool:
     try:
-        status = tree.find(path)
+        status = tree.stat_or_none(path)
     except OSError:
         return False
     return status is not None and S_ISDIR(status.st_mode)
@@ -204,7 +204,7 @@ def leads_to_directory(tree: Tree, path: str) -> bool:
 
 def is_there(tree: Tree, path: str, follow: bool) -> bool:
     try:
-        return tree.find(path, follow) is not None
+        return tree.stat_or_none(path, follow) is not None
     except OSError:
         return False
 

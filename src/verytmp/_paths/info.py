@@ -27,7 +27,7 @@ class Info:
     def _status(self, follow: bool) -> os.stat_result | None:
         if follow not in self._known:
             try:
-                self._known[follow] = self._tree.find(self._relative, follow)
+                self._known[follow] = self._tree.stat_or_none(self._relative, follow)
             except OSError:
                 self._known[follow] = None
             except ValueError:  # no name that a file could have

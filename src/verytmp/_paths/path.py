@@ -14,7 +14,7 @@ from ..errors import UnsupportedOperation
 from . import glob as _glob
 from . import transfer
 from .info import Info
-from .pure import Pure, text_of
+from .pure import VeryTmpPurePath, text_of
 from .realpath import realpath
 
 TYPE_CHECKING = False
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, StrPath
 
 
-class VeryTmpPath(Pure):
+class VeryTmpPath(VeryTmpPurePath):
     """A path in a `VeryTmpRoot`: a `pathlib.Path` whose drive is that root.
 
     A root makes paths (``root / "name"``, ``root.path``), and paths make further ones; the class itself makes none.
@@ -60,6 +60,11 @@ class VeryTmpPath(Pure):
 
     def __reduce__(self) -> tuple[object, ...]:
         return derived, (self._tree, self._rel, type(self))
+
+    @property
+    def at(self) -> PurePosixPath:
+        """The path as the programs see it that `VeryTmpRoot.run` starts. `ValueError` for a root without a name."""
+        return PurePosixPath(self._tree.name(self._rel))
 
     # -- what a path leads to ------------------------------------------------------------------------------------------
 
@@ -110,7 +115,7 @@ class VeryTmpPath(Pure):
     def is_mount(self) -> bool:
         """Whether it is the root, for nothing else is mounted in one."""
         try:
-            here = self._tree.find(self._rel, False)
+            here = self._tree.stat_or_none(self._rel, False)
             if here is None or not S_ISDIR(here.st_mode):
                 return False
             return os.path.samestat(here, self._tree.stat(f"{self._rel}/.."))
@@ -170,7 +175,7 @@ class VeryTmpPath(Pure):
     def _mode(self, follow: bool) -> int | None:
         """The file's type and permissions, or None: whatever pathlib takes for "there is nothing" in this Python."""
         try:
-            status = self._tree.find(self._rel, follow)
+            status = self._tree.stat_or_none(self._rel, follow)
         except OSError:
             if EVERY_ERROR_IS_NOTHING:
                 return None
@@ -288,7 +293,7 @@ class VeryTmpPath(Pure):
 
     def touch(self, mode: int = 0o666, exist_ok: bool = True) -> None:
         """Make the file if it is not there; else set its times to now."""
-        if exist_ok and self._tree.renew(self._rel):
+        if exist_ok and self._tree.touch_if_there(self._rel):
             return
         self._tree.create(self._rel, mode, not exist_ok)
 
@@ -340,14 +345,14 @@ class VeryTmpPath(Pure):
         A path of this root is written from the root on. Another root's path, or a plain `pathlib.Path`, names another
         file system: `OSError` (EXDEV). *target_is_directory* is for other systems.
         """
-        self._tree.symlink(self._rel, self._words(target))
+        self._tree.symlink(self._rel, self._link_text(target))
 
     def hardlink_to(self, target: StrPath) -> None:  # type: ignore[override]  # bytes are refused
         """Make it another name for the file that *target* is, read as by `rename`.
 
         For a symlink itself, or since Python 3.14 for what it leads to.
         """
-        self._tree.link(self._here(target)._rel, self._rel, LINKS_ARE_FOLLOWED)
+        self._tree.link(self._target_in_root(target)._rel, self._rel, LINKS_ARE_FOLLOWED)
 
     if sys.version_info < (3, 12):
 
@@ -356,7 +361,7 @@ class VeryTmpPath(Pure):
             import warnings
 
             warnings.warn("pathlib.Path.link_to() is deprecated: use hardlink_to()", DeprecationWarning, stacklevel=2)
-            self._here(target).hardlink_to(self)
+            self._target_in_root(target).hardlink_to(self)
 
     def unlink(self, missing_ok: bool = False) -> None:
         """Remove the file or symlink."""
@@ -376,20 +381,20 @@ class VeryTmpPath(Pure):
         A string or a pure path is read from the root on. Another root's path, or a plain `pathlib.Path`, names another
         file system: `OSError` (EXDEV).
         """
-        path = self._here(target)
+        path = self._target_in_root(target)
         self._tree.rename(self._rel, path._rel)
         return path
 
     replace = rename
 
-    def _here(self, target: StrPath) -> Self:
+    def _target_in_root(self, target: StrPath) -> Self:
         """The path in this root that an operation within one file system is to use as its other end."""
-        if isinstance(target, Pure) and target._tree is self._tree:  # the usual one, with nothing to be read
+        if isinstance(target, VeryTmpPurePath) and target._tree is self._tree:  # the usual one, with nothing to be read
             self._tree.check_open()
             return self._derive(target._rel)
-        return self.with_segments(self._words(target))
+        return self.with_segments(self._link_text(target))
 
-    def _words(self, target: StrPath) -> str:
+    def _link_text(self, target: StrPath) -> str:
         """What a path within this root would say in a symlink."""
         self._tree.check_open()
         tree = getattr(target, "_tree", None)  # of a path, or of a root
@@ -423,7 +428,7 @@ class VeryTmpPath(Pure):
                 first of them as `filename` and a note that lists them all. A file that cannot be copied whole (ENOSPC)
                 is removed from the target.
         """
-        path = self._there(target)
+        path = self._copy_target(target)
         transfer.copy(self, path, follow_symlinks, preserve_metadata)
         return path.joinpath()
 
@@ -434,7 +439,7 @@ class VeryTmpPath(Pure):
         which is then returned. If a directory of one of these names is there already, it is `FileExistsError`, and
         nothing is copied; files are replaced, as by `copy`.
         """
-        path = self._there(target_dir)
+        path = self._copy_target(target_dir)
         if self._rel:
             return self.copy(path / self.name, follow_symlinks=follow_symlinks, preserve_metadata=preserve_metadata)
         transfer.copy_contents(self, path, follow_symlinks, preserve_metadata)
@@ -455,7 +460,7 @@ class VeryTmpPath(Pure):
             OSError: EACCES, if something may not be removed because a directory is not writable: that is asked first,
                 and nothing is copied. Else as by `copy`. Where not everything was copied, nothing is deleted.
         """
-        path = self._there(target)
+        path = self._copy_target(target)
         if isinstance(path, VeryTmpPath) and path._tree is self._tree:
             transfer.check_different_files(self, path)
             return self.replace(path)
@@ -469,13 +474,13 @@ class VeryTmpPath(Pure):
 
         Of ``root.path``, all that is in the root is moved, as by `copy_into`; the root is empty then.
         """
-        path = self._there(target_dir)
+        path = self._copy_target(target_dir)
         if self._rel:
             return self.move(path / self.name)
         transfer.move(self, path, contents=True)
         return path.joinpath()
 
-    def _there(self, target: StrPath) -> Path:
+    def _copy_target(self, target: StrPath) -> Path:
         self._tree.check_open()
         return target if isinstance(target, Path) else self.with_segments(target)
 

@@ -33,13 +33,13 @@ new = object.__new__
 
 # What each part of ours is kept in: a slot of pathlib's, which would stay empty. With others besides, a path takes more
 # room than a plain one.
-SLOTS = {"_tree": "_drv", "_rel": "_root", "_name": "_str", "_facts": "_hash"}
+SLOT_ALIASES = {"_tree": "_drv", "_rel": "_root", "_name": "_str", "_facts": "_hash"}
 
 
-class Pure(PosixPath):
+class VeryTmpPurePath(PosixPath):
     """A path's words, and its place in the order of paths."""
 
-    __slots__ = tuple(ours for ours, theirs in SLOTS.items() if not hasattr(PosixPath, theirs))
+    __slots__ = tuple(ours for ours, theirs in SLOT_ALIASES.items() if not hasattr(PosixPath, theirs))
 
     _facts: Info
     _name: str | None  # where it is known already
@@ -131,7 +131,7 @@ class Pure(PosixPath):
             return hash(("/", *self._original()[1:].split("/")))
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, Pure):
+        if isinstance(other, VeryTmpPurePath):
             return self._rel == other._rel and self._tree is other._tree
         if isinstance(other, PurePosixPath):
             return str(other) == self._original()
@@ -150,7 +150,7 @@ class Pure(PosixPath):
         return self._ordered(ge, other)
 
     def _ordered(self, compare: Callable[[Any, Any], bool], other: object) -> bool:
-        if isinstance(other, Pure):
+        if isinstance(other, VeryTmpPurePath):
             if other._tree is self._tree:
                 return bool(compare(self._rel.split("/"), other._rel.split("/")))
             other = PosixPath(other._original())
@@ -173,7 +173,7 @@ class Pure(PosixPath):
     @property
     def anchor(self) -> str:
         """The drive and the root."""
-        return self._tree.string("")
+        return f"{self._tree.drive()}/"
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -229,7 +229,7 @@ class Pure(PosixPath):
     # -- other paths made of it ----------------------------------------------------------------------------------------
 
     @property
-    def _within(self) -> PurePosixPath:
+    def _inside(self) -> PurePosixPath:
         """The path as the root's inhabitants would write it."""
         return PurePosixPath("/" + self._rel)
 
@@ -238,19 +238,19 @@ class Pure(PosixPath):
         if self._rel and is_plain_name(name):  # 0.4 us; the way below takes 3, and knows what is wrong
             head, slash, _ = self._rel.rpartition("/")
             return self._derive(f"{head}{slash}{name}")
-        return self._derive(str(self._within.with_name(exact(name)))[1:])
+        return self._derive(str(self._inside.with_name(as_exact_str(name)))[1:])
 
     def with_stem(self, stem: str) -> Self:
         """The path with another last name but for its `suffix`. `ValueError` as for `with_name`."""
         if is_plain_name(stem):
             return self.with_name(stem + self.suffix)
-        return self._derive(str(self._within.with_stem(exact(stem)))[1:])
+        return self._derive(str(self._inside.with_stem(as_exact_str(stem)))[1:])
 
     def with_suffix(self, suffix: str) -> Self:
         """The path with another `suffix`; none, if it is empty. `ValueError` as for `with_name`."""
         if type(suffix) is str and (not suffix or (suffix[0] == "." and is_plain_name(suffix))) and (stem := self.stem):
             return self.with_name(stem + suffix)
-        return self._derive(str(self._within.with_suffix(exact(suffix)))[1:])
+        return self._derive(str(self._inside.with_suffix(as_exact_str(suffix)))[1:])
 
     def with_segments(self, *pathsegments: StrPath) -> Self:
         """The path that these segments make, from the root on."""
@@ -304,32 +304,32 @@ class Pure(PosixPath):
 
     # -- beside other paths --------------------------------------------------------------------------------------------
 
-    def _beside(self, other: StrPath) -> tuple[PurePosixPath, PurePosixPath] | None:
+    def _as_inside(self, other: StrPath) -> tuple[PurePosixPath, PurePosixPath] | None:
         """This path and another one, as pure paths from where both begin; None for one of another root.
 
         A string or a pure path begins at the root. Beside a host path, this one is its string.
         """
-        if isinstance(other, Pure):
-            return (self._within, other._within) if other._tree is self._tree else None
+        if isinstance(other, VeryTmpPurePath):
+            return (self._inside, other._inside) if other._tree is self._tree else None
         if not isinstance(other, str) and getattr(other, "_tree", self._tree) is not self._tree:
             return None  # another root
         text = text_of(other)
         within = self._without_drive(text)
         if isinstance(other, Path) and within is text:
             return PurePosixPath(self._original()), PurePosixPath(text)
-        return self._within, PurePosixPath(within)
+        return self._inside, PurePosixPath(within)
 
     def relative_to(self, other: StrPath, *others: StrPath, walk_up: bool = False) -> PurePosixPath:  # type: ignore[override]  # by decision
         """The way from another path of this root to this one: a pure path. (*walk_up* is of Python 3.12.)
 
         `ValueError` if there is none: from another root, or, without *walk_up*, from no path above it.
         """
-        if isinstance(other, Pure) and other._tree is self._tree and not others and self._rel:
+        if isinstance(other, VeryTmpPurePath) and other._tree is self._tree and not others and self._rel:
             # Below the other one, letter by letter: 1.5 us instead of 10.
             above = f"{other._rel}/" if other._rel else ""
             if self._rel.startswith(above):
                 return PurePosixPath(self._rel[len(above) :])
-        both = self._beside(other)
+        both = self._as_inside(other)
         if both is None:
             raise ValueError(f"{str(self)!r} and {str(other)!r} have different anchors")
         path, start = both
@@ -342,7 +342,7 @@ class Pure(PosixPath):
 
     def is_relative_to(self, other: StrPath, *others: StrPath) -> bool:
         """Whether it is another path of this root, or below it."""
-        both = self._beside(other)
+        both = self._as_inside(other)
         return both is not None and both[0].is_relative_to(both[1], *others)  # pyright: ignore[reportDeprecated]  # several are refused by the Pythons that refuse them
 
     def match(self, path_pattern: StrPath, *, case_sensitive: bool | None = None) -> bool:
@@ -350,7 +350,7 @@ class Pure(PosixPath):
 
         (*case_sensitive* is of Python 3.12.)
         """
-        both = self._beside(path_pattern)
+        both = self._as_inside(path_pattern)
         if both is None:
             return False
         path, pattern = both
@@ -361,7 +361,7 @@ class Pure(PosixPath):
 
     def full_match(self, pattern: StrPath, *, case_sensitive: bool | None = None) -> bool:
         """Whether a pattern, in which ``**`` stands for any number of names, matches all of it (of Python 3.13)."""
-        both = self._beside(pattern)
+        both = self._as_inside(pattern)
         if both is None:
             return False
         path, other = both
@@ -385,20 +385,20 @@ def plain_slot(slot: str) -> property:
     Ours is never filled. A ``__getattr__`` for all of them would make every attribute of a path slower by a fifth.
     """
 
-    def get(path: Pure) -> object:
+    def get(path: VeryTmpPurePath) -> object:
         return getattr(plain(os.fspath(path)), slot)
 
     return property(get)
 
 
-for ours, theirs in SLOTS.items():
+for ours, theirs in SLOT_ALIASES.items():
     if hasattr(PosixPath, theirs):
-        setattr(Pure, ours, getattr(PosixPath, theirs))
+        setattr(VeryTmpPurePath, ours, getattr(PosixPath, theirs))
 
 for base in PosixPath.__mro__:
     for slot in base.__dict__.get("__slots__", ()):
         if hasattr(plain("/"), slot):
-            setattr(Pure, slot, plain_slot(slot))
+            setattr(VeryTmpPurePath, slot, plain_slot(slot))
 
 
 def walked_up(path: PurePosixPath, other: PurePosixPath) -> PurePosixPath:
@@ -419,7 +419,7 @@ def text_of(segment: StrPath) -> str:
             "argument should be a str or an os.PathLike object where __fspath__ returns a str, "
             f"not {type(text).__name__!r}"
         )
-    plain: str = exact(text)
+    plain: str = as_exact_str(text)
     return plain
 
 
@@ -428,6 +428,6 @@ def is_plain_name(name: object) -> bool:
     return type(name) is str and "/" not in name and name not in ("", ".")
 
 
-def exact(text: Any) -> Any:
+def as_exact_str(text: Any) -> Any:
     """A string itself: a subclass may split itself into anything."""
     return str.__str__(text) if isinstance(text, str) else text

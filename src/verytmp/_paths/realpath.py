@@ -8,7 +8,7 @@ import os.path
 import sys
 from stat import S_ISDIR
 
-from .._confined.resolver import ATTEMPTS, STRIDE_BYTES, Resolution, below_root, collapse, fall_out_of_step, fitting
+from .._confined.resolver import ATTEMPTS, STRIDE_BYTES, Resolution, backoff, below_root, collapse, fitting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def realpath(tree: Tree, relative: str, strict: object) -> str:
         try:
             return realpath_once(tree, relative, strict)
         except Swapped:
-            fall_out_of_step(1)
+            backoff(1)
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), tree.string(relative))
 
 
@@ -126,7 +126,9 @@ class Lookup:
         Raises `OSError` for what cannot be looked at, and `ValueError` for what cannot be a name.
         """
         try:
-            if self._resolution is None and self._tree.one_call and len(directories) <= BY_NAME:  # the usual one
+            if (
+                self._resolution is None and self._tree.kernel_nosymfollow and len(directories) <= BY_NAME
+            ):  # the usual one
                 path = "/".join([*directories, name])
                 if 4 * len(path) <= STRIDE_BYTES:
                     return self._tree.readlink(path)
@@ -165,7 +167,7 @@ class Lookup:
                 resolution.up(len(resolution.names) - len(directories))
             entered = len(resolution.names)
         path = name
-        by_name = self._tree.one_call and len(directories) - entered <= BY_NAME
+        by_name = self._tree.kernel_nosymfollow and len(directories) - entered <= BY_NAME
         if by_name:
             path = "/".join([*directories[entered:], name])
             by_name = 4 * len(path) <= STRIDE_BYTES
@@ -184,11 +186,11 @@ class Lookup:
     def _enter(self, directories: list[str], entered: int) -> Resolution:
         """Enter the directories behind those that were *entered*."""
         if self._resolution is None:
-            self._resolution = Resolution(self._tree.fd, self._tree.token, self._tree.one_call)
+            self._resolution = Resolution(self._tree.fd, self._tree.token, self._tree.kernel_nosymfollow)
         end = entered
         while end < len(directories):
             start = end
-            if not self._tree.one_call:
+            if not self._tree.kernel_nosymfollow:
                 end = start + 1
             elif start == entered:  # if one is missing, it is among the first, and they are tried each time
                 end = start + fitting(directories[start : start + BY_NAME], 0)

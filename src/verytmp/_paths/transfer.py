@@ -14,15 +14,16 @@ from stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_IMODE, S_ISDIR, S_ISLNK, S
 from .._confined import owned_fd
 from .._confined.dir_stack import DirStack
 from .._confined.removal import check_removable, delete, delete_contents
-from .._confined.resolver import LINKS_MAX, enter
+from .._confined.resolver import LINKS_MAX, step_into
 from .._confined.tree import LISTED
-from .pure import Pure
+from .pure import VeryTmpPurePath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from select import epoll
     from typing import NoReturn, TypeVar
+
+    from .._confined.owned_fd import OwnedFd
 
     _T = TypeVar("_T")
 
@@ -58,7 +59,7 @@ def copy_contents(source: Path, target: Path, follow_symlinks: bool, preserve_me
     check_complete(contents_but_special(source, target, follow_symlinks, preserve_metadata), source, target)
 
 
-def move(source: Pure, target: Path, contents: bool = False) -> None:
+def move(source: VeryTmpPurePath, target: Path, contents: bool = False) -> None:
     """Copy to another file system, with all metadata, and delete; or do neither.
 
     Args:
@@ -68,13 +69,13 @@ def move(source: Pure, target: Path, contents: bool = False) -> None:
         OSError: of the copy; or of the deletion, after all was copied, which is rare: it is asked before whether
             everything may be removed.
     """
-    check_removable(source)
+    check_removable(source._tree, source._rel)
     transfer = contents_but_special if contents else copy_all_but_special
     check_complete(transfer(source, target, False, True), source, target, "Nothing was removed from the source.")
     if contents:
         delete_contents(source._tree, source._rel)
     else:
-        delete(source)
+        delete(source._tree, source._rel)
 
 
 def check_complete(left_out: list[str], source: Path, target: Path, note: str = "") -> None:
@@ -90,9 +91,9 @@ def check_complete(left_out: list[str], source: Path, target: Path, note: str = 
 def copy_all_but_special(source: Path, target: Path, follow_symlinks: bool, preserve_metadata: bool) -> list[str]:
     """As `copy`, but return the names of what was left out, relative to the source."""
     if source == target:
-        refuse(errno.EINVAL, "Source and target are the same path", source, target)
+        raise_two_paths(errno.EINVAL, "Source and target are the same path", source, target)
     if target.is_relative_to(source):
-        refuse(errno.EINVAL, INTO_ITSELF, source, target)
+        raise_two_paths(errno.EINVAL, INTO_ITSELF, source, target)
     status = source.stat(follow_symlinks=follow_symlinks)
     if S_ISDIR(status.st_mode):
         check_outside(source, target, status)
@@ -102,16 +103,16 @@ def copy_all_but_special(source: Path, target: Path, follow_symlinks: bool, pres
     elif S_ISREG(status.st_mode):
         copy_file(source, target, preserve_metadata)
     else:
-        refuse(errno.EINVAL, SPECIAL, source, target)
+        raise_two_paths(errno.EINVAL, SPECIAL, source, target)
     return []
 
 
 def contents_but_special(source: Path, target: Path, follow_symlinks: bool, preserve_metadata: bool) -> list[str]:
     """As `copy_contents`, but return the names of what was left out, relative to the source."""
     if source == target:
-        refuse(errno.EINVAL, "Source and target are the same path", source, target)
+        raise_two_paths(errno.EINVAL, "Source and target are the same path", source, target)
     if target.is_relative_to(source):
-        refuse(errno.EINVAL, INTO_ITSELF, source, target)
+        raise_two_paths(errno.EINVAL, INTO_ITSELF, source, target)
     opened(target, os.O_PATH | os.O_DIRECTORY).close()  # or there is nothing to copy into
     check_outside(source, target / "x", source.stat())
     entries = [(path, S_IFMT(path.stat(follow_symlinks=follow_symlinks).st_mode)) for path in source.iterdir()]
@@ -147,8 +148,8 @@ def check_outside(source: Path, target: Path, status: os.stat_result) -> None:
         while below is None or not os.path.samestat(below, os.fstat(here.fileno())):
             below = os.fstat(here.fileno())
             if os.path.samestat(below, status):
-                refuse(errno.EINVAL, INTO_ITSELF, source, target)
-            here = enter("..", here)
+                raise_two_paths(errno.EINVAL, INTO_ITSELF, source, target)
+            here = step_into("..", here)
     except PermissionError:  # further up nobody may look
         pass
     finally:
@@ -221,22 +222,22 @@ class TreeCopy:
     def leave_out(self, name: str) -> None:
         self.left_out.append("/".join([*self.reader.names, name]))
 
-    def from_root(self, source: Pure, name: str) -> str:
+    def from_root(self, source: VeryTmpPurePath, name: str) -> str:
         """The path in the source's root of what is in the current directory."""
         return "/".join(filter(None, [source._rel, *self.reader.names, name]))
 
     def type_behind(self, name: str) -> int:
         """The type of what a symlink leads to."""
-        if isinstance(self.source, Pure):
+        if isinstance(self.source, VeryTmpPurePath):
             return S_IFMT(self.source._tree.stat(self.from_root(self.source, name)).st_mode)
         return S_IFMT(os.stat(name, dir_fd=self.reader.fd).st_mode)
 
-    def open(self, name: str, flags: int, by_link: bool) -> epoll:
+    def open(self, name: str, flags: int, by_link: bool) -> OwnedFd:
         """Open what is to be read; *by_link*, what a symlink leads to."""
         flags |= NOT_WAITING
         if not by_link:
             return owned_fd.opened(name, flags | os.O_NOFOLLOW, self.reader.fd)
-        if isinstance(self.source, Pure):
+        if isinstance(self.source, VeryTmpPurePath):
             return self.source._tree.open(self.from_root(self.source, name), flags)
         return owned_fd.opened(name, flags, self.reader.fd)
 
@@ -248,7 +249,13 @@ class TreeCopy:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOT_WAITING
             with self.at(self.target, owned_fd.opened, name, flags, self.writer.fd, 0o666) as writing:
                 try:
-                    fill(reading, writing, status, self.preserve, lambda: removed_at(name, self.writer.fd, writing))
+                    fill(
+                        reading,
+                        writing,
+                        status,
+                        self.preserve,
+                        lambda: unlink_partial_at(name, self.writer.fd, writing),
+                    )
                 except OSError as error:
                     error.filename, error.filename2 = self.path(self.source, name), self.path(self.target, name)
                     raise
@@ -293,7 +300,7 @@ class TreeCopy:
         self.made.add(identity(self.writer.status))
         return True
 
-    def leave(self, name: str, directory: epoll) -> None:
+    def leave(self, name: str, directory: OwnedFd) -> None:
         """Go up in the copy too. Only now its directory gets its metadata, which may forbid to make anything in it."""
         del self.above[identity(os.fstat(directory.fileno()))]
         try:
@@ -333,17 +340,17 @@ def check_different_files(source: Path, target: Path) -> None:
     except OSError:
         return
     if same:
-        refuse(errno.EINVAL, SAME_FILE, source, target)
+        raise_two_paths(errno.EINVAL, SAME_FILE, source, target)
 
 
-def refuse(number: int, reason: str, source: Path, target: Path) -> NoReturn:
+def raise_two_paths(number: int, reason: str, source: Path, target: Path) -> NoReturn:
     raise OSError(number, reason, str(source), None, str(target))
 
 
-def opened(path: Path, flags: int) -> epoll:
+def opened(path: Path, flags: int) -> OwnedFd:
     """The owner of a descriptor. Nothing waits for the other end of a FIFO."""
     flags |= NOT_WAITING
-    if isinstance(path, Pure):
+    if isinstance(path, VeryTmpPurePath):
         if not path._rel:  # which is no link; if it may not be searched, that flag means ENOTDIR
             flags &= ~os.O_NOFOLLOW
         return path._tree.open(path._rel, flags, 0o666)
@@ -351,15 +358,15 @@ def opened(path: Path, flags: int) -> epoll:
 
 
 def copy_symlink(source: Path, target: Path, preserve_metadata: bool) -> None:
-    words = source._tree.readlink(source._rel) if isinstance(source, Pure) else os.readlink(source)
+    target_text = source._tree.readlink(source._rel) if isinstance(source, VeryTmpPurePath) else os.readlink(source)
     status = source.lstat()
     times = (status.st_atime_ns, status.st_mtime_ns)
-    if isinstance(target, Pure):
-        target._tree.symlink(target._rel, words)
+    if isinstance(target, VeryTmpPurePath):
+        target._tree.symlink(target._rel, target_text)
         if preserve_metadata:
             target._tree.utime(target._rel, times, False)
     else:
-        os.symlink(words, target)
+        os.symlink(target_text, target)
         if preserve_metadata:
             os.utime(target, ns=times, follow_symlinks=False)
 
@@ -368,20 +375,20 @@ def copy_file(source: Path, target: Path, preserve_metadata: bool) -> None:
     with opened(source, os.O_RDONLY) as reading, target_of(source, target) as writing:
         status, there = os.fstat(reading.fileno()), os.fstat(writing.fileno())
         if os.path.samestat(status, there):  # before anything of it is lost
-            refuse(errno.EINVAL, SAME_FILE, source, target)
+            raise_two_paths(errno.EINVAL, SAME_FILE, source, target)
         if not S_ISREG(there.st_mode):
-            refuse(errno.EINVAL, "Only a file can be written to", source, target)
+            raise_two_paths(errno.EINVAL, "Only a file can be written to", source, target)
         if there.st_size:
             os.ftruncate(writing.fileno(), 0)
         try:
-            fill(reading, writing, status, preserve_metadata, lambda: removed(target, writing.fileno()))
+            fill(reading, writing, status, preserve_metadata, lambda: unlink_partial(target, writing.fileno()))
         except OSError as error:
             error.filename, error.filename2 = str(source), str(target)
             raise
 
 
 def fill(
-    reading: epoll, writing: epoll, status: os.stat_result, preserve_metadata: bool, remove: Callable[[], bool]
+    reading: OwnedFd, writing: OwnedFd, status: os.stat_result, preserve_metadata: bool, remove: Callable[[], bool]
 ) -> None:
     """Copy a file's contents into an empty one. Where that fails, *remove* it."""
     try:
@@ -395,7 +402,7 @@ def fill(
         copy_metadata(reading.fileno(), writing.fileno())
 
 
-def target_of(source: Path, target: Path) -> epoll:
+def target_of(source: Path, target: Path) -> OwnedFd:
     """A file to be written to, which may be the source itself: so it is not emptied yet."""
     try:
         return opened(target, os.O_WRONLY | os.O_CREAT)
@@ -404,7 +411,7 @@ def target_of(source: Path, target: Path) -> epoll:
         raise
 
 
-def removed(path: Path, descriptor: int) -> bool:
+def unlink_partial(path: Path, descriptor: int) -> bool:
     """Unlink a file under this name, or under the one that a symlink of this name leads to; if it still has one."""
     finds: tuple[Callable[[], Path], ...] = (lambda: path, path.resolve)
     for find in finds:
@@ -418,7 +425,7 @@ def removed(path: Path, descriptor: int) -> bool:
     return False
 
 
-def removed_at(name: str, directory: int, file: epoll) -> bool:
+def unlink_partial_at(name: str, directory: int, file: OwnedFd) -> bool:
     """Unlink a file that was made, unless the name is another's by now."""
     try:
         if os.path.samestat(os.lstat(name, dir_fd=directory), os.fstat(file.fileno())):

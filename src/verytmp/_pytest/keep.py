@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pytest
 
     from .. import VeryTmpPath
-    from .roots import Held
+    from .root_of_test import TestRoot
 
 MOST = 40  # lines: more than a screen helps nobody, and a test may make millions of files
 WIDEST = 160  # characters: a path may have any number
@@ -40,7 +40,7 @@ MISSED = {
 }
 
 
-def tell(report: pytest.TestReport, roots: list[Held], keep: Path | None) -> None:
+def describe(report: pytest.TestReport, roots: list[TestRoot], keep: Path | None) -> None:
     """Add a section to the report of a failed test."""
     lines: list[str] = []
     for held in roots:
@@ -48,7 +48,7 @@ def tell(report: pytest.TestReport, roots: list[Held], keep: Path | None) -> Non
         lines += listing(held.root.path)
     if keep and roots:
         try:
-            folder = claimed(keep, report.nodeid)
+            folder = new_folder(keep, report.nodeid)
             lines.append(f"kept in {folder}")
             for held in roots:
                 lines += kept(held.root.path, folder / held.name)
@@ -111,7 +111,7 @@ def entries(top: VeryTmpPath) -> Generator[tuple[VeryTmpPath, os.stat_result]]:
             path.chmod(mode)
 
 
-def claimed(keep: Path, nodeid: str) -> Path:
+def new_folder(keep: Path, nodeid: str) -> Path:
     """A new directory for a test. Nothing is removed for it: an earlier run's is beside it."""
     name = re.sub(r"[^\w.\[\]-]+", "-", nodeid).encode()[:LONGEST].decode(errors="ignore").strip(".-")
     number = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from errno import errorcode
 from weakref import WeakSet
 
@@ -10,7 +9,8 @@ import pytest
 
 from .. import VeryTmpFactory, VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable
 from .._mounting.options import SHM_OPTIONS
-from .keep import tell
+from .keep import describe
+from .root_of_test import TestRoot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,37 +18,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class Held:
-    """A test's root."""
-
-    def __init__(self, name: str, root: VeryTmpRoot, home: Path) -> None:
-        self.name = name
-        self.root = root
-        self.home = home
-        self.device: int = os.stat(root).st_dev
-        self.place: str = (
-            os.path.realpath(root) if root.kind == "shm" else ""
-        )  # elsewhere, the device is the root's own
-
-    def entered(self) -> bool:
-        """Whether the working directory is in it."""
-        try:
-            return os.stat(".").st_dev == self.device and (
-                not self.place or f"{os.readlink('/proc/self/cwd')}/".startswith(f"{self.place}/")
-            )
-        except Exception:  # of a test that has put something in the place of os.stat, say
-            return False
-
-    def close(self) -> None:
-        if self.entered():  # it would live on, and the next test begin in it
-            os.chdir(self.home)
-        self.root.close()
+HELD: pytest.StashKey[list[TestRoot]] = pytest.StashKey()
 
 
-HELD: pytest.StashKey[list[Held]] = pytest.StashKey()
-
-
-class Roots:
+class RunState:
     """What a run wants of its roots, and what it has been told about them."""
 
     def __init__(self, config: pytest.Config, active: bool) -> None:
@@ -59,11 +32,11 @@ class Roots:
             self.keep = self.home / str(folder)
         elif folder := config.getini("verytmp_keep"):
             self.keep = (config.inipath or config.rootpath / "ini").parent / str(folder)
-        self.told: set[tuple[str, int | None]] = set()  # the refusals that somebody has read of already
+        self.reported_errors: set[tuple[str, int | None]] = set()  # the refusals that somebody has read of already
         # For a worker of pytest-xdist, the header of who has started it says why no root can be made.
         verbosity: Any = config.getoption("verbose", -1)
         headed = active and verbosity >= 0 and not config.getoption("no_header", True)
-        self.elsewhere: bool = headed and hasattr(config, "workerinput")
+        self.header_shown_by_controller: bool = headed and hasattr(config, "workerinput")
         self._possible: bool | None = None
         self._source: VeryTmpFactory | None = None
 
@@ -103,8 +76,8 @@ class Roots:
         try:
             return self.make(options)
         except VeryTmpUnavailable as error:
-            said = self.elsewhere or (error.step, error.errno) in self.told
-            self.told.add((error.step, error.errno))
+            said = self.header_shown_by_controller or (error.step, error.errno) in self.reported_errors
+            self.reported_errors.add((error.step, error.errno))
             text = f"{error.step} ({errorcode.get(error.errno or 0, error.errno)}), as was said" if said else error
         pytest.fail(f"verytmp: {text}", pytrace=False)
 
@@ -127,21 +100,21 @@ class Roots:
                 made = repr(root).partition(", ")[2].removesuffix(">")
                 return [f"verytmp: tmp_path is in memory, {made}"]
         except VeryTmpUnavailable as error:
-            self.told.add((error.step, error.errno))
+            self.reported_errors.add((error.step, error.errno))
             instead = "tmp_path is pytest's own"
             if self.fallback != "tmp_path":
                 instead = "--verytmp-fallback=shm takes directories in /dev/shm, and =tmp_path pytest's own"
             return [f"verytmp: {error}", f"verytmp: {instead}"]
 
-    def hold(self, request: pytest.FixtureRequest, name: str) -> Held:
+    def hold(self, request: pytest.FixtureRequest, name: str) -> TestRoot:
         """The root of a test's fixture."""
         item = item_of(request)
-        held = Held(name, self.made(marked(item)), self.home)
-        nothing: list[Held] = []
+        held = TestRoot(name, self.made(marked(item)), self.home)
+        nothing: list[TestRoot] = []
         item.stash.setdefault(HELD, nothing).append(held)
         return held
 
-    def release(self, held: Held) -> None:
+    def release(self, held: TestRoot) -> None:
         """The fixture is torn down. The root ends, unless what a failed test has in it is still to be looked at."""
         if not self.keep:
             held.close()
@@ -153,7 +126,7 @@ class Roots:
             return
         if report.failed:
             try:
-                tell(report, [held for held in roots if not held.root.closed], self.keep)
+                describe(report, [held for held in roots if not held.root.closed], self.keep)
             except Exception as error:  # the test's patches, limits and user are still in force
                 report.sections.append(("verytmp", f"what the test has in its roots cannot be shown: {error!r}"))
         if report.when == "teardown":
@@ -161,14 +134,14 @@ class Roots:
                 held.close()
             roots.clear()
 
-    def factory(self) -> Factory:
-        return Factory(self)
+    def factory(self) -> FixtureFactory:
+        return FixtureFactory(self)
 
 
-class Factory:
+class FixtureFactory:
     """Makes roots for tests, as many as asked."""
 
-    def __init__(self, roots: Roots) -> None:
+    def __init__(self, roots: RunState) -> None:
         self._roots = roots
         self._made: WeakSet[VeryTmpRoot] = WeakSet()  # who lets go of a root has closed it
 

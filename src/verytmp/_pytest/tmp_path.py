@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .. import VeryTmpRoot
-    from .roots import Roots
+    from .roots import RunState
 
 LONGEST = 30  # of a test's name, in its directory's: as in pytest
 
@@ -26,10 +26,10 @@ RUN_PYTEST = {"pytester", "testdir"}
 
 
 RUNNING: pytest.StashKey[pytest.Item] = pytest.StashKey()
-OF_RUN: pytest.StashKey[Roots] = pytest.StashKey()
+OF_RUN: pytest.StashKey[RunState] = pytest.StashKey()
 
 
-def override(config: pytest.Config, roots: Roots) -> None:
+def override(config: pytest.Config, roots: RunState) -> None:
     """Have this run use the fixtures of this module, which is a plugin of its own.
 
     Among the fixtures of plugins those that were registered last win; those of conftest files and of modules go before.
@@ -54,7 +54,7 @@ def tmp_path_factory(request: pytest.FixtureRequest) -> Generator[pytest.TempPat
         real = request.getfixturevalue("tmp_path_factory")
     except pytest.FixtureLookupError:  # -p no:tmpdir
         real = None
-    factory = Factory(request.config, real)
+    factory = TmpPathFactory(request.config, real)
     yield factory
     factory.close()
 
@@ -62,7 +62,9 @@ def tmp_path_factory(request: pytest.FixtureRequest) -> Generator[pytest.TempPat
 @pytest.fixture
 def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
     """A directory of the test's own, as pytest's tmp_path, but a VeryTmpPath: in a root that ends with the test."""
-    ours = isinstance(tmp_path_factory, Factory)  # else a conftest file has another one, which pytest's tmp_path uses
+    ours = isinstance(
+        tmp_path_factory, TmpPathFactory
+    )  # else a conftest file has another one, which pytest's tmp_path uses
     if not ours or real_directories(request.config):
         yield request.getfixturevalue("tmp_path")
         return
@@ -84,7 +86,7 @@ def real_directories(config: pytest.Config) -> bool:
 
 
 @final
-class Factory(pytest.TempPathFactory):  # type: ignore[misc]  # final; but users may ask whether theirs is one
+class TmpPathFactory(pytest.TempPathFactory):  # type: ignore[misc]  # final; but users may ask whether theirs is one
     """pytest's own, but for `mktemp`."""
 
     def __init__(self, config: pytest.Config, real: pytest.TempPathFactory | None) -> None:

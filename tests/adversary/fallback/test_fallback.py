@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ground
+from support import host_state
 from support.children import in_child
 from support.fallback import DEAD, made, refused
 from support.kernel import libc
 
 from verytmp import VeryTmpFallbackWarning, VeryTmpUnavailable, _shm
+from verytmp._mounting.spec import MountSpec
 
 AT_ONCE = 0.5  # seconds: a fraction of what a lock is waited for
 
@@ -113,7 +114,7 @@ def test_it_goes_before_there_is_anything_in_it(home: Path, monkeypatch: pytest.
 def outcome(refusal: VeryTmpUnavailable) -> list[str] | str:
     """What is in a new root that is gone again, or why there is none."""
     try:
-        tree, end = _shm.directory(refusal, 0o700)
+        tree, end = _shm.directory(refusal, MountSpec())
     except VeryTmpUnavailable as error:
         return error.reason
     names = tree.listdir("")
@@ -297,14 +298,17 @@ def test_another_process_sweeps_all_the_time(home: Path) -> None:
         try:
             for number in range(20):
                 with made() as root:
-                    ground.make(root.fileno(), {"d": {"f": b"potatoes", "a\nb": {"-rf": b"", "\udcff": b""}}})
+                    host_state.make(root.fileno(), {"d": {"f": b"potatoes", "a\nb": {"-rf": b"", "\udcff": b""}}})
                     pid = os.fork()
                     if pid == 0:
                         made()
                         os.kill(os.getpid(), signal.SIGKILL)
                     os.waitpid(pid, 0)
                     time.sleep(0.001 * (number % 4))
-                    lost += ground.look(root.fileno())["d"] != {"f": b"potatoes", "a\nb": {"-rf": b"", "\udcff": b""}}
+                    lost += host_state.look(root.fileno())["d"] != {
+                        "f": b"potatoes",
+                        "a\nb": {"-rf": b"", "\udcff": b""},
+                    }
                     swept += len(os.listdir(home)) == 1
         finally:
             os.kill(sweeper, signal.SIGKILL)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ground, kernel, tripwire
+from support import host_state, kernel, tripwire
 from support.archives import data_filter, member, needs_filters, tar
 from support.canary import Canary
 from support.children import in_child
@@ -30,7 +30,7 @@ def test_what_is_planted_among_the_roots(home: Path, planted: Canary) -> None:
 
     def sweep() -> tuple[list[str], list[str]]:
         home.mkdir(0o700)
-        ground.make(
+        host_state.make(
             str(home),
             {
                 DEAD: {"root": {"l": f"-> {planted.vault}", "a\nb": {"\udcff": b"x", "-rf": {"u": "-> ../../../.."}}}},

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from support import ground
+from support import host_state
 
 from verytmp import VeryTmpRoot
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 SIZE = 64 * PAGE
 LONG = "x" * 200  # a symlink's words that need a page of their own
-TREE: ground.Tree = {"f": b"potatoes" * 2000, "d": {"1": b"one", "2": b"two", "e": {"3": b"three"}}, "l": "-> f"}
+TREE: host_state.Tree = {"f": b"potatoes" * 2000, "d": {"1": b"one", "2": b"two", "e": {"3": b"three"}}, "l": "-> f"}
 
 # What makes something; those that plain pathlib has too, on every Python.
 PLAIN: dict[str, Callable[[Path], object]] = {
@@ -52,7 +52,7 @@ OURS: dict[str, Callable[[Any], object]] = {
 class Outcome(NamedTuple):
     errno: int
     filename: str
-    tree: ground.Tree
+    tree: host_state.Tree
     used: int
 
 
@@ -82,7 +82,7 @@ def fill(root: VeryTmpRoot, what: str, left: int) -> None:
 
 def outcome(call: Callable[[Any], object], what: str, left: int, plain: bool, nosymfollow: bool) -> Outcome:
     with VeryTmpRoot(size=SIZE, nr_inodes=40, nosymfollow=nosymfollow and not plain) as root:
-        ground.make(root.fileno(), TREE)
+        host_state.make(root.fileno(), TREE)
         fill(root, what, left)
         number, filename = 0, ""
         before = os.fspath(root)
@@ -90,7 +90,7 @@ def outcome(call: Callable[[Any], object], what: str, left: int, plain: bool, no
             call(Path(before) if plain else root.path)
         except OSError as error:
             number, filename = error.errno or 0, os.fsdecode(error.filename or "").removeprefix(before)
-        return Outcome(number, filename, ground.look(root.fileno()), root.usage().used)
+        return Outcome(number, filename, host_state.look(root.fileno()), root.usage().used)
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -142,10 +142,10 @@ def test_a_move_to_a_full_root(name: str, what: str) -> None:
     """It is here, or there, and never in neither place."""
     for left in itertools.count():
         with VeryTmpRoot() as root, VeryTmpRoot(size=SIZE, nr_inodes=40) as other:
-            ground.make(root.fileno(), TREE)
+            host_state.make(root.fileno(), TREE)
             fill(other, what, left)
             number = refusal(lambda root=root, other=other: (root / name).move(other / "new"))  # type: ignore[misc]
-            here, there = ground.look(root.fileno()), ground.look(other.fileno()).get("new", {})
+            here, there = host_state.look(root.fileno()), host_state.look(other.fileno()).get("new", {})
         if not number:
             break
         assert number == errno.ENOSPC

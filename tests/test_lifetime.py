@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ground
+from support import host_state
 from support.children import in_child, processes_with
 
 from verytmp import VeryTmpRoot
@@ -48,7 +48,7 @@ ENDS = {
 def falls(before: int) -> bool:
     """Whether shared memory is back near *before* within some seconds: others on this machine use it too."""
     for _ in range(200):
-        if ground.shared_memory() < before + HELD // 4:
+        if host_state.shared_memory() < before + HELD // 4:
             return True
         time.sleep(0.05)
     return False
@@ -58,7 +58,7 @@ def falls(before: int) -> bool:
 @pytest.mark.parametrize("how", ENDS)
 def test_nothing_is_left(how: str) -> None:
     mark = uuid.uuid4().hex
-    before, mounts = ground.shared_memory(), ground.mounts()
+    before, mounts = host_state.shared_memory(), host_state.mounts()
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER + ENDS[how]],
         stdin=subprocess.PIPE,
@@ -71,7 +71,7 @@ def test_nothing_is_left(how: str) -> None:
     assert holder.stdout
     try:
         assert holder.stdout.readline() == "held\n"
-        assert ground.shared_memory() > before + HELD // 2
+        assert host_state.shared_memory() > before + HELD // 2
         assert processes_with(mark) == [str(holder.pid)]  # the helper is gone by now
         holder.stdin.write("\n")
         holder.stdin.flush()
@@ -84,7 +84,7 @@ def test_nothing_is_left(how: str) -> None:
         holder.kill()
         holder.communicate()
     assert processes_with(mark) == []
-    assert ground.mounts() == mounts
+    assert host_state.mounts() == mounts
 
 
 def test_a_child_that_exits_first_takes_nothing(root: VeryTmpRoot) -> None:
@@ -108,7 +108,7 @@ def test_a_child_that_exits_first_takes_nothing(root: VeryTmpRoot) -> None:
 
 @pytest.mark.usefixtures("machine")
 def test_a_child_that_outlives_its_parent_keeps_it() -> None:
-    before = ground.shared_memory()
+    before = host_state.shared_memory()
 
     def parent_and_child() -> int:
         root = VeryTmpRoot()
@@ -120,7 +120,7 @@ def test_a_child_that_outlives_its_parent_keeps_it() -> None:
         return pid
 
     pid = in_child(parent_and_child)
-    assert ground.shared_memory() > before + HELD // 2
+    assert host_state.shared_memory() > before + HELD // 2
     while os.path.exists(f"/proc/{pid}/fd"):
         try:
             if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
@@ -209,12 +209,12 @@ def test_thousands_of_roots(how: str) -> None:
 
     for _ in range(50):
         one()
-    descriptors, memory, shmem = ground.descriptors(), ground.resident(), ground.shared_memory()
+    descriptors, memory, shmem = host_state.descriptors(), host_state.resident(), host_state.shared_memory()
     for _ in range(2000 if how == "del" else 200):
         one()
-    assert ground.new_descriptors(descriptors) == {}
-    assert ground.children() == []
-    assert ground.resident() < memory + 4 * MIB
+    assert host_state.new_descriptors(descriptors) == {}
+    assert host_state.children() == []
+    assert host_state.resident() < memory + 4 * MIB
     assert falls(shmem)
 
 
@@ -263,7 +263,7 @@ def test_roots_are_made_while_thirty_threads_work(caplog: pytest.LogCaptureFixtu
         for thread in threads:
             thread.join()
     assert trouble == []
-    assert ground.children() == []
+    assert host_state.children() == []
 
 
 def test_threads_make_roots_at_the_same_time() -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from support import ground, kernel
+from support import host_state, kernel
 from support.oracle import wipe
 from verytmp import VeryTmpPath, VeryTmpRoot
 
@@ -30,11 +30,11 @@ SPELLINGS: dict[str, Callable[[Path], str]] = {
 }
 
 
-def tree(content: bytes) -> ground.Tree:
+def tree(content: bytes) -> host_state.Tree:
     return {"f": content, "d": {"f": content}, "empty": {}, "l": "-> f"}
 
 
-class Prey:
+class RaceTarget:
     """A root and a directory of the host, with what an operation must not touch in it."""
 
     def __init__(self, root: VeryTmpRoot, host: Path, other: VeryTmpRoot, spelling: str = "absolute") -> None:
@@ -43,7 +43,7 @@ class Prey:
         self.device = os.stat(root.fileno()).st_dev
         self.fd = root.fileno()
         if not os.listdir(host):
-            ground.make(str(host), tree(SECRET) | {"host only": SECRET, "slot": tree(SECRET)})
+            host_state.make(str(host), tree(SECRET) | {"host only": SECRET, "slot": tree(SECRET)})
         self.untouched = self.look_at_host()
 
     def reset(self, changed: bool = True) -> None:
@@ -54,10 +54,10 @@ class Prey:
             return
         for root in (self.root, self.other):
             wipe(root.fileno())
-        inside: ground.Tree = tree(INSIDE)
+        inside: host_state.Tree = tree(INSIDE)
         for name in reversed(self.host.parts[1:]):
             inside = {name: inside}
-        ground.make(self.fd, {"slot": tree(INSIDE), "link": f"-> {self.words}", "f": INSIDE, "empty": {}, **inside})
+        host_state.make(self.fd, {"slot": tree(INSIDE), "link": f"-> {self.words}", "f": INSIDE, "empty": {}, **inside})
 
     def look_at_host(self) -> list[Any]:
         """Everything there, each with its times and numbers of links: whatever is done to it changes one of them."""
@@ -103,7 +103,7 @@ def walked(path: VeryTmpPath) -> list[Any]:
 
 
 # Each operation, on ``slot``; what it gives is looked at for the host's secrets.
-READS: dict[str, Callable[[VeryTmpPath, Prey], object]] = {
+READS: dict[str, Callable[[VeryTmpPath, RaceTarget], object]] = {
     "stat": lambda p, _: (p / "f").stat(),
     "stat directory": lambda p, _: p.stat(),
     "stat below": lambda p, _: (p / "d" / "f").stat(),
@@ -126,14 +126,14 @@ READS: dict[str, Callable[[VeryTmpPath, Prey], object]] = {
     "samefile": lambda p, _: (p / "f").samefile(p / "f"),
     "lexists": lambda p, _: (p / "l").is_symlink() or missing(),
 }
-LOOKS: dict[str, Callable[[VeryTmpPath, Prey], object]] = {  # in many steps, which may see different trees
+LOOKS: dict[str, Callable[[VeryTmpPath, RaceTarget], object]] = {  # in many steps, which may see different trees
     "resolve": lambda p, _: str((p / "d" / "f").resolve()),
     "glob": lambda p, _: sorted(map(str, p.glob("*"))),
     "rglob": lambda p, _: sorted(map(str, p.rglob("*"))),
     "rglob by links": lambda p, _: sorted(map(str, p.rglob("*", recurse_symlinks=True))),
     "walk": lambda p, _: walked(p),
 }
-WRITES: dict[str, Callable[[VeryTmpPath, Prey], object]] = {
+WRITES: dict[str, Callable[[VeryTmpPath, RaceTarget], object]] = {
     "write_bytes": lambda p, _: (p / "f").write_bytes(INSIDE),
     "write_text": lambda p, _: (p / "f").write_text("inside"),
     "write by a link": lambda p, _: (p / "l").write_bytes(INSIDE),
@@ -150,20 +150,20 @@ WRITES: dict[str, Callable[[VeryTmpPath, Prey], object]] = {
     "symlink_to": lambda p, _: (p / "new").symlink_to("f"),
     "hardlink_to": lambda p, _: (p / "new").hardlink_to(p / "f"),
     "rename from": lambda p, _: (p / "f").rename("/new"),
-    "rename to": lambda p, prey: (prey.root / "f").rename(p / "f"),
+    "rename to": lambda p, target: (target.root / "f").rename(p / "f"),
     "rename within": lambda p, _: (p / "d").rename(p / "new"),
     "rename above": lambda p, _: (p / "f").rename(p / ".." / "new"),
     "copy file": lambda p, _: (p / "f").copy("/new").read_bytes(),
-    "copy to": lambda p, prey: str((prey.root / "f").copy(p / "new")),
+    "copy to": lambda p, target: str((target.root / "f").copy(p / "new")),
 }
-TREES: dict[str, Callable[[VeryTmpPath, Prey], object]] = {  # in many steps
+TREES: dict[str, Callable[[VeryTmpPath, RaceTarget], object]] = {  # in many steps
     "mkdir parents": lambda p, _: (p / "new" / "a" / "b").mkdir(parents=True),
     "copy tree": lambda p, _: walked(p.copy("/new")),
-    "copy tree to": lambda p, prey: walked((prey.root / "empty").copy(p / "new")),
-    "copy elsewhere": lambda p, prey: walked(p.copy(prey.other / "new", preserve_metadata=True)),
-    "move file": lambda p, prey: (p / "f").move(prey.other / "new").read_bytes(),
-    "move tree": lambda p, prey: walked((p / "d").move(prey.other / "new")),
-    "move all": lambda p, prey: walked(p.move(prey.other / "new")),
+    "copy tree to": lambda p, target: walked((target.root / "empty").copy(p / "new")),
+    "copy elsewhere": lambda p, target: walked(p.copy(target.other / "new", preserve_metadata=True)),
+    "move file": lambda p, target: (p / "f").move(target.other / "new").read_bytes(),
+    "move tree": lambda p, target: walked((p / "d").move(target.other / "new")),
+    "move all": lambda p, target: walked(p.move(target.other / "new")),
 }
 OPERATIONS = READS | LOOKS | WRITES | TREES
 # What answers "there is nothing" for all that cannot be looked at, as pathlib does.

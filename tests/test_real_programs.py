@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from support import ground
+from support import host_state
 
 from verytmp import VeryTmpPath, VeryTmpRoot
 
@@ -183,7 +183,7 @@ def test_it_is_moved_to_another_root_and_out(library: VeryTmpPath, files: dict[s
     before = facts(os.fspath(library))
     with VeryTmpRoot() as other:
         assert library.move(other / "moved") == other / "moved"
-        assert ground.look(os.fspath(library.parent)) == {}
+        assert host_state.look(os.fspath(library.parent)) == {}
         assert files_of(os.fspath(other / "moved")) == files
         assert facts(os.fspath(other / "moved")) == before
         moved = other / "moved"

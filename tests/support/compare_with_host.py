@@ -7,11 +7,11 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from support import ground
+from support import host_state
 from support.archives import data_filter, tar_filter
 from verytmp import VeryTmpRoot
 
-TREE: ground.Tree = {
+TREE: host_state.Tree = {
     "f": b"potatoes",
     "g": b"more potatoes",
     "d": {"f": b"d/f", "e": {"deep": b"deep"}, "s.py": b"x = 1\n"},
@@ -27,15 +27,15 @@ def string(root: VeryTmpRoot) -> str:
     return os.fspath(root)
 
 
-def same(call: Callable[[Path], object], root: VeryTmpRoot, host: Path, tree: ground.Tree = TREE) -> object:
+def same(call: Callable[[Path], object], root: VeryTmpRoot, host: Path, tree: host_state.Tree = TREE) -> object:
     """Make a call in a tree in the root and in one on the host: its result, and what it leaves, must be the same."""
     plain = host / "tree"
     plain.mkdir()
-    ground.make(root.fileno(), tree)
-    ground.make(str(plain), tree)
+    host_state.make(root.fileno(), tree)
+    host_state.make(str(plain), tree)
     result = call(root.path)
     assert result == call(plain)
-    assert ground.look(root.fileno()) == ground.look(str(plain))
+    assert host_state.look(root.fileno()) == host_state.look(str(plain))
     assert permissions(string(root)) == permissions(str(plain))
     return result
 

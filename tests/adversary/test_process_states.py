@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from support import ground, kernel
+from support import host_state, kernel
 from support.children import in_child
 from support.kernel import libc
 
@@ -113,7 +113,7 @@ def test_a_chroot(host: Path, pytestconfig: pytest.Config) -> None:
         after = (root / "l" / "f").read_text()
         (root / "new").write_text(after)
         (root / "new").rename("d/new")
-        listed = ground.look(root.fileno())
+        listed = host_state.look(root.fileno())
         assert listed["d"] == {"f": b"potatoes", "new": b"potatoes"}
         assert os.listdir("/") == []
         try:
@@ -143,7 +143,7 @@ def test_landlock() -> None:
     def change() -> tuple[list[int], dict[int, str]]:
         old = VeryTmpRoot()
         used(old)
-        before = ground.descriptors()
+        before = host_state.descriptors()
         rights = (ctypes.c_uint64 * 1)(LANDLOCK_FILES)
         ruleset = libc.syscall(LANDLOCK_CREATE_RULESET, rights, 8, 0)
         libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)

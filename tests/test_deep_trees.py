@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ground
+from support import host_state
 from support.children import in_child
 
 from verytmp import VeryTmpPath, VeryTmpRoot
@@ -103,7 +103,7 @@ def test_a_deep_tree_is_made_looked_at_and_removed(root: VeryTmpRoot) -> None:
         file.rename("at the top")
         assert sorted(os.listdir(root)) == ["at the top", "d"]
         assert remove(root.path) == count
-        assert ground.look(root.fileno()) == {}
+        assert host_state.look(root.fileno()) == {}
 
     with_few_descriptors(use)
 
@@ -154,7 +154,7 @@ def test_a_deep_tree_goes_to_another_root(root: VeryTmpRoot) -> None:
 
         with_few_descriptors(use)
         assert depth(other, name) == count
-        assert ground.look(root.fileno()) == {}
+        assert host_state.look(root.fileno()) == {}
 
 
 def test_it_is_renamed_at_any_depth(root: VeryTmpRoot) -> None:
@@ -173,7 +173,7 @@ def test_out_to_a_host_that_has_no_such_paths(root: VeryTmpRoot, host: Path) -> 
     os.close(os.open("beside", os.O_CREAT, dir_fd=root.fileno()))
     (root / name).move(host / name)
     assert depth(host, name) == 20
-    assert ground.look(root.fileno()) == {"beside": b""}
+    assert host_state.look(root.fileno()) == {"beside": b""}
     assert root.path.move_into(host) == host
 
 
@@ -195,7 +195,7 @@ def test_many_long_names(root: VeryTmpRoot, name: str, count: int) -> None:
     assert list(path.glob("[!l]*")) == [path / name]
     (root / "link").unlink()
     remove(root.path)
-    assert ground.look(root.fileno()) == {}
+    assert host_state.look(root.fileno()) == {}
 
 
 def test_what_is_missing_far_down(root: VeryTmpRoot) -> None:
@@ -226,14 +226,14 @@ def test_the_longest_names(base: Path, name: str) -> None:
     (base / name).mkdir()
     (base / name / name).write_text("x")
     (base / name / "f").symlink_to(name)
-    assert ground.look(os.fspath(base)) == {name: {name: b"x", "f": f"-> {name}"}}
+    assert host_state.look(os.fspath(base)) == {name: {name: b"x", "f": f"-> {name}"}}
     assert (base / name / "f").read_text() == "x"
     assert [path.name for path in base.iterdir()] == [name]
     assert [path.name for path in base.rglob("f")] == ["f"]
     (base / name / name).rename(base / name[:-1])
     (base / name / "f").unlink()
     (base / name).rmdir()
-    assert ground.look(os.fspath(base)) == {name[:-1]: b"x"}
+    assert host_state.look(os.fspath(base)) == {name[:-1]: b"x"}
 
 
 @pytest.mark.parametrize("name", ["x" * 256, "é" * 128, "\udcff" * 256, "." * 256, "x" * 5000])
@@ -261,7 +261,7 @@ def test_a_name_that_is_too_long(base: Path, name: str) -> None:
             with pytest.raises(OSError) as caught:
                 call()
             assert caught.value.errno == errno.ENAMETOOLONG
-    assert ground.look(os.fspath(base)) == {"f": b"x", "d": {}}
+    assert host_state.look(os.fspath(base)) == {"f": b"x", "d": {}}
 
 
 ODD = [
@@ -305,7 +305,7 @@ def test_names_that_are_not_utf_8_go_elsewhere(root: VeryTmpRoot, host: Path) ->
     (root / "d").copy(host / "d")
     with VeryTmpRoot() as other:
         (root / "d").move(other / "d")
-        assert ground.look(other.fileno()) == ground.look(str(host))
+        assert host_state.look(other.fileno()) == host_state.look(str(host))
     assert set(os.listdir(os.fsencode(host / "d"))) == set(ODD)
 
 
@@ -320,7 +320,7 @@ def links(root: VeryTmpRoot) -> VeryTmpPath:
     counting, and so fails at fewer.
     """
     top = os.fspath(root)
-    ground.make(top, {"f": b"f", "d": {"f": b"d/f"}, "here": "-> ."})
+    host_state.make(top, {"f": b"f", "d": {"f": b"d/f"}, "here": "-> ."})
     for kind in ("f", "d"):
         os.symlink(kind, f"{top}/{kind}1")
         for number in range(2, 43):
@@ -358,7 +358,7 @@ def test_forty_links(links: VeryTmpPath, name: str, links_in_it: int) -> None:
         assert path.read_bytes() == content
         assert path.stat().st_size == len(content)
         assert path.write_bytes(b"new") == 3
-        assert ground.look(os.fspath(links / ("d" if content == b"d/f" else "")))["f"] == b"new"
+        assert host_state.look(os.fspath(links / ("d" if content == b"d/f" else "")))["f"] == b"new"
 
 
 def test_forty_links_to_an_entry(links: VeryTmpPath) -> None:
@@ -385,7 +385,7 @@ def test_forty_links_to_an_entry(links: VeryTmpPath) -> None:
         with pytest.raises(OSError) as caught:
             call()
         assert caught.value.errno == errno.ELOOP
-    found = ground.look(os.fspath(links))
+    found = host_state.look(os.fspath(links))
     assert {name for name in found if not name[1:].isdigit()} == {"f", "d", "here"}
 
 

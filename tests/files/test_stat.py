@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import ground
+from support import host_state
 from support.files import TREE, failure, plain
 
 from verytmp import VeryTmpRoot
@@ -69,7 +69,7 @@ def test_kinds(tree: Path, name: str, kinds: str) -> None:
 
 
 def test_kinds_without_following(root: VeryTmpRoot) -> None:
-    ground.make(root.fileno(), TREE)
+    host_state.make(root.fileno(), TREE)
     for name, exists, is_dir, is_file in (
         ("f", True, False, True),
         ("d", True, True, False),

@@ -52,19 +52,19 @@ def interposed(acts: Mapping[int, Act]) -> Iterator[Calls]:
     originals = {name: getattr(os, name) for name in CALLS}
     for name, original in originals.items():
         setattr(os, name, _preceded(original, calls, name))
-    aim()
+    rebind_openers()
     try:
         yield calls
     finally:
         for name, original in originals.items():
             setattr(os, name, original)
-        aim()
+        rebind_openers()
 
 
-def aim() -> None:
+def rebind_openers() -> None:
     """Trees keep an open(2) that is prepared once: prepare it anew."""
     for here in list(Tree.by_token.values()):
-        if tree := here():
+        if isinstance(tree := here(), Tree):
             tree._open = partial(os.open, dir_fd=tree.fd)
             tree._opener = partial(os.open, mode=0o666, dir_fd=tree.fd)
 

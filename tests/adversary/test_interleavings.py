@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from support import ground, moments, prey
+from support import host_state, race_targets, syscall_hooks
 from support.oracle import wipe
-from support.prey import LOOKS, OPERATIONS, READS, WRITES, Prey
+from support.race_targets import LOOKS, OPERATIONS, READS, WRITES, RaceTarget
 
 from verytmp import VeryTmpRoot
 
@@ -32,9 +32,9 @@ def confined() -> None:
 
 
 @pytest.fixture(params=[True, False], ids=["nosymfollow", "symfollow"])
-def hunted(request: pytest.FixtureRequest, host: Path) -> Iterator[Prey]:
+def target(request: pytest.FixtureRequest, host: Path) -> Iterator[RaceTarget]:
     with VeryTmpRoot(nosymfollow=request.param) as root, VeryTmpRoot() as other:
-        yield Prey(root, host, other, random.Random(request.node.name).choice([*prey.SPELLINGS]))
+        yield RaceTarget(root, host, other, random.Random(request.node.name).choice([*race_targets.SPELLINGS]))
 
 
 @pytest.fixture
@@ -42,85 +42,85 @@ def most(pytestconfig: pytest.Config) -> int:
     return sys.maxsize if pytestconfig.getoption("--endurance") else FEW
 
 
-def attempt(prey: Prey, name: str, acts: dict[int, moments.Act]) -> tuple[object, int]:
+def attempt(target: RaceTarget, name: str, acts: dict[int, syscall_hooks.Act]) -> tuple[object, int]:
     """What an operation gives or raises while these things happen, and how many system calls it made."""
-    path = prey.root / "slot"
-    with moments.interposed(acts) as calls:
+    path = target.root / "slot"
+    with syscall_hooks.interposed(acts) as calls:
         try:
-            result: object = OPERATIONS[name](path, prey)
+            result: object = OPERATIONS[name](path, target)
         except (OSError, ValueError) as error:
             result = error
     return result, len(calls.names)
 
 
-def ambushes(prey: Prey, name: str, act: moments.Act, at_once: int, most: int) -> Iterator[object]:
+def ambushes(target: RaceTarget, name: str, act: syscall_hooks.Act, at_once: int, most: int) -> Iterator[object]:
     """The result of an operation for each choice of up to so many moments at which this happens."""
-    prey.reset()
-    _, count = attempt(prey, name, {})
-    for chosen in moments.choices(count + 6, at_once, most, name):  # it makes more, where it has to look again
-        prey.reset(changed=act != prey.exchange or name not in UNCHANGING)
-        result, made = attempt(prey, name, dict.fromkeys(chosen, act))
-        assert prey.escaped(result) == "", f"{name}, interrupted before its calls {chosen}"
+    target.reset()
+    _, count = attempt(target, name, {})
+    for chosen in syscall_hooks.choices(count + 6, at_once, most, name):  # it makes more, where it has to look again
+        target.reset(changed=act != target.exchange or name not in UNCHANGING)
+        result, made = attempt(target, name, dict.fromkeys(chosen, act))
+        assert target.escaped(result) == "", f"{name}, interrupted before its calls {chosen}"
         if chosen[-1] < made:
             yield result
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_exchanged_for_a_link(hunted: Prey, name: str, most: int) -> None:
+def test_exchanged_for_a_link(target: RaceTarget, name: str, most: int) -> None:
     """And back, and again. What is there under both names is there at every moment, and found."""
     one = name in READS or name in WRITES
     hits = 0
-    for result in ambushes(hunted, name, hunted.exchange, 3 if one else 2, most):
+    for result in ambushes(target, name, target.exchange, 3 if one else 2, most):
         hits += 1
         if isinstance(result, OSError):
             assert result.errno in (() if one else TORN), f"{name}: {result!r}"
     assert hits > 0
 
 
-def move_out(prey: Prey) -> None:
+def move_out(target: RaceTarget) -> None:
     """Take a directory out of the root, to the mount's own: there ``..`` does not come by the root any more."""
-    above = os.open("..", os.O_PATH, dir_fd=prey.fd)
+    above = os.open("..", os.O_PATH, dir_fd=target.fd)
     try:
-        os.chmod("../..", 0o755, dir_fd=prey.fd)
-        os.chmod("..", 0o755, dir_fd=prey.fd)
+        os.chmod("../..", 0o755, dir_fd=target.fd)
+        os.chmod("..", 0o755, dir_fd=target.fd)
         try:
-            os.rename("slot", "out", src_dir_fd=prey.fd, dst_dir_fd=above)
+            os.rename("slot", "out", src_dir_fd=target.fd, dst_dir_fd=above)
         except FileNotFoundError:  # it is out: back again
-            os.rename("out", "slot", src_dir_fd=above, dst_dir_fd=prey.fd)
+            os.rename("out", "slot", src_dir_fd=above, dst_dir_fd=target.fd)
     finally:
         os.close(above)
 
 
-def bring_back(prey: Prey) -> None:
+def bring_back(target: RaceTarget) -> None:
     """Whatever is there by now: an operation may have made another directory in its place."""
-    above = os.open("..", os.O_PATH, dir_fd=prey.fd)
+    above = os.open("..", os.O_PATH, dir_fd=target.fd)
     try:
-        wipe(prey.fd)
-        os.rename("out", "slot", src_dir_fd=above, dst_dir_fd=prey.fd)
+        wipe(target.fd)
+        os.rename("out", "slot", src_dir_fd=above, dst_dir_fd=target.fd)
     except FileNotFoundError:
         pass
     finally:
         os.close(above)
 
 
-def remove(prey: Prey) -> None:
-    wipe(prey.fd)
+def remove(target: RaceTarget) -> None:
+    wipe(target.fd)
 
 
-def put_a_file(prey: Prey) -> None:
-    wipe(prey.fd)
-    ground.make(prey.fd, {"slot": b"a file"})
+def put_a_file(target: RaceTarget) -> None:
+    wipe(target.fd)
+    host_state.make(target.fd, {"slot": b"a file"})
 
 
-def put_a_link_for_the_file(prey: Prey) -> None:
+def put_a_link_for_the_file(target: RaceTarget) -> None:
     try:
-        os.unlink("slot/f", dir_fd=prey.fd)
-        os.symlink(f"{prey.host}/f", "slot/f", dir_fd=prey.fd)
+        os.unlink("slot/f", dir_fd=target.fd)
+        os.symlink(f"{target.host}/f", "slot/f", dir_fd=target.fd)
     except (FileNotFoundError, NotADirectoryError):
         pass
 
 
-ACTS: dict[str, Callable[[Prey], None]] = {
+ACTS: dict[str, Callable[[RaceTarget], None]] = {
     "moved out": move_out,
     "removed": remove,
     "a file": put_a_file,
@@ -129,12 +129,12 @@ ACTS: dict[str, Callable[[Prey], None]] = {
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_taken_away(hunted: Prey, act: str, most: int) -> None:
+def test_taken_away(target: RaceTarget, act: str, most: int) -> None:
     """Moved out from under a walk, unlinked, and made anew as something else."""
     hits = 0
     for name in OPERATIONS:
-        for result in ambushes(hunted, name, partial(ACTS[act], hunted), 1, most // 4 + 1):
-            bring_back(hunted)
+        for result in ambushes(target, name, partial(ACTS[act], target), 1, most // 4 + 1):
+            bring_back(target)
             hits += 1
             if isinstance(result, OSError):
                 assert result.errno in TORN, f"{name}: {result!r}"
@@ -157,10 +157,10 @@ def test_closed(host: Path, most: int) -> None:
         for index, name in enumerate(OPERATIONS):
             for number in range(most // 5):
                 with VeryTmpRoot(nosymfollow=(index + number) % 2 == 0) as root:
-                    prey = Prey(root, host, other)
-                    prey.reset()
-                    result, made = attempt(prey, name, {number: close})
-                    assert prey.escaped(result) == "", f"{name}, closed before call {number}"
+                    target = RaceTarget(root, host, other)
+                    target.reset()
+                    result, made = attempt(target, name, {number: close})
+                    assert target.escaped(result) == "", f"{name}, closed before call {number}"
                     assert not isinstance(result, OSError), f"{name}: {result!r}"
                     hits[type(result).__name__] += number < made
                 while taken:

@@ -1,0 +1,96 @@
+"""The mount namespace that this process has entered, and the helper there, which mounts and unmounts roots by name.
+
+Each request brings the socket on which it is to be answered. So threads, forked children and signal handlers may ask at
+the same time, and none hears another one's answer.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+from contextlib import closing
+
+from .._confined.owned_fd import owner
+from . import child, protocol
+from .channel import Channel
+from .protocol import Refused, Reply, Request, Unanswered
+from .signals import Caller, without_interrupts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .._confined.owned_fd import OwnedFd
+    from .spec import MountSpec
+
+ENDED = "the helper that verytmp.enter() has started is gone"
+
+
+class Entered:
+    """The helper, as this process and its forked children ask it.
+
+    Args:
+        connection: the socket to it, which is this object's from now on.
+        pid: its process number.
+    """
+
+    def __init__(self, connection: _socket.socket, pid: int) -> None:
+        self._channel = Channel(connection.detach())
+        self._child = _NotOurs(pid)
+
+    def make(self, spec: MountSpec, caller: Caller) -> Reply:
+        """Have a root made: the reply, the last of whose descriptors is the root's lease.
+
+        `Unanswered` where the helper is gone, `Refused` where the kernel refuses it.
+        """
+        channel, reply = self._ask(protocol.NAMED, spec.encode(), caller)
+        return Reply(reply.how, (*reply.fds, owner(channel.detach())))
+
+    def sync(self) -> None:
+        """Wait until the roots that are closed have lost their names. If the helper is gone, they never will."""
+        caller = Caller(threads=1)
+
+        def ask() -> None:
+            self._ask(protocol.SYNC, (), caller)[0].close()
+
+        try:
+            without_interrupts(ask, caller)
+        except Refused:
+            pass
+
+    def _ask(self, operation: str, fields: Sequence[str], caller: Caller) -> tuple[Channel, Reply]:
+        if self._channel.fileno() < 0 or self._channel.lost():  # a program that closes all descriptors was here
+            raise self._child.exit_reason("sendmsg")
+        with child.refusing("socketpair"):
+            ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+            channel = Channel(ours.detach())
+        try:
+            with closing(theirs):
+                self._channel.ask(Request(operation, fields, [theirs.fileno()]))
+            return channel, child.read_answer(channel, self._child, caller)
+        except BaseException:
+            channel.close()
+            raise
+
+
+class _NotOurs(child.Child):
+    """The helper, for `child.read_answer`: a process that is not this one's to reap or to kill."""
+
+    def reap(self, options: int = 0) -> bool:
+        return False
+
+    def kill(self) -> None:
+        pass
+
+    def exit_reason(self, step: str) -> Refused:
+        return Unanswered([(step, errno.ECONNRESET, ENDED)])
+
+
+def start(caller: Caller) -> tuple[Entered, OwnedFd]:
+    """A new namespace with a helper in it, and the namespace's descriptor. This process stays where it is.
+
+    The helper is a fresh interpreter, which has no copy of this process's memory. `Refused` where that cannot be.
+    """
+    channel, reply = child.start_and_ask(Request(protocol.ENTER), caller)
+    [namespace] = reply.fds
+    return Entered(channel, int(reply.how)), namespace

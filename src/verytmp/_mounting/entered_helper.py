@@ -1,0 +1,147 @@
+"""The helper of a process that has entered a mount namespace: it is in that too, and may mount there.
+
+Each request brings a socket, over which it is answered. That is a root's lease as well: when all who have the root have
+closed theirs, the root is unmounted. The helper ends when nobody can ask any more, and the last lease has ended.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import os
+import resource
+import select
+from functools import partial
+from posix import geteuid
+from stat import S_ISDIR
+
+from .. import _syscalls
+from . import named, protocol
+from .child_process import close_all_but, reply
+from .namespaces import enter_namespaces
+from .protocol import CallLog, Request
+from .spec import MountSpec
+
+CREDENTIALS_BYTES = 12  # sizeof(struct ucred): a process, its user and group
+
+
+def daemonize(log: CallLog, connection: _socket.socket) -> tuple[bytes, list[int]]:
+    """Leave a helper behind in a new mount namespace: the reply has its process number, and the descriptor of that."""
+    enter_namespaces(log)
+    named.cut_off(False, log)
+    named.private_root(named.DIRECTORY, log)
+    root = named.writable_root(log)
+    log(named.NAMESPACE)
+    namespace = os.open(named.NAMESPACE, os.O_RDONLY)
+    log("fork")
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setsid()  # what ends all processes of a terminal, or of a process group, is not for it
+            Helper(connection, root).serve()
+        finally:
+            os._exit(0)
+    return protocol.encode_done(str(child), [namespace]), [namespace]
+
+
+class Helper:
+    """Mounts and unmounts roots in its namespace.
+
+    Args:
+        connection: where requests come from.
+        root: the namespace's ``/``, to be written to.
+    """
+
+    def __init__(self, connection: _socket.socket, root: int) -> None:
+        close_all_but(connection.fileno(), root)
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a root takes one of its own
+        self._connection = connection
+        self._root = root
+        self._leases: dict[int, tuple[_socket.socket, str, bool]] = {}  # and whether its directory was made for it
+        self._poll = select.epoll()
+        self._poll.register(connection, select.EPOLLIN)
+
+    def serve(self) -> None:
+        connected = True
+        while connected or self._leases:
+            for fd, _ in self._poll.poll():
+                if fd == self._connection.fileno():
+                    self._unmount_ended()
+                    connected = self._take_request()
+                elif fd in self._leases:
+                    self._unmount(fd)
+
+    def _take_request(self) -> bool:
+        """Answer one request. False if there will be none any more."""
+        try:
+            request = protocol.receive(self._connection)
+        except (OSError, ValueError):  # there was no room for its socket; who asked sees its end closed
+            return True
+        if request is None:
+            self._poll.unregister(self._connection)
+            return False
+        for fd in request.fds[:1]:
+            connection = _socket.socket(fileno=fd)
+            request.fds = request.fds[1:]
+            perform = sync if request.operation == protocol.SYNC else partial(self._mount, connection)
+            reply(connection, CallLog(), request, perform)
+        return True
+
+    def _mount(self, lease: _socket.socket, request: Request, log: CallLog) -> tuple[bytes, list[int]]:
+        spec = MountSpec.decode(request.fields)
+        log("enter")
+        credentials = lease.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, CREDENTIALS_BYTES)
+        if protocol.unpack(credentials)[1] != geteuid():
+            raise OSError(errno.EPERM, "this process has become another user since verytmp.enter()")
+        log("at")
+        if spec.at in {at for _, at, _ in self._leases.values()}:
+            raise OSError(errno.EBUSY, "another root has this name")
+        made = self._make_directory(spec.at)
+        try:
+            fds, how = named.mount_named(spec, log)
+        except BaseException:
+            if made:
+                self._remove_directory(spec.at)
+            raise
+        self._leases[lease.fileno()] = lease, spec.at, made
+        self._poll.register(lease, 0)  # its other end's closing is always reported
+        return protocol.encode_done(how, fds), fds
+
+    def _make_directory(self, at: str) -> bool:
+        """See that there is a directory to mount a root at: whether it was made."""
+        try:
+            if not S_ISDIR(os.stat(at).st_mode):
+                raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        except FileNotFoundError:
+            if not named.may_be_made(at):
+                raise OSError(errno.ENOENT, named.NO_PARENT) from None
+            os.makedirs(f"/proc/self/fd/{self._root}{at}", 0o755, exist_ok=True)
+            return True
+        return False
+
+    def _unmount_ended(self) -> None:
+        for fd, _ in self._poll.poll(0):
+            if fd in self._leases:
+                self._unmount(fd)
+
+    def _unmount(self, fd: int) -> None:
+        reply, at, made = self._leases.pop(fd)
+        reply.close()
+        try:
+            _syscalls.umount2(at, _syscalls.MNT_DETACH)
+        except OSError:  # root has done it
+            pass
+        if made:
+            self._remove_directory(at)
+
+    def _remove_directory(self, at: str) -> None:
+        try:
+            os.rmdir(f"/proc/self/fd/{self._root}{at}")
+        except OSError:  # another process may be looking at it: it stays, empty, until the namespace goes
+            pass
+
+
+def sync(request: Request, log: CallLog) -> tuple[bytes, list[int]]:
+    """All that ended has been unmounted by now."""
+    return protocol.encode_done("", []), []
