@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 
-# Bound here, so that a test that puts something in their place does not reach the strings of other tests.
-from os import getpid, readlink
+# Bound here, so that a test that puts something in os in their place does not reach the strings of other tests. And not
+# bound to os's, for such a test may be the first to import this.
+try:
+    from posix import getpid, readlink
+except ImportError:  # not Linux
+    from os import getpid, readlink
 
 NOWHERE = "/dev/null/fd/"  # leads nowhere, for every process
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import _socket
 import errno
 import os
-from fcntl import F_DUPFD_CLOEXEC, fcntl
 from functools import partial
 from operator import itemgetter, methodcaller
 
-from .._confined.owned_fd import STANDARD_STREAMS, owner
+from .._confined.owned_fd import KeptFds, owner
 from . import protocol
 from .protocol import Refused, Reply, Request
 
@@ -29,35 +28,32 @@ SEND = int(_socket.MSG_NOSIGNAL)
 
 
 class Channel(_socket.socket):
-    """It closes itself when it goes, and warns nobody.
+    """It closes its descriptor when it goes, if that is still its own, and warns nobody.
 
-    A signal handler's exception may come anywhere, but not into what is in C: so a socket that is dropped is closed by
-    its own `close`, and a descriptor that arrives has its owner before any Python runs.
+    A program may close all descriptors there are, as daemons do, and open its own under their numbers. And a signal
+    handler's exception may come anywhere, but not into what is in C. So the socket does not own the descriptor, and one
+    that arrives has its owner before any Python runs.
 
     Args:
-        fd: a socket, which is this object's from now on.
+        fd: a socket's, which is this object's from now on; or what keeps it, which another channel has had.
     """
 
-    __slots__ = ("__weakref__", "_itself")
+    __slots__ = ("__weakref__", "kept")
 
-    def __init__(self, fd: int) -> None:
-        if fd < STANDARD_STREAMS:
-            fd, low = fcntl(fd, F_DUPFD_CLOEXEC, STANDARD_STREAMS), fd
-            os.close(low)
-        super().__init__(fileno=fd)
-        self._itself = os.fstat(fd)
+    def __init__(self, fd: int | KeptFds) -> None:
+        self.kept = fd if isinstance(fd, KeptFds) else KeptFds(owner(fd))
+        super().__init__(fileno=self.kept.fileno())
 
-    __del__ = _socket.socket.close
+    __del__ = _socket.socket.detach
 
     def lost(self) -> bool:
-        """Whether a program that closes all descriptors, as daemons do, was here. Then its number is not given back."""
-        try:
-            if os.path.samestat(os.fstat(self.fileno()), self._itself):
-                return False
-        except OSError:
-            pass
+        """Whether it is closed, by us or by a program that closes all descriptors."""
+        return not self.kept.are_ours()
+
+    def close(self) -> None:
+        """Close it, if it is still this one."""
         self.detach()
-        return True
+        self.kept.close()
 
     def ask(self, request: Request) -> None:
         """Send a request. That whoever was to hear it is gone is seen by the reader of the reply."""

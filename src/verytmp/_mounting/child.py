@@ -84,10 +84,10 @@ def probe(what: str, caller: Caller) -> Sequence[Refusal]:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a process is stopped, as by SIGSTOP: proc_pid_stat(5). False where that cannot be read."""
+    """Whether a process is stopped, as by SIGSTOP or a debugger: proc_pid_stat(5). False where that cannot be read."""
     try:
         with FileIO(f"/proc/{pid}/stat") as file:  # the built-in `open` may be a test's own
-            return file.read(4096).rpartition(b")")[2].split()[:1] == [b"T"]
+            return file.read(4096).rpartition(b")")[2].lstrip()[:1] in (b"T", b"t")
     except OSError:
         return False
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import _socket
 import errno
+import os
 from contextlib import closing
 
-from .._confined.owned_fd import owner
+from .._confined.owned_fd import call_owned
 from . import child, protocol
 from .channel import Channel
 from .protocol import Refused, Reply, Request, Unanswered
@@ -30,12 +31,12 @@ class Entered:
     """The helper, as this process and its forked children ask it.
 
     Args:
-        connection: the socket to it, which is this object's from now on.
+        channel: to it, which is this object's from now on.
         pid: its process number.
     """
 
-    def __init__(self, connection: _socket.socket, pid: int) -> None:
-        self._channel = Channel(connection.detach())
+    def __init__(self, channel: Channel, pid: int) -> None:
+        self._channel = channel
         self._child = _NotOurs(pid)
 
     def make(self, spec: MountSpec, caller: Caller) -> Reply:
@@ -44,7 +45,9 @@ class Entered:
         `Unanswered` where the helper is gone, `Refused` where the kernel refuses it.
         """
         channel, reply = self._ask(protocol.NAMED, spec.encode(), caller)
-        return Reply(reply.how, (*reply.fds, owner(channel.detach())))
+        lease = call_owned(os.dup, channel.fileno())
+        channel.close()
+        return Reply(reply.how, (*reply.fds, lease))
 
     def sync(self) -> None:
         """Wait until the roots that are closed have lost their names. If the helper is gone, they never will."""

@@ -127,7 +127,7 @@ class Connection(Channel):
 
     all: ClassVar[WeakSet[Connection]] = WeakSet()
 
-    def __init__(self, fd: int, end: KeptFds, pid: int = 0) -> None:
+    def __init__(self, fd: int | KeptFds, end: KeptFds, pid: int = 0) -> None:
         super().__init__(fd)
         self.all.add(self)
         self._end = end  # readable when the helper is gone, though some other process may still hold its socket
@@ -232,7 +232,7 @@ class Connection(Channel):
     def hang_up(self) -> bool:
         """Tell the helper to end, though a forked child may hold a copy of the socket. It is not a parent's to tell."""
         ours = self._user[0] == getpid()
-        if ours:
+        if ours and not self.lost():
             try:
                 self.shutdown(_socket.SHUT_RDWR)
             except OSError:  # it is gone already
@@ -283,7 +283,7 @@ def started() -> Connection:
 def start(caller: Caller) -> Connection:
     channel, reply = child.start_and_ask(Request(protocol.RESIDE, [str(getpid())]), caller)
     [end] = reply.fds
-    return Connection(channel.detach(), KeptFds(end), int(reply.how) if reply.how.isdecimal() else 0)
+    return Connection(channel.kept, KeptFds(end), int(reply.how) if reply.how.isdecimal() else 0)
 
 
 def adopts_orphans() -> bool:

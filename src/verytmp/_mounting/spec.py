@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import os
-from os import urandom  # bound here, so that what a test puts in its place does not reach the tokens of other tests
+
+# Bound here, so that what a test puts in os in its place does not reach the tokens of other tests. And not bound to
+# os's, for such a test may be the first to import this.
+try:
+    from posix import urandom
+except ImportError:  # not Linux
+    from os import urandom
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
