@@ -27,7 +27,7 @@ OURS = f"verytmp-tests-{os.getpid()}-"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--way", choices=("direct", "helper", "shm"), help="fail unless roots are made this way")
+    parser.addoption("--way", choices=("direct", "helper", "named", "shm"), help="fail unless roots are made this way")
     parser.addoption("--operations", type=int, help="how many random operations to compare with pathlib in a chroot")
     parser.addoption("--endurance", type=float, default=0, metavar="SECONDS", help="how long to attack, each time")
     parser.addoption("--kills", type=int, default=0, help="how many processes to kill at random moments")
@@ -51,6 +51,10 @@ def pytest_configure(config: pytest.Config) -> None:
         # It warns once for each cause, and in the tests there are many. That it does so is tests/test_shm.py's.
         config.addinivalue_line("filterwarnings", "ignore::verytmp.VeryTmpFallbackWarning")
         warnings.simplefilter("ignore", VeryTmpFallbackWarning)
+    if config.getoption("--way") == "named":
+        defaults = VeryTmpRoot.__init__.__kwdefaults__
+        assert defaults is not None
+        defaults["at"] = True
 
 
 # What is about making the mount, or about nothing that a root's kind changes.
@@ -61,7 +65,7 @@ MAKING |= {"imports", "interruptions", "docs", "typing"}
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     name = collection_path.stem.removeprefix("test_")
     making = name in MAKING or name.startswith(("plugin", "factory", "travel", "fallback"))
-    return True if making and config.getoption("--way") == "shm" else None
+    return True if making and config.getoption("--way") in ("named", "shm") else None
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -71,7 +75,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 def pytest_sessionstart(session: pytest.Session) -> None:
     way = session.config.getoption("--way")
     made = repr(VeryTmpRoot())
-    if way and {"direct": "directly", "helper": "child", "shm": "/dev/shm"}[way] not in made:
+    if way and {"direct": "directly", "helper": "child", "named": "child", "shm": "/dev/shm"}[way] not in made:
         pytest.exit(f"roots should be made by the {way} way: {made}", returncode=3)
 
 

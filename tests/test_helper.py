@@ -289,7 +289,7 @@ def test_the_fresh_interpreter_loads_the_childs_rooms_alone() -> None:
             last = message
     assert protocol.decode(last)[0] == protocol.DONE
     loaded = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
-    few = ("child_process", "namespaces", "protocol", "spec", "tmpfs")
+    few = ("child_process", "named", "namespaces", "protocol", "spec", "tmpfs")
     rooms = {"verytmp._syscalls", "verytmp._mounting", *(f"verytmp._mounting.{name}" for name in few)}
     assert {name for name in loaded if name.startswith("verytmp")} == rooms
     assert not loaded & {"site", "pathlib", "typing", "subprocess", "contextlib"}

@@ -166,7 +166,9 @@ class VeryTmpRoot:
         return self._tree.drive()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._tree.drive()}, {'closed' if self.closed else 'made ' + self._how_made}>"
+        name = f", at {self._tree.at}" if self._tree.at else ""
+        state = "closed" if self.closed else f"made {self._how_made}"
+        return f"<{type(self).__name__} {self._tree.drive()}{name}, {state}>"
 
     def __reduce__(self) -> tuple[object, ...]:
         return unpickled, (type(self), self._tree, self._kind, self._how_made)

@@ -107,7 +107,9 @@ def check(event: str, path: object) -> None:
     frame: FrameType | None = sys._getframe(2)
     inner = frame.f_back if frame and frame.f_code.co_filename == __file__ else frame
     text = os.fsdecode(path) if isinstance(path, str | bytes) else str(path)
-    if text == "/proc/self" or text.startswith(("/proc/self/fd/", f"/proc/{os.getpid()}/fd/")):
+    if text in ("/proc/self", "/proc/thread-self/ns/mnt") or text.startswith(
+        ("/proc/self/fd/", f"/proc/{os.getpid()}/fd/")
+    ):
         return
     if inner and (os.path.basename(inner.f_code.co_filename), inner.f_code.co_name) in CALLERS:
         inner = inner.f_back

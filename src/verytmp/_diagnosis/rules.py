@@ -37,9 +37,19 @@ LABEL_THEN = "label after that"  # what AppArmor has made of it
 UNSHARE = "unshare(CLONE_NEWUSER|CLONE_NEWNS)"
 MAPS = ("setgroups", "uid_map", "gid_map")
 MOUNTING = ("fsopen", "fsmount", "mount(MS_PRIVATE)", "mount")
+NAMING = (  # what only a root with a name takes
+    "mount(MS_SLAVE)",
+    "mount(MS_REMOUNT)",
+    "open_tree",
+    "move_mount",
+    "mount_setattr(MOUNT_ATTR_RDONLY)",
+    "pivot_root",
+    "umount2",
+)
 NO_LIMIT = 1 << 30  # whoever sets a limit sets a smaller one
 
 CALLS = "unshare, fsopen, fsconfig and fsmount"
+NAMING_CALLS = "open_tree, move_mount, mount_setattr, mount, umount2, pivot_root and setns"
 PROFILES = {
     "flatpak": "Flatpak allows no namespaces to what runs in it; nothing can be set.",
     "snap": "Connect the snap's userns interface, if it has one.",
@@ -157,6 +167,8 @@ def rules(case: Case) -> Iterator[_Rule]:
         yield from UNSHARE_RULES.get(case.errno, ())
     elif case.step in MAPS:
         yield from MAP_RULES.get(case.errno, ())
+    elif case.step in NAMING:
+        yield from NAMING_RULES.get(case.errno, ())
     elif case.step == "start" or case.errno in (errno.ECONNRESET, errno.ETIMEDOUT):
         yield child
     else:
@@ -386,6 +398,42 @@ def no_tmpfs(case: Case) -> Verdict | None:
     )
 
 
+# -- a name ------------------------------------------------------------------------------------------------------------
+
+
+def filtered_naming(case: Case) -> Verdict | None:
+    if not case.filtered():
+        return None
+    return case.verdict(Cause.SECCOMP_CALL, f"{profile(case)} A root with a name takes {NAMING_CALLS} besides.")
+
+
+def denied_naming(case: Case) -> Verdict | None:
+    if case.selinux():
+        return case.verdict(Cause.SELINUX, MAC)
+    if case.fact("label").removesuffix("(unconfined)").strip() in ("", "unconfined"):
+        return None
+    return case.verdict(
+        Cause.APPARMOR,
+        "Allow mount, umount and pivot_root in the AppArmor profile (docker run --security-opt apparmor=unconfined).",
+    )
+
+
+def no_naming(case: Case) -> Verdict | None:
+    case.fact("kernel")
+    return case.verdict(
+        Cause.KERNEL,
+        "A root with a name takes Linux 5.2 (open_tree and move_mount), and host='ro' takes 5.12 (mount_setattr): "
+        "leave out at=, or host=.",
+    )
+
+
+def no_mounted_root(case: Case) -> Verdict | None:
+    """In a chroot, or in an initramfs, which pivot_root(2) cannot leave."""
+    if case.step == "pivot_root":
+        return case.verdict(Cause.KERNEL, "Take a directory that is there for at=: then '/' need not be another one.")
+    return in_a_chroot(case)
+
+
 def not_mapped(case: Case) -> Verdict | None:
     return case.verdict(Cause.UID_MAP, "Make the root as the user who is to use it.")
 
@@ -411,6 +459,13 @@ UNSHARE_RULES: dict[int, tuple[_Rule, ...]] = {
 MAP_RULES: dict[int, tuple[_Rule, ...]] = {
     errno.EACCES: (taken_away, not_dumpable, no_writing),
     errno.EPERM: (no_setfcap, taken_away, in_lambda),
+}
+NAMING_RULES: dict[int, tuple[_Rule, ...]] = {
+    errno.EPERM: (taken_away, filtered_naming, restricted),
+    errno.EACCES: (taken_away, denied_naming, filtered_naming, restricted),
+    errno.ENOSYS: (filtered_naming, no_naming),
+    errno.EINVAL: (no_mounted_root,),
+    errno.ENOSPC: (filtered_naming, none_left),
 }
 MOUNT_RULES: dict[int, tuple[_Rule, ...]] = {
     errno.EPERM: (taken_away, filtered_mount, restricted),

@@ -59,19 +59,17 @@ def mount_named(spec: MountSpec, log: CallLog) -> tuple[list[int], str]:
         # Only what is in a namespace can be copied (before Linux 6.15): it is where its part will be.
         log("move_mount")
         _syscalls.move_mount(mounted, at)
-        try:
-            if spec.name_nosymfollow:
-                forbid_links(mounted, at, log)
-            log("open_tree")
-            descriptors.append(_syscalls.open_tree(mounted, spec.name, _syscalls.OPEN_TREE_CLONE))
-            if "nosymfollow" in attributes:
-                forbid_links(mounted, at, log)
-            log("open_tree")
-            flags = _syscalls.OPEN_TREE_CLONE | _syscalls.AT_EMPTY_PATH
-            descriptors.append(_syscalls.open_tree(mounted, "", flags))
-        finally:
-            log("umount2")
-            _syscalls.umount2(at, _syscalls.MNT_DETACH)
+        if spec.name_nosymfollow:
+            forbid_links(mounted, log)
+        log("open_tree")
+        descriptors.append(_syscalls.open_tree(mounted, spec.name, _syscalls.OPEN_TREE_CLONE))
+        if "nosymfollow" in attributes:
+            forbid_links(mounted, log)
+        log("open_tree")
+        flags = _syscalls.OPEN_TREE_CLONE | _syscalls.AT_EMPTY_PATH
+        descriptors.append(_syscalls.open_tree(mounted, "", flags))
+        log("umount2")
+        _syscalls.umount2(at, _syscalls.MNT_DETACH)
         named, detached = descriptors
         log("move_mount")
         _syscalls.move_mount(named, at)
@@ -195,7 +193,7 @@ def writable_root(log: CallLog) -> int:
     return root
 
 
-def forbid_links(mounted: int, path: str, log: CallLog) -> None:
+def forbid_links(mounted: int, log: CallLog) -> None:
     """Have the kernel follow no symlink in a mount, where it can: from Linux 5.14 on."""
     log("mount_setattr(MOUNT_ATTR_NOSYMFOLLOW)")
     try:

@@ -35,34 +35,29 @@ def make_spec(given: Mapping[str, object]) -> MountSpec:
     if given.get("size") is not None and given.get("nr_blocks") is not None:
         raise ValueError("size and nr_blocks are two units of one limit: give one of them")
     values = {key: OPTIONS[key](key, value) for key, value in given.items() if value is not None}
-    at = values.pop("at", None)
-    if at is None and default_at:
-        at = check_at("at", True)
-    named = bool(at)
+    at = values.pop("at", "")
     read_only = values.pop("host", "rw") == "ro"
-    if read_only and not named:
+    if read_only and not at:
         raise ValueError("host='ro' is for a root with a name: ask for at= too")
-    nosymfollow = values.setdefault("nosymfollow", True)  # paths follow links without the kernel
-    name_nosymfollow = named and nosymfollow and given.get("nosymfollow") is not None  # else programs need them
     attributes = tuple(key for key in ATTRIBUTES if values.pop(key, False))
     directory = {key: values.pop(key) for key in ("mode", "uid", "gid") if key in values}
     if values.get("inode64") is False:
         values["inode32"] = values.pop("inode64") is False
     options = tuple((key, None if value is True else value) for key, value in values.items() if value is not False)
-    return MountSpec(
-        options,
-        attributes,
-        **directory,
-        at=at or "",
-        host_read_only=read_only,
-        name_nosymfollow=name_nosymfollow,
-    )
+    return MountSpec(options, attributes, **directory, at=at, host_read_only=read_only)
 
 
 def validated(asked: Mapping[str, object]) -> tuple[MountSpec, str]:
     """The spec of a root's options, and what it may fall back to: ``"shm"`` or ``"none"``."""
     given = {key: value for key, value in asked.items() if key != "fallback"}
-    return make_spec(given), fallback(asked.get("fallback"), given)
+    instead = fallback(asked.get("fallback"), given)
+    if given.get("at") is None:
+        given["at"] = default_at
+    nosymfollow = given.get("nosymfollow")
+    if nosymfollow is None:  # programs need links where a root has a name; paths follow them without the kernel
+        given["nosymfollow"] = True
+    spec = make_spec(given)
+    return spec.replace(name_nosymfollow=True) if spec.at and nosymfollow else spec, instead
 
 
 def fallback(asked: object, given: Mapping[str, object]) -> str:

@@ -41,9 +41,8 @@ def enter() -> None:
     except Refused as refused:
         raise refusals.explained(refused.refusals, None, caller) from None
     with namespace:
-        trampoline.enter(
-            trampoline.Plan(str(namespace.fileno()), *[""] * 2, before, *[""] * (len(trampoline.Plan._fields) - 4))
-        )
+        nothing = dict.fromkeys(trampoline.Plan.FIELDS, "")
+        trampoline.enter(trampoline.Plan(**nothing | {"namespace": str(namespace.fileno()), "cwd": before}))
     strategy.entered, options.default_at = helper, True
 
 

@@ -103,7 +103,7 @@ def popen(
                 process = forked(plan, words, preexec_fn, pass_fds, options)
             except SubprocessError:
                 end.close()
-                raise_reported(report)
+                raise_reported(report)  # or it was preexec_fn
                 raise
         else:
             if preexec_fn is not None:
@@ -256,7 +256,8 @@ def inheritable() -> list[int]:
 def confirm(process: Popen[Any], report: int) -> None:
     """Wait until the program itself runs. If it cannot be started, there is no process, and an `OSError`."""
     try:
-        raise_reported(report)
+        if not raise_reported(report):
+            raise OSError(errno.ECONNRESET, "the interpreter that was to start the program ended without a word")
     except BaseException:
         process.kill()
         with process:
@@ -264,16 +265,17 @@ def confirm(process: Popen[Any], report: int) -> None:
         raise
 
 
-def raise_reported(report: int) -> None:
-    """Raise what was reported, when all who could report something have ended, or run the program."""
+def raise_reported(report: int) -> bool:
+    """Wait until whoever may report something has ended, or runs the program. Raise what went wrong.
+
+    Returns whether the program was started as far as this tells: an end without a word is none.
+    """
     text = b"".join(iter(lambda: os.read(report, REPORT_BYTES), b""))
-    if text == STARTED:
-        return
     number, _, rest = text.removeprefix(STARTED).decode("utf-8", "surrogateescape").partition("\0")
-    if not number.isdigit():
-        raise OSError(errno.ECONNRESET, "the interpreter that was to start the program ended without a word")
-    message, _, filename = rest.partition("\0")
-    raise OSError(int(number), message, filename or None)
+    if number:
+        message, _, filename = rest.partition("\0")
+        raise OSError(int(number), message, filename or None)
+    return bool(text)
 
 
 class Fd:

@@ -18,7 +18,6 @@ if __name__ == "__main__":
 import _signal
 import errno
 import os
-from collections import namedtuple
 from fcntl import ioctl
 
 from .. import _syscalls
@@ -26,35 +25,38 @@ from .._confined.procfs import is_own_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NamedTuple, NoReturn
+    from collections.abc import Callable, Iterator
+    from typing import NoReturn
 
-    class Plan(NamedTuple):
-        """What is done on the way into a root's namespaces, in the order of these fields; each of them is text.
 
-        Attributes:
-            namespace: the mount namespace's file descriptor; empty where the root has its name for everybody.
-            only: below this directory alone the program may write, which Landlock sees to; empty for no such rule.
-            report: that of a pipe for what went wrong; empty for standard error.
-            cwd: the directory to start in.
-            group, user: to become; empty for no change.
-            groups: the supplementary groups, apart by commas; empty for no change, ``-`` for none.
-            ignored: signals that the program is to ignore, of those that Python ignores; apart by commas.
-            pids: whether the program gets a pid namespace of its own, ``rw`` or ``ro`` as its /proc is to be; or empty.
-            executable: what to start, which is looked for in the program's PATH if it has no slash.
-        """
+class Plan:
+    """What is done on the way into a root's namespaces, as text. (`collections.namedtuple` takes a millisecond to load.)
 
-        namespace: str
-        only: str
-        report: str
-        cwd: str
-        groups: str
-        group: str
-        user: str
-        ignored: str
-        pids: str
-        executable: str
-else:
-    Plan = namedtuple("Plan", "namespace only report cwd groups group user ignored pids executable")  # noqa: PYI024
+    Attributes:
+        namespace: the mount namespace's file descriptor; empty where the root has its name for everybody.
+        only: below this directory alone the program may write, which Landlock sees to; empty for no such rule.
+        report: that of a pipe for what went wrong; empty for standard error.
+        cwd: the directory to start in.
+        groups: the supplementary groups, apart by commas; empty for no change, ``-`` for none.
+        group, user: to become; empty for no change.
+        ignored: signals that the program is to ignore, of those that Python ignores; apart by commas.
+        pids: not empty if the program is to have a pid namespace of its own.
+        executable: what to start, which is looked for in the program's PATH if it has no slash.
+    """
+
+    FIELDS = ("namespace", "only", "report", "cwd", "groups", "group", "user", "ignored", "pids", "executable")
+
+    def __init__(
+        self, namespace: str, only: str, report: str, cwd: str, groups: str, group: str, user: str, ignored: str, pids: str,
+        executable: str,
+    ) -> None:  # fmt: skip
+        self.namespace, self.only, self.report, self.cwd = namespace, only, report, cwd
+        self.groups, self.group, self.user = groups, group, user
+        self.ignored, self.pids, self.executable = ignored, pids, executable
+
+    def __iter__(self) -> Iterator[str]:
+        return (getattr(self, name) for name in self.FIELDS)
+
 
 CAPABILITIES_MAX = 64  # capset(2) knows so many; the kernel has 41 (Linux 6.18)
 NOT_FOUND, NOT_STARTED = 127, 126  # the status of a shell for a program that is not there, or cannot be started
@@ -66,16 +68,12 @@ def main(arguments: list[str]) -> NoReturn:
     """Enter the namespaces, and become the program. *arguments* are a `Plan`, and the program's own."""
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
-    plan, args = Plan(*arguments[: len(Plan._fields)]), arguments[len(Plan._fields) :]
+    plan, args = Plan(*arguments[: len(Plan.FIELDS)]), arguments[len(Plan.FIELDS) :]
     for fd in (plan.namespace, plan.report):
         if fd:
             os.set_inheritable(int(fd), False)
     try:
         enter(plan)
-        if plan.pids:
-            from .pids import contain
-
-            contain(plan)
         for number in IGNORED_BY_PYTHON:
             if str(int(number)) not in plan.ignored.split(","):
                 _signal.signal(number, _signal.SIG_DFL)
@@ -123,6 +121,10 @@ def enter(plan: Plan) -> None:
     if plan.namespace and not is_own_namespace(namespace := int(plan.namespace)):
         kept = enter_user_namespace(namespace)
         step("setns(CLONE_NEWNS)", _syscalls.setns, namespace, _syscalls.CLONE_NEWNS)
+    if plan.pids:
+        from .pids import contain
+
+        contain()
     if kept is not None:
         drop_capabilities(kept)
     os.chdir(plan.cwd)
@@ -177,10 +179,10 @@ def drop_capabilities(kept: int) -> None:
     _syscalls.capset()
 
 
-def step(name: str, call: object, *args: object) -> None:
+def step(name: str, call: Callable[..., object], *args: object) -> None:
     """Make a call; its error says what it was for."""
     try:
-        call(*args)  # type: ignore[operator]
+        call(*args)
     except OSError as error:
         error.strerror = f"{name}, to enter the root's namespaces: {error.strerror}"
         raise

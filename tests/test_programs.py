@@ -1,0 +1,417 @@
+"""Programs where a root has its name: as `subprocess` starts them, with its keywords and errors."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from subprocess import DEVNULL, PIPE, STDOUT, CalledProcessError, Popen, TimeoutExpired
+from typing import Any
+
+import pytest
+from support import host_state
+from support.children import in_child
+
+from verytmp import VeryTmpRoot
+from verytmp._programs import run as programs
+from verytmp._programs import trampoline
+
+AT = "/work"
+
+
+@pytest.fixture(params=["a fork", "a fresh interpreter"])
+def named(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[VeryTmpRoot]:
+    """A root with a name, in both of the ways by which programs get into its namespace."""
+    monkeypatch.setattr(programs, "may_fork", lambda: request.param == "a fork")
+    with VeryTmpRoot(at=AT, size="64m") as root:
+        yield root
+
+
+def output(root: VeryTmpRoot, *args: object, **options: Any) -> str:
+    return str(root.run(list(args), check=True, stdout=PIPE, text=True, **options).stdout)
+
+
+# -- as subprocess -----------------------------------------------------------------------------------------------------
+
+SCRIPT = "import sys, os; print(os.getcwd()); print(sys.stdin.read(), file=sys.stderr); sys.exit(3)"
+
+SAME: dict[str, tuple[Any, dict[str, Any]]] = {
+    "a list": (["sh", "-c", "echo out; echo err >&2; exit 3"], {"capture_output": True}),
+    "a string": ("true", {}),
+    "a path": (Path("/bin/true"), {}),
+    "bytes": ([b"printf", b"%s", b"\xff\xfe"], {"stdout": PIPE}),
+    "shell": ("echo $0 $((1 + 1)); exit 4", {"shell": True, "stdout": PIPE}),
+    "shell with arguments": (["echo $0 $1", "zero", "one"], {"shell": True, "stdout": PIPE}),
+    "another shell": ("echo $0", {"shell": True, "executable": "/bin/bash", "stdout": PIPE}),
+    "executable": (["a name", "-c", "echo $0"], {"executable": "/bin/sh", "stdout": PIPE}),
+    "input": (["cat"], {"input": b"potatoes\n", "stdout": PIPE}),
+    "text": (["cat"], {"input": "p\u00f6tatoes\n", "stdout": PIPE, "text": True, "encoding": "utf-8"}),
+    "errors": (["printf", "\\377"], {"stdout": PIPE, "encoding": "ascii", "errors": "replace"}),
+    "universal newlines": (["printf", "a\\r\\nb"], {"stdout": PIPE, "universal_newlines": True}),
+    "stderr to stdout": (["sh", "-c", "echo err >&2"], {"stdout": PIPE, "stderr": STDOUT}),
+    "killed": (["sh", "-c", "kill -9 $$"], {}),
+    "env": (["env"], {"env": {"ONE": "1", "PATH": os.defpath}, "stdout": PIPE}),
+    "an empty env": (["/usr/bin/env"], {"env": {}, "stdout": PIPE}),
+    "a C locale": (["env"], {"env": {"PATH": os.defpath, "LC_ALL": "C", "LC_CTYPE": "C"}, "stdout": PIPE}),
+    "no locale": (["/usr/bin/env"], {"env": {"PATH": "/"}, "stdout": PIPE}),
+    "cwd": (["pwd"], {"cwd": "/usr", "stdout": PIPE}),
+    "umask": (["sh", "-c", "umask"], {"umask": 0o027, "stdout": PIPE}),
+    "signals": (["grep", "SigIgn", "/proc/self/status"], {"stdout": PIPE}),
+    "signals kept": (["grep", "SigIgn", "/proc/self/status"], {"stdout": PIPE, "restore_signals": False}),
+    "blocked signals": (["grep", "SigBlk", "/proc/self/status"], {"stdout": PIPE}),
+    "status": (["false"], {"check": True}),
+    "status with output": (["sh", "-c", "echo out; exit 5"], {"check": True, "capture_output": True}),
+    "not there": (["verytmp-nonesuch"], {}),
+    "not there with a path": (["/verytmp/nonesuch"], {}),
+    "no program": (["/etc/passwd"], {}),
+    "a directory": (["/"], {}),
+    "no cwd": (["true"], {"cwd": "/verytmp-nonesuch"}),
+    "cwd is a file": (["true"], {"cwd": "/etc/passwd"}),
+    "not found in PATH": (["true"], {"env": {"PATH": "/verytmp-nonesuch"}}),
+    "a user": (["id", "-u"], {"user": os.geteuid(), "stdout": PIPE}),
+    "a null byte": (["true", "a\0b"], {}),
+    "a null byte in cwd": (["true"], {"cwd": "a\0b"}),
+    "a number": (["true", 7], {}),
+    "nothing": ([], {}),
+    "input and stdin": (["true"], {"input": b"", "stdin": PIPE}),
+    "capture and stdout": (["true"], {"capture_output": True, "stdout": PIPE}),
+    "no such keyword": (["true"], {"nonesuch": 1}),
+    "no such user": (["true"], {"user": "verytmp-nonesuch"}),
+    "a negative user": (["true"], {"user": -1}),
+    "a user of another type": (["true"], {"user": 1.5}),
+    "a new session": (["sh", "-c", "ps -o sid= -p $$ | tr -d ' '; test $(ps -o sid= -p $$) = $$"], {
+        "start_new_session": True, "stdout": DEVNULL,
+    }),
+    "a process group": (["sh", "-c", "test $(ps -o pgid= -p $$) = $$"], {"process_group": 0}),
+}  # fmt: skip
+
+
+def outcome(call: Callable[..., Any], args: Any, options: dict[str, Any]) -> Any:
+    try:
+        done = call(args, **options)
+    except OSError as error:
+        return type(error), error.errno, error.filename
+    except CalledProcessError as error:
+        return error.returncode, error.cmd, error.output, error.stderr
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        return type(error)
+    return done.args, done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("case", SAME)
+def test_it_is_as_subprocess(named: VeryTmpRoot, case: str) -> None:
+    args, options = SAME[case]
+    assert outcome(named.run, args, options) == outcome(subprocess.run, args, options)
+
+
+def test_bash_is_there_for_the_table() -> None:
+    assert os.access("/bin/bash", os.X_OK)
+
+
+# -- what is another's -------------------------------------------------------------------------------------------------
+
+
+def test_paths_become_names(named: VeryTmpRoot) -> None:
+    (named / "d").mkdir()
+    (named / "d" / "f").write_text("potatoes")
+    path = named / "d" / "f"
+    done = named.run(["cat", path], capture_output=True, text=True)
+    assert (done.args, done.stdout) == (["cat", f"{AT}/d/f"], "potatoes")
+    assert output(named, "pwd") == f"{AT}\n"
+    assert output(named, "pwd", cwd=named / "d") == f"{AT}/d\n"
+    assert output(named, "pwd", cwd="d") == f"{AT}/d\n"
+    assert output(named, "ls", named) == "d\n"
+    assert output(named, "sh", "-c", "echo $F", env={**os.environ, "F": path}) == f"{AT}/d/f\n"
+    path.write_text("#!/bin/sh\necho $0\n")
+    path.chmod(0o700)
+    assert output(named, path) == f"{AT}/d/f\n"
+    assert output(named, "./f", cwd=path.parent) == "./f\n"
+    assert named.run(path, stdout=PIPE, text=True).stdout == f"{AT}/d/f\n"
+    assert output(named, "zero", executable=path) == f"{AT}/d/f\n"
+    assert output(named, "f", env={"PATH": named / "d"}) == f"{AT}/d/f\n"
+
+
+def test_another_roots_path_is_refused(named: VeryTmpRoot) -> None:
+    with VeryTmpRoot(at=AT) as other:
+        for args, options in (
+            (["cat", other / "f"], {}),
+            (["true"], {"cwd": other}),
+            (["true"], {"env": {"F": other / "f"}}),
+            (["true"], {"executable": other / "f"}),
+        ):
+            with pytest.raises(ValueError, match="another root"):
+                named.run(args, **options)
+        with pytest.raises(ValueError, match="another root"):
+            named.wrap(["cat", other / "f"])
+
+
+def test_a_program_gets_no_descriptor_and_no_capability(named: VeryTmpRoot) -> None:
+    code = "import os; print(*sorted(os.listdir('/proc/self/fd'))); print(open('/proc/self/status').read())"
+    fds, _, status = output(named, sys.executable, "-I", "-S", "-c", code).partition("\n")
+    assert fds == "0 1 2 3"  # the last is what it lists them with
+    had = Path("/proc/self/status").read_text().splitlines()
+    for line in status.splitlines():
+        if line.startswith(("CapInh", "CapPrm", "CapEff", "CapAmb")):
+            assert line in had
+        if line.startswith("CapBnd") and os.geteuid():
+            assert int(line.split()[1], 16) == 0
+
+
+def test_unreadable_files_stay_unreadable(named: VeryTmpRoot) -> None:
+    (named / "secret").write_text("potatoes")
+    (named / "secret").chmod(0)
+    (named / "closed").mkdir(0)
+    assert named.run(["cat", "secret"], capture_output=True).returncode == (1 if os.geteuid() else 0)
+    if os.geteuid():
+        with pytest.raises(PermissionError):
+            named.run(["true"], cwd=named / "closed")
+    (named / "closed").chmod(0o700)
+
+
+def test_descriptors_are_passed(named: VeryTmpRoot) -> None:
+    reader, writer = os.pipe()
+    try:
+        named.run(["sh", "-c", f"echo hello >/proc/self/fd/{writer}"], pass_fds=[writer], check=True)
+        assert os.read(reader, 10) == b"hello\n"
+        os.set_inheritable(writer, True)
+        named.run(["sh", "-c", f"echo inherited >/proc/self/fd/{writer}"], close_fds=False, check=True)
+        assert os.read(reader, 10) == b"inherited\n"
+        os.set_inheritable(writer, False)
+        refused = named.run(["sh", "-c", f"echo lost >/proc/self/fd/{writer}"], close_fds=False, stderr=DEVNULL)
+        assert refused.returncode
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_a_timeout_ends_it(named: VeryTmpRoot) -> None:
+    begin = time.monotonic()
+    with pytest.raises(TimeoutExpired) as expired:
+        named.run(["sh", "-c", "echo begun; exec sleep 60"], timeout=0.5, stdout=PIPE)
+    assert time.monotonic() - begin < 30
+    assert expired.value.output == b"begun\n"
+
+
+def test_its_process_is_the_program(named: VeryTmpRoot) -> None:
+    with named.popen(["sh", "-c", "echo $$; read x; exit $x"], stdin=PIPE, stdout=PIPE, text=True) as process:
+        assert isinstance(process, Popen)
+        assert process.stdout is not None
+        assert int(process.stdout.readline()) == process.pid
+        assert process.poll() is None
+        process.communicate("9\n")
+    assert process.returncode == 9
+    with named.popen(["sleep", "60"]) as process:
+        process.send_signal(signal.SIGUSR1)
+        assert process.wait() == -signal.SIGUSR1
+
+
+def test_a_group_is_killed(named: VeryTmpRoot) -> None:
+    with named.popen(["sh", "-c", "sleep 60 & echo; wait"], start_new_session=True, stdout=PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.stdout.read() == b""  # the one in the background holds it too
+        assert process.wait() == -signal.SIGTERM
+
+
+def test_threads(named: VeryTmpRoot) -> None:
+    """Each of them starts programs at the same time."""
+    found: list[str] = []
+
+    def work(number: int) -> None:
+        found.extend(output(named, "echo", number_text) for number_text in map(str, range(number, number + 3)))
+
+    threads = [threading.Thread(target=work, args=(10 * number,)) for number in range(4)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.undo()
+        patch.setattr(programs, "may_fork", lambda: False)
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(map(int, found)) == sorted(10 * each + more for each in range(4) for more in range(3))
+
+
+def test_a_process_with_threads_is_not_forked() -> None:
+    assert programs.may_fork()
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    try:
+        assert not programs.may_fork()
+        with VeryTmpRoot(at=AT) as root, warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert output(root, "pwd") == f"{AT}\n"
+            with pytest.raises(ValueError, match="preexec_fn needs a process with one thread"):
+                root.run(["true"], preexec_fn=print)
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_large_process_is_not_forked() -> None:
+    def large() -> bool:
+        held = bytearray(programs.FORKED_MAX + (16 << 20))
+        held[::4096] = b"x" * len(held[::4096])
+        return programs.may_fork()
+
+    assert in_child(large) is False
+
+
+def test_preexec_fn_runs_there() -> None:
+    with VeryTmpRoot(at=AT) as root:
+        root.run(["true"], preexec_fn=lambda: open("made", "w").close(), check=True)
+        assert (root / "made").exists()
+        with pytest.raises(subprocess.SubprocessError, match="preexec_fn"):
+            root.run(["true"], preexec_fn=lambda: 1 / 0)
+
+
+def test_where_there_is_no_interpreter(named: VeryTmpRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "")
+    if programs.may_fork():
+        assert output(named, "pwd") == f"{AT}\n"
+    else:
+        with pytest.raises(FileNotFoundError, match=r"sys\.executable"):
+            named.run(["true"])
+
+
+def test_an_interpreter_that_ends_is_no_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "may_fork", lambda: False)
+    monkeypatch.setattr(programs, "interpreter", lambda: "/bin/true")
+    with VeryTmpRoot(at=AT) as root, pytest.raises(ConnectionResetError, match="ended without a word"):
+        root.run(["true"])
+
+
+# -- for other spawners ------------------------------------------------------------------------------------------------
+
+
+def test_wrap(named: VeryTmpRoot) -> None:
+    (named / "f").write_text("potatoes")
+    args, fds = named.wrap(["cat", named / "f"])
+    assert subprocess.run(args, pass_fds=fds, stdout=PIPE, check=True).stdout == b"potatoes"
+    args, fds = named.wrap("pwd", cwd="/usr")
+    assert subprocess.run(args, pass_fds=fds, stdout=PIPE, check=True).stdout == b"/usr\n"
+    for words, status, text in (
+        (["verytmp-nonesuch"], trampoline.NOT_FOUND, "No such file or directory: 'verytmp-nonesuch'"),
+        (["/etc/passwd"], trampoline.NOT_STARTED, "Permission denied: '/etc/passwd'"),
+    ):
+        args, fds = named.wrap(words)
+        done = subprocess.run(args, pass_fds=fds, stderr=PIPE, text=True, check=False)
+        assert done.returncode == status
+        assert done.stderr == f"verytmp: [Errno {13 if status == 126 else 2}] {text}\n"
+
+
+def test_asyncio(named: VeryTmpRoot) -> None:
+    async def main() -> tuple[bytes, int | None]:
+        args, fds = named.wrap(["sh", "-c", "pwd; cat; exit 4"])
+        process = await asyncio.create_subprocess_exec(*args, pass_fds=fds, stdin=PIPE, stdout=PIPE)
+        stdout, _ = await process.communicate(b"potatoes")
+        return stdout, process.returncode
+
+    assert asyncio.run(main()) == (f"{AT}\npotatoes".encode(), 4)
+
+
+# -- a pid namespace ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def alone() -> Iterator[VeryTmpRoot]:
+    with VeryTmpRoot(at=AT) as root:
+        yield root
+
+
+def running(mark: str) -> list[str]:
+    return [pid for pid in filter(str.isdigit, os.listdir("/proc")) if mark in command(pid)]
+
+
+def command(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+SURVIVORS = "(setsid sleep {0} &) ; sh -c 'sleep {0} & sleep {0} &' ; nohup sleep {0} >/dev/null 2>&1 & sleep 0.1; "
+
+
+def test_nothing_outlives_it(alone: VeryTmpRoot) -> None:
+    mark = f"60.{os.getpid()}"
+    done = alone.run(SURVIVORS.format(mark) + "echo $$; exit 7", shell=True, stdout=PIPE, unshare_pid=True)
+    assert (done.returncode, done.stdout) == (7, b"2\n")
+    assert running(mark) == []
+
+
+@pytest.mark.parametrize("how", ["kill", "terminate"])
+def test_nothing_outlives_one_that_is_killed(alone: VeryTmpRoot, how: str) -> None:
+    mark = f"61.{os.getpid()}"
+    script = SURVIVORS.format(mark) + f"echo; exec sleep {mark}"
+    with alone.popen(script, shell=True, stdout=PIPE, unshare_pid=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert len(running(mark)) >= 4
+        getattr(process, how)()
+        assert process.wait() == (-signal.SIGKILL if how == "kill" else -signal.SIGTERM)
+    for _ in range(100):
+        if not running(mark):
+            break
+        time.sleep(0.02)
+    assert running(mark) == []
+
+
+def test_its_proc_is_its_own(alone: VeryTmpRoot) -> None:
+    script = "ls -d /proc/[0-9]* | wc -l; cat /proc/self/comm; readlink /proc/self/fd/0; grep CapEff /proc/1/status"
+    done = alone.run(script, shell=True, stdin=DEVNULL, stdout=PIPE, text=True, unshare_pid=True)
+    count, name, stdin, capabilities = done.stdout.splitlines()
+    assert int(count) <= 5
+    assert (name, stdin) == ("cat", "/dev/null")
+    assert capabilities.split()[1] == "0000000000000000"
+    assert output(alone, "ls", "/proc").split() != []  # the others' is not changed
+    assert f"/proc/{os.getpid()}" in output(alone, "ls", "-d", f"/proc/{os.getpid()}")
+
+
+def test_its_streams_end_with_it(alone: VeryTmpRoot) -> None:
+    """Not with the processes that stay beside it."""
+    with alone.popen(["sh", "-c", "exec >&-; sleep 60"], stdout=PIPE, unshare_pid=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.read() == b""
+        process.kill()
+
+
+def test_it_stops_and_goes_on(alone: VeryTmpRoot) -> None:
+    with alone.popen(["sh", "-c", "kill -STOP $$; exit 5"], unshare_pid=True) as process:
+        assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
+        process.send_signal(signal.SIGCONT)
+        assert process.wait() == 5
+
+
+def test_a_missing_program_is_missing_there_too(alone: VeryTmpRoot) -> None:
+    with pytest.raises(FileNotFoundError) as missing:
+        alone.run(["verytmp-nonesuch"], unshare_pid=True)
+    assert missing.value.filename == "verytmp-nonesuch"
+    args, fds = alone.wrap(["sh", "-c", "exit 6"], unshare_pid=True)
+    assert subprocess.run(args, pass_fds=fds, check=False).returncode == 6
+
+
+def test_proc_is_read_only_if_the_host_is() -> None:
+    with VeryTmpRoot(at=AT, host="ro") as root:
+        done = root.run(["grep", " /proc ", "/proc/self/mounts"], stdout=PIPE, text=True, unshare_pid=True)
+        assert done.stdout.splitlines()[-1].split()[3].startswith("ro,")
+
+
+def test_no_descriptor_is_left(alone: VeryTmpRoot) -> None:
+    output(alone, "true")
+    gc.collect()
+    before = host_state.descriptors()
+    for _ in range(20):
+        alone.run(["true"], capture_output=True, check=True)
+        with pytest.raises(FileNotFoundError):
+            alone.run(["verytmp-nonesuch"], stdout=PIPE, stdin=PIPE)
+    assert host_state.new_descriptors(before) == {}
