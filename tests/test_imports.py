@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "_root": {"_confined", "_diagnosis", "_mounting", "_paths", "_programs", "_shm", "errors"},
     "_factory": {"_mounting", "_root"},
     "_available": {"__init__", "_mounting.spec", "_root", "errors"},
-    "__init__": {"_available", "_diagnosis.causes", "_factory", "_paths.path", "_root", "errors"},
+    "__init__": {"_available", "_diagnosis.causes", "_factory", "_paths.path", "_programs.enter", "_root", "errors"},
     "_pytest": {"__init__", "_mounting.options"},
     "pytest_plugin": {"__init__", "_pytest"},
     "_cli": {"__init__", "_available", "_diagnosis", "_mounting", "_shm"},

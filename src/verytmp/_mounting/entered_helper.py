@@ -17,7 +17,7 @@ from stat import S_ISDIR
 
 from .. import _syscalls
 from . import named, protocol
-from .child_process import close_all_but, reply
+from .answering import close_all_but, reply
 from .namespaces import enter_namespaces
 from .protocol import CallLog, Request
 from .spec import MountSpec
