@@ -138,7 +138,7 @@ def plain(key: str, value: str) -> str:
 def named_at(key: str, value: object) -> str:
     if value is True:
         return f"{key}=/verytmp/{new_token()}"
-    path: object = value.__fspath__() if isinstance(value, os.PathLike) else value
+    path = os.fspath(value) if isinstance(value, os.PathLike) else value  # pyright: ignore[reportUnknownVariableType]
     if not isinstance(path, str):
         raise TypeError(f"{key} must be True, a str or a path, not {type(value).__name__}")
     if not path.startswith("/") or path.startswith("//") or os.path.normpath(path) != path or path == "/":
