@@ -18,7 +18,7 @@ import pytest
 from support import host_state
 
 from verytmp import VeryTmpPath, VeryTmpRoot, VeryTmpUnavailable, VeryTmpUsage
-from verytmp._mounting import spec
+from verytmp._mounting import options
 
 MAY_MOUNT = "directly" in repr(VeryTmpRoot())
 
@@ -196,9 +196,9 @@ def test_huge(huge: str) -> None:
 def test_other_options_that_the_kernel_takes() -> None:
     """Or says that it was built without: CONFIG_NUMA, CONFIG_TMPFS_INODE64."""
     refusals = []
-    for options in ({"mpol": "interleave"}, {"mpol": "bind:0"}, {"inode64": True}, {"inode64": False}):
+    for given in ({"mpol": "interleave"}, {"mpol": "bind:0"}, {"inode64": True}, {"inode64": False}):
         try:
-            VeryTmpRoot(**options).close()
+            VeryTmpRoot(**given).close()
         except ValueError as error:
             refusals.append(str(error))
     assert [words for words in refusals if "Unknown parameter" not in words and "not built with" not in words] == []
@@ -221,7 +221,7 @@ def test_owner() -> None:
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
-        ("size", "4503599627370496%", "tmpfs: 'size=4503599627370496%' is larger than a file system can be"),
+        ("size", "4503599627370496%", "size=4503599627370496% is larger than a file system can be"),
         ("size", "18446744073709551626%", "larger than a file system can be"),
         ("size", "banana", r"tmpfs: Bad value for 'size' \(asked for: size=banana\)"),
         ("size", "", "Bad value for 'size'"),
@@ -266,7 +266,7 @@ def test_wrong_types_are_named() -> None:
 
 
 def test_every_option_is_on_the_table() -> None:
-    assert set(inspect.signature(VeryTmpRoot).parameters) == {*spec.WORDS, "fallback"}
+    assert set(inspect.signature(VeryTmpRoot).parameters) == {*options.OPTIONS, "fallback"}
 
 
 def test_members(root: VeryTmpRoot) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ._root import tmpfs
+from ._mounting.spec import MountSpec
+from ._root import mount
 from .errors import VeryTmpUnavailable
 
 TYPE_CHECKING = False
@@ -49,7 +50,7 @@ class VeryTmpAvailability:
     def tried(cls) -> Self:
         """By making one, which is gone again."""
         try:
-            tree, made = tmpfs([])
+            tree, made = mount(MountSpec())
         except VeryTmpUnavailable as error:
             return cls(error=error)
         tree.close()

@@ -24,7 +24,7 @@ from support.kernel import Rule
 
 import verytmp
 from verytmp import VeryTmpFactory, VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable
-from verytmp._root import LastRefusal
+from verytmp._mounting.refusals import LastRefusal
 
 # -- roots -------------------------------------------------------------------------------------------------------------
 

@@ -14,10 +14,10 @@ from .interpreter import GREEN, before_patching
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import NamedTuple
 
-    from .._mounting.protocol import Refusal
+    Refusal = tuple[str, int, str]  # a call, its errno, what the kernel said
 
     class Verdict(NamedTuple):
         cause: Cause
@@ -97,7 +97,7 @@ def stands(step: str, number: int, cause: Cause) -> bool:
 class Case:
     """A refusal, and what is known around it. Whatever a rule asks for becomes evidence, if the rule applies."""
 
-    def __init__(self, refusals: list[Refusal], facts: Mapping[str, str], tried: Mapping[str, int]) -> None:
+    def __init__(self, refusals: Sequence[Refusal], facts: Mapping[str, str], tried: Mapping[str, int]) -> None:
         self.step, self.errno, self.text = refusals[-1]
         self.before = {step: number for step, number, _ in refusals[:-1]}
         self._facts = facts
@@ -147,7 +147,7 @@ class Case:
         self._asked.clear()
 
 
-def judge(refusals: list[Refusal], facts: Mapping[str, str], tried: Mapping[str, int]) -> Verdict:
+def judge(refusals: Sequence[Refusal], facts: Mapping[str, str], tried: Mapping[str, int]) -> Verdict:
     """The cause of the last refusal, and what to do about it."""
     case = Case(refusals, facts, tried)
     for rule in rules(case):
