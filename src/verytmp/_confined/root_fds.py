@@ -37,8 +37,8 @@ class RootFds:
             a lock of the whole machine whenever a file in it is closed.
         token: the root's name in the directory above it.
         inodes_above: so many directories of the same file system are not the user's.
-        at: the root's name in a mount namespace, whose descriptor is the third; or everybody's name for it, if there are
-            not so many; empty without one.
+        at: the root's name in a mount namespace, whose descriptor is the third; or everybody's name for it, if there
+            are not so many; empty without one.
         host_read_only: programs may write nowhere else, which Landlock is to see to, for no namespace does.
 
     Raises `OSError` where a descriptor has to be exchanged, and the process may have no more of them.

@@ -18,7 +18,7 @@ def enter() -> None:
 
     A root that is made then is mounted at ``/verytmp/<token>``, or at its ``at=``, and the strings of its paths are
     those names, which programs and libraries can ask the kernel for: SQLite, `os.getcwd`, `os.path.realpath`, git work
-    in it. Nobody outside sees the mounts. They go with the root, and all of them with the last process in the namespace.
+    in it. Nobody outside sees the mounts. They go with the root, and all of them with the namespace's last process.
     ``VeryTmpRoot(at=False)`` makes a root without a name still. Calling it again does nothing.
 
     Call it early, while there is one thread. Children that are started later are in the namespace too, and forked ones
@@ -27,7 +27,7 @@ def enter() -> None:
     Raises:
         VeryTmpError: there is more than one thread.
         VeryTmpUnavailable: such a namespace is refused here.
-        OSError: the namespace was made, and this process may not enter it (EPERM), or its working directory is not there.
+        OSError: this process may not enter the namespace that was made (EPERM), or its working directory is not there.
     """
     if strategy.entered is not None:
         return

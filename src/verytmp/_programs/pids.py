@@ -6,7 +6,6 @@ all others in it; and the program, a child of this one. The first two hold no fi
 
 from __future__ import annotations
 
-import _signal
 import errno
 import os
 import resource
@@ -16,7 +15,10 @@ from .trampoline import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from typing import NoReturn
+else:
+    import _signal  # without the enums of `signal`, which take 3 ms to load
 
 STREAMS = 3  # the standard ones
 READY = b"+"
@@ -28,9 +30,9 @@ MASKED = (
 
 
 def contain() -> None:
-    """Return in a new process, which is in a pid namespace of its own. This one stays, ends as that one, and never returns.
+    """Return in a new process, which is in a pid namespace of its own.
 
-    `OSError` where the kernel refuses it.
+    The process that calls this stays, and ends when the new one does, as that does. `OSError` where the kernel refuses.
     """
     step("unshare(CLONE_NEWPID|CLONE_NEWNS)", _syscalls.unshare, _syscalls.CLONE_NEWPID | _syscalls.CLONE_NEWNS)
     ready, told = os.pipe()

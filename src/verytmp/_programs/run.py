@@ -28,7 +28,7 @@ def run(
     tree: Tree,
     args: object,
     *,
-    input: Any = None,
+    input: Any = None,  # noqa: A002  # its name there
     capture_output: bool = False,
     timeout: float | None = None,
     check: bool = False,
@@ -222,7 +222,13 @@ def forked(plan: Plan, words: list[str], preexec_fn: Any, pass_fds: Any, options
         if preexec_fn is not None:
             preexec_fn()
 
-    return Popen(words, executable=plan.executable, preexec_fn=enter_first, pass_fds=pass_fds, **options)
+    return Popen(  # `may_fork` has seen that there is one thread
+        words,
+        executable=plan.executable,
+        preexec_fn=enter_first,  # noqa: PLW1509
+        pass_fds=pass_fds,
+        **options,
+    )
 
 
 def spawned(plan: Plan, words: list[str], pass_fds: Any, options: dict[str, Any]) -> Popen[Any]:
@@ -243,7 +249,7 @@ def command(plan: Plan, words: list[str]) -> list[str]:
 
 def inheritable() -> list[int]:
     """The file descriptors that a program would inherit."""
-    found = []
+    found: list[int] = []
     for name in os.listdir("/proc/self/fd"):
         try:
             if os.get_inheritable(int(name)):
