@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .helper import HelperClient
     from .user_namespace import UserNamespace
 
-    Strategy = Callable[[MountSpec, Caller], "Mounted | None"]
+    _Strategy = Callable[[MountSpec, Caller], "Mounted | None"]
 
     class Mounted(NamedTuple):
         """A mount that was made.
@@ -81,7 +81,7 @@ def mount(spec: MountSpec, helper: HelperClient | None = None) -> Mounted:
     raise AssertionError("a child mounts, or is refused")
 
 
-def strategies(spec: MountSpec, helper: HelperClient | None) -> Iterator[Strategy]:
+def strategies(spec: MountSpec, helper: HelperClient | None) -> Iterator[_Strategy]:
     """In order. Each returns None where it is not for this process, and raises `Refused` where the kernel refuses."""
     if spec.at:
         if entered is not None and not spec.host_read_only:
