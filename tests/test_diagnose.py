@@ -178,7 +178,7 @@ def test_a_diagnosis_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def nothing() -> dict[str, str]:
         raise ZeroDivisionError("of all things")
 
-    monkeypatch.setattr("verytmp._mounting.strategy.facts", nothing)
+    monkeypatch.setattr("verytmp._mounting.refusals.facts", nothing)
     error = refusal(refusals.docker)
     assert (error.step, error.errno, error.cause) == (UNSHARE, errno.EPERM, VeryTmpCause.UNKNOWN)
     assert "the diagnosis failed: ZeroDivisionError" in str(error)

@@ -630,7 +630,7 @@ def test_a_program_that_closes_all_descriptors() -> None:
         root = VeryTmpRoot()
         os.closerange(512, 800)
         assert strategy.entered is not None
-        os.close(strategy.entered._line.fileno())
+        os.close(strategy.entered._channel.fileno())
         with open(os.devnull) as file, pytest.raises(VeryTmpUnavailable, match="is gone"):
             VeryTmpRoot()
             file.read()

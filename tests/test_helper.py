@@ -13,6 +13,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -20,10 +21,13 @@ from support import host_state, kernel
 from support.children import in_child, processes_with
 
 from verytmp import VeryTmpFactory, VeryTmpRoot
+from verytmp._mounting import answering, child_process, protocol
 from verytmp._mounting import child as _helper
-from verytmp._mounting import child_process, protocol
-from verytmp._mounting.child import Child, Refused
-from verytmp._mounting.signals import SignalsHeld
+from verytmp._mounting.channel import Channel
+from verytmp._mounting.child import Child
+from verytmp._mounting.protocol import CallLog, Refused, Reply, Request
+from verytmp._mounting.signals import Caller
+from verytmp._mounting.spec import MountSpec
 
 Speak = Callable[[socket.socket], object]
 
@@ -34,10 +38,10 @@ def fds(*descriptors: int) -> list[tuple[int, int, bytes]]:
     return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors).tobytes())]
 
 
-def hear(speak: Speak) -> tuple[list[int], str]:
+def hear(speak: Speak) -> Reply:
     """What the parent makes of a child that speaks so, and then ends. The child is gone afterwards, in any case."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours:
+    with closing(Channel(ours.detach())) as channel:
         with theirs:
             pid = os.fork()
             if pid == 0:
@@ -47,26 +51,26 @@ def hear(speak: Speak) -> tuple[list[int], str]:
                     os._exit(0)
         child = Child(pid)
         try:
-            with SignalsHeld() as signals:
-                return _helper.hear(ours, child, 1, signals)
+            caller = Caller(threads=1)
+            with caller.signals:
+                return _helper.read_answer(channel, child, caller)
         finally:
             child.kill()
 
 
-def refusals(speak: Speak) -> list[protocol.Refusal]:
+def refusals(speak: Speak) -> list[tuple[str, int, str]]:
     with pytest.raises(Refused) as caught:
         hear(speak)
     return caught.value.refusals
 
 
 def test_an_answer_comes_with_its_descriptor() -> None:
-    [descriptor], how = hear(lambda peer: peer.sendmsg([b"done\0fsopen"], fds(os.open("/", os.O_PATH))))
-    try:
-        assert how == "fsopen"
-        assert os.readlink(f"/proc/self/fd/{descriptor}") == "/"
-        assert not os.get_inheritable(descriptor)
-    finally:
-        os.close(descriptor)
+    reply = hear(lambda peer: peer.sendmsg([b"done\x001\0fsopen"], fds(os.open("/", os.O_PATH))))
+    [fd] = reply.fds
+    with fd:
+        assert reply.how == "fsopen"
+        assert os.readlink(f"/proc/self/fd/{fd.fileno()}") == "/"
+        assert not os.get_inheritable(fd.fileno())
 
 
 def test_refusals_arrive_whole() -> None:
@@ -108,7 +112,11 @@ def test_a_child_that_is_killed(number: int, code: int, words: str) -> None:
     [
         b"\xff\xfe\xfd",
         b"done\0fsopen",
+        b"done\0x\0fsopen",
+        b"done\x009\0fsopen",
+        b"done\x001\0fsopen\0fsopen",
         b"done",
+        b"tried",
         b"tmpfs\0size=1",
         b"step",
         b"step\0a\0b",
@@ -129,12 +137,16 @@ def test_descriptors_that_nobody_asked_for_are_closed() -> None:
     def many(peer: socket.socket) -> None:
         peer.sendmsg([b"done\0fsopen"], fds(*[peer.fileno()] * 5))
 
+    def more_than_announced(peer: socket.socket) -> None:
+        peer.sendmsg([b"done\x001\0fsopen"], fds(*[peer.fileno()] * 5))
+
     def too_many(peer: socket.socket) -> None:
         peer.sendmsg([b"done\0fsopen"], fds(*[peer.fileno()] * 200))
 
     def with_nonsense(peer: socket.socket) -> None:
         peer.sendmsg([b"step\0fsopen\0x"], fds(*[peer.fileno()] * 3))
 
+    assert len(hear(more_than_announced).fds) == 1
     assert refusals(many)[0][1] == errno.EPROTO
     assert refusals(too_many)[0][1] == errno.EPROTO
     assert refusals(with_nonsense)[0][1] == errno.EPROTO
@@ -215,34 +227,37 @@ def test_what_is_stopped(traced: bool) -> None:
     assert not _helper.is_stopped(pid)
 
 
-NAME = "name=dev/null/x7k2m9qa"
+SPEC = MountSpec(directory="dev/null", token="x7k2m9qa")
+REQUEST = Request(protocol.TMPFS, SPEC.encode())
 
 
-def perform(options: list[str], threads: int = 1) -> tuple[list[int], str]:
-    with SignalsHeld() as signals:
-        return _helper.perform("tmpfs", [NAME, *options], signals, threads=threads)
+def perform(request: Request = REQUEST, threads: int = 1) -> Reply:
+    caller = Caller(threads)
+    with caller.signals:
+        return _helper.perform(request, caller)
 
 
 @pytest.mark.parametrize("threads", [1, 2], ids=["forked", "fresh"])
 def test_a_child_mounts(threads: int) -> None:
-    (above, mount), how = perform(["mode=700"], threads)
-    assert how == "fsopen"
-    assert os.listdir(f"/proc/self/fd/{above}") == ["x7k2m9qa"]
-    for fd in (above, mount):
-        assert not os.get_inheritable(fd)
-        os.close(fd)
+    reply = perform(threads=threads)
+    assert reply.how == "fsopen"
+    above, mount, *namespace = reply.fds  # the user namespace that this process needed, and may share
+    assert os.listdir(f"/proc/self/fd/{above.fileno()}") == ["x7k2m9qa"]
+    for fd in (above, mount, *namespace):
+        assert not os.get_inheritable(fd.fileno())
+        fd.close()
 
 
 @pytest.mark.parametrize("threads", [1, 2], ids=["forked", "fresh"])
 def test_a_child_refuses(threads: int) -> None:
     with pytest.raises(Refused) as caught:
-        perform(["size=banana"], threads)
+        perform(Request(protocol.TMPFS, SPEC.replace(options=(("size", "banana"),)).encode()), threads)
     assert caught.value.refusals == [("fsconfig(size)", errno.EINVAL, "tmpfs: Bad value for 'size'")]
 
 
 def test_an_operation_that_is_not_on_the_table() -> None:
-    with SignalsHeld() as signals, pytest.raises(Refused) as caught:
-        _helper.perform("no such operation", [], signals, threads=1)
+    with pytest.raises(Refused) as caught:
+        perform(Request("no such operation"))
     assert "no such operation" in caught.value.refusals[0][2]
 
 
@@ -252,7 +267,7 @@ def test_without_standard_streams() -> None:
     def make() -> str:
         for descriptor in range(3):
             os.close(descriptor)
-        return perform(["mode=700"], threads=2)[1]
+        return perform(threads=2).how
 
     assert in_child(make) == "fsopen"
 
@@ -272,8 +287,8 @@ def test_somebody_else_reaps(threads: int, disposition: object) -> None:
         else:
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         for _ in range(5):
-            for fd in perform(["mode=700"], threads)[0]:
-                os.close(fd)
+            for fd in perform(threads=threads).fds:
+                fd.close()
         return host_state.children()
 
     assert in_child(make) == []
@@ -286,7 +301,7 @@ def test_the_fresh_interpreter_loads_the_childs_rooms_alone() -> None:
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
-        ours.send(protocol.encode("tmpfs", NAME, "mode=700"))
+        ours.send(REQUEST.encode())
         command = [sys.executable, "-I", "-S", "-B", "-X", "importtime", child_process.__file__]
         with theirs:
             result = subprocess.run(command, stdin=theirs.fileno(), stderr=subprocess.PIPE, text=True)
@@ -294,10 +309,8 @@ def test_the_fresh_interpreter_loads_the_childs_rooms_alone() -> None:
             last = message
     assert protocol.decode(last)[0] == protocol.DONE
     loaded = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
-    rooms = {
-        f"verytmp.{room}"
-        for room in ("_mounting", "_mounting.child_process", "_mounting.protocol", "_mounting.tmpfs", "_syscalls")
-    }
+    few = ("answering", "child_process", "named", "namespaces", "protocol", "spec", "tmpfs")
+    rooms = {"verytmp._syscalls", "verytmp._mounting", *(f"verytmp._mounting.{name}" for name in few)}
     assert {name for name in loaded if name.startswith("verytmp")} == rooms
     assert not loaded & {"site", "pathlib", "typing", "subprocess", "contextlib"}
     assert not loaded & {"socket", "selectors", "enum", "collections", "functools", "re"}
@@ -308,10 +321,13 @@ def test_a_parent_that_dies_first_leaves_no_child() -> None:
     code = """
 import os, signal
 from verytmp._mounting import child as _helper
-from verytmp._mounting.signals import SignalsHeld
-_helper.send = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-with SignalsHeld() as signals:
-    _helper.perform("tmpfs", ["name=dev/null/x7k2m9qa"], signals, threads=THREADS)
+from verytmp._mounting.channel import Channel
+from verytmp._mounting.protocol import Request
+from verytmp._mounting.signals import Caller
+Channel.ask = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+caller = Caller(threads=THREADS)
+with caller.signals:
+    _helper.perform(Request("tmpfs"), caller)
 """
     for threads in ("1", "2"):
         mark = uuid.uuid4().hex
@@ -330,15 +346,19 @@ def test_a_function_that_runs_after_each_fork_gets_no_root_in_the_child() -> Non
 import os
 from verytmp import VeryTmpUnavailable
 from verytmp._mounting import child as _helper
-from verytmp._mounting.signals import SignalsHeld
+from verytmp._mounting.protocol import Request
+from verytmp._mounting.signals import Caller
+from verytmp._mounting.spec import MountSpec
+caller = Caller(threads=1)
 def ask():
-    with SignalsHeld() as signals:
-        return _helper.perform("tmpfs", ["name=dev/null/x7k2m9qa"], signals, threads=1)
+    with caller.signals:
+        spec = MountSpec(directory="dev/null", token="x7k2m9qa")
+        return _helper.perform(Request("tmpfs", spec.encode()), caller)
 os.register_at_fork(after_in_child=ask)
-print(len(ask()[0]))
+print(len(ask().fds) >= 2)
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (result.returncode, result.stdout) == (0, "2\n")
+    assert (result.returncode, result.stdout) == (0, "True\n")
     assert result.stderr.count("Exception ignored in") == 1
 
 
@@ -347,14 +367,18 @@ def test_roots_are_made_while_the_interpreter_shuts_down() -> None:
     code = """
 import atexit
 from verytmp._mounting import child as _helper
-from verytmp._mounting.signals import SignalsHeld
+from verytmp._mounting.protocol import Request
+from verytmp._mounting.signals import Caller
+from verytmp._mounting.spec import MountSpec
+caller = Caller(threads=1)
 @atexit.register
 def ask():
-    with SignalsHeld() as signals:
-        print(len(_helper.perform("tmpfs", ["name=dev/null/x7k2m9qa"], signals, threads=1)[0]))
+    with caller.signals:
+        spec = MountSpec(directory="dev/null", token="x7k2m9qa")
+        print(len(_helper.perform(Request("tmpfs", spec.encode()), caller).fds) >= 2)
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (result.returncode, result.stdout, result.stderr) == (0, "2\n", "")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "True\n", "")
 
 
 @pytest.mark.parametrize("name", ["geteuid", "getegid", "getuid", "getgid", "getpid", "getppid"])
@@ -418,23 +442,30 @@ except VeryTmpUnavailable as error:
 
 
 def test_whatever_goes_wrong_in_the_child_is_told() -> None:
-    def fail() -> tuple[list[int], str]:
+    def fail(_: Request, log: CallLog) -> tuple[bytes, list[int]]:
+        log("fsopen")
         raise ZeroDivisionError("of all things")
 
-    def refuse(_: object) -> list[protocol.Refusal]:
+    def refuse(_: Request, log: CallLog) -> tuple[bytes, list[int]]:
         raise OSError(errno.EPERM, "it says no")
 
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
-        steps = child_process.ReportedSteps(theirs)
-        steps("fsopen")
-        child_process.answer(theirs, steps, fail)
-        child_process.tell(theirs, steps, refuse)
-        said = [protocol.decode(ours.recv(protocol.MESSAGE_BYTES)) for _ in range(3)]
+        log = answering.ReportedCalls(theirs)
+        ours.send(REQUEST.encode())
+        assert answering.answer(theirs, log, fail)
+        ours.send(REQUEST.encode())
+        assert answering.answer(theirs, log, refuse)
+        ours.send(b"banana")
+        assert answering.answer(theirs, log, refuse)
+        ours.shutdown(socket.SHUT_WR)
+        assert not answering.answer(theirs, log, refuse)
+        said = [protocol.decode(ours.recv(protocol.MESSAGE_BYTES)) for _ in range(4)]
     assert said == [
         ("step", ["fsopen"]),
         ("refused", ["fsopen", str(errno.EIO), "ZeroDivisionError('of all things')"]),
-        ("refused", ["fsopen", str(errno.EPERM), "it says no"]),
+        ("refused", ["recvmsg", str(errno.EPERM), "it says no"]),
+        ("refused", ["recvmsg", str(errno.EPROTO), "'' is no number of descriptors"]),
     ]
 
 
@@ -453,8 +484,8 @@ def test_without_an_interpreter_a_copy_will_do(executable: str, monkeypatch: pyt
     }[executable]
     monkeypatch.setattr(sys, "executable", value)
     assert _helper.interpreter() == ""
-    for descriptor in perform(["name=dev/null/x7k2m9qa"], threads=2)[0]:
-        os.close(descriptor)
+    for fd in perform(threads=2).fds:
+        fd.close()
 
 
 ENVIRONMENTS: dict[str, Any] = {
@@ -472,8 +503,8 @@ ENVIRONMENTS: dict[str, Any] = {
 def test_a_fresh_interpreter_needs_no_environment(environment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", ENVIRONMENTS[environment])
     assert _helper.environment() == {}
-    for descriptor in perform(["name=dev/null/x7k2m9qa"], threads=2)[0]:
-        os.close(descriptor)
+    for fd in perform(threads=2).fds:
+        fd.close()
 
 
 def test_a_fresh_interpreter_finds_its_own_library(monkeypatch: pytest.MonkeyPatch) -> None:

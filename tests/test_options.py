@@ -1,10 +1,10 @@
-"""From Python's values to mount(8)'s words."""
+"""From Python's values to a spec, and to mount(8)'s words."""
 
 from __future__ import annotations
 
 import pytest
 
-from verytmp._mounting.spec import mount_options
+from verytmp._mounting.options import make_spec
 
 
 @pytest.mark.parametrize(
@@ -20,14 +20,14 @@ from verytmp._mounting.spec import mount_options
         ({"mode": 0o7777}, ["mode=7777"]),
         ({"uid": 0, "gid": 65534}, ["uid=0", "gid=65534"]),
         ({"huge": "within_size", "mpol": "bind:0-3,5"}, ["huge=within_size", "mpol=bind:0-3,5"]),
-        ({"noexec": True, "nosymfollow": True, "noswap": True}, ["noexec", "nosymfollow", "noswap"]),
+        ({"noexec": True, "nosymfollow": True, "noswap": True}, ["noswap", "noexec", "nosymfollow"]),
         ({"noexec": False, "nosymfollow": False, "noswap": False}, []),
         ({"inode64": True}, ["inode64"]),
         ({"inode64": False}, ["inode32"]),
     ],
 )
 def test_words(given: dict[str, object], words: list[str]) -> None:
-    assert mount_options(given) == words
+    assert [word for word in make_spec(given).asked() if word != "mode=700" or "mode" in given] == words
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,11 @@ def test_words(given: dict[str, object], words: list[str]) -> None:
         ({"size": -1}, ValueError, "size must not be negative"),
         ({"size": "1\0"}, ValueError, "null byte in size"),
         ({"size": 1, "nr_blocks": 1}, ValueError, "give one of them"),
+        ({"size": "99999999999999999999"}, ValueError, "size=9+ is larger than a file system can be"),
+        ({"nr_inodes": "16e"}, ValueError, "nr_inodes=16e is larger"),
+        ({"nr_blocks": "0x8000000000000000"}, ValueError, "nr_blocks=0x80+ is larger"),
+        ({"size": "99999999999999%"}, ValueError, "size=9+% is larger"),
+        ({"size": 1 << 63}, ValueError, "size=9223372036854775808 is larger"),
         ({"mode": "700"}, TypeError, "mode must be an int"),
         ({"mode": 0o10000}, ValueError, "mode has bits that are no permissions: 0o10000"),
         ({"mode": -1}, ValueError, "mode must not be negative"),
@@ -52,4 +57,4 @@ def test_words(given: dict[str, object], words: list[str]) -> None:
 )
 def test_what_makes_no_words(given: dict[str, object], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
-        mount_options(given)
+        make_spec(given)

@@ -15,10 +15,11 @@ from verytmp import VeryTmpFactory
 from verytmp._confined.owned_fd import KeptFds, owner
 from verytmp._mounting import child
 from verytmp._mounting import helper as _resident
-from verytmp._mounting.child import Unanswered
 from verytmp._mounting.helper import Connection
+from verytmp._mounting.protocol import Unanswered
+from verytmp._mounting.spec import MountSpec
 
-DIRECTORY, OPTIONS = "dev/null", ["size=1m"]
+SPEC = MountSpec((("size", "1m"),), directory="dev/null")
 
 
 @contextmanager
@@ -36,7 +37,7 @@ def helper() -> Iterator[tuple[Connection, socket.socket]]:
 
 def refused(connection: Connection) -> tuple[str, int, str]:
     with pytest.raises(Unanswered) as caught:
-        connection.ask(DIRECTORY, OPTIONS)
+        connection.make(SPEC)
     [refusal] = caught.value.refusals
     return refusal
 
@@ -56,7 +57,7 @@ def test_silence_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_ends_before_what_was_asked_for_beforehand_has_come() -> None:
     with helper() as (connection, peer):
-        connection._names.append("dev/null/early")
+        connection._asked.append(SPEC)
         peer.close()
         assert refused(connection)[:2] == ("start", errno.ECONNRESET)
 

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 from support import host_state
 
+import verytmp
 from verytmp import VeryTmpPath, VeryTmpRoot, VeryTmpUnavailable, VeryTmpUsage
-from verytmp._mounting import spec
+from verytmp._mounting import options
 
 MAY_MOUNT = "directly" in repr(VeryTmpRoot())
 
@@ -196,9 +197,9 @@ def test_huge(huge: str) -> None:
 def test_other_options_that_the_kernel_takes() -> None:
     """Or says that it was built without: CONFIG_NUMA, CONFIG_TMPFS_INODE64."""
     refusals = []
-    for options in ({"mpol": "interleave"}, {"mpol": "bind:0"}, {"inode64": True}, {"inode64": False}):
+    for given in ({"mpol": "interleave"}, {"mpol": "bind:0"}, {"inode64": True}, {"inode64": False}):
         try:
-            VeryTmpRoot(**options).close()
+            VeryTmpRoot(**given).close()
         except ValueError as error:
             refusals.append(str(error))
     assert [words for words in refusals if "Unknown parameter" not in words and "not built with" not in words] == []
@@ -221,7 +222,7 @@ def test_owner() -> None:
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
-        ("size", "4503599627370496%", "tmpfs: 'size=4503599627370496%' is larger than a file system can be"),
+        ("size", "4503599627370496%", "size=4503599627370496% is larger than a file system can be"),
         ("size", "18446744073709551626%", "larger than a file system can be"),
         ("size", "banana", r"tmpfs: Bad value for 'size' \(asked for: size=banana\)"),
         ("size", "", "Bad value for 'size'"),
@@ -266,7 +267,18 @@ def test_wrong_types_are_named() -> None:
 
 
 def test_every_option_is_on_the_table() -> None:
-    assert set(inspect.signature(VeryTmpRoot).parameters) == {*spec.WORDS, "fallback"}
+    """The signature, the stub, and the help for each are about the options that the table has, and no others."""
+    table = {*options.OPTIONS, "fallback"}
+    assert set(inspect.signature(VeryTmpRoot).parameters) == table
+    described = (inspect.getdoc(VeryTmpRoot) or "").partition("Args:\n")[2].partition("\n\n")[0]
+    assert set(re.findall("^ {4}([a-z0-9_]+): ", described, re.MULTILINE)) == table
+    stub = Path(__file__).parents[1] / "stubs/verytmp/__init__.pyi"
+    if not stub.exists():  # the wheel's tests
+        stub = Path(verytmp.__file__).with_suffix(".pyi")
+    [options_stub] = re.findall(r"^class VeryTmpOptions\(.*?^class ", stub.read_text(), re.MULTILINE | re.DOTALL)
+    assert set(re.findall("^    ([a-z0-9_]+): ", options_stub, re.MULTILINE)) == table
+    assert set(options.SHM_OPTIONS) < table
+    assert set(options.FORMS) < table
 
 
 def test_members(root: VeryTmpRoot) -> None:

@@ -22,7 +22,7 @@ from support.children import in_child
 from support.kernel import Rule
 
 from verytmp import VeryTmpCause, VeryTmpFactory, VeryTmpRoot, VeryTmpUnavailable
-from verytmp._mounting import child, tmpfs
+from verytmp._mounting import child, child_process, namespaces
 
 NEW_API = ("fsopen", "fsconfig", "fsmount")
 USER_AND_MOUNT = "unshare(CLONE_NEWUSER|CLONE_NEWNS)"
@@ -143,7 +143,7 @@ def no_mounts_even_directly() -> None:
 )
 def test_what_none_is_allowed_of_is_not_waited_for(limit: Callable[[], None]) -> None:
     def impatient() -> None:
-        tmpfs.NAMESPACE_PATIENCE = 20.0  # in the forked child, too
+        namespaces.NAMESPACE_PATIENCE = 20.0  # in the forked child, too
         limit()
 
     start = time.monotonic()
@@ -156,7 +156,7 @@ def test_a_limit_that_is_reached_is_waited_for(threads: int) -> None:
     """Namespaces come back late."""
 
     def reach() -> None:
-        kernel.limit_namespaces("user", 1)
+        kernel.limit_namespaces("mnt", 2)  # a child's own, and a root's
         kept.append(VeryTmpRoot())
 
     kept: list[VeryTmpRoot] = []
@@ -169,7 +169,7 @@ def test_a_namespace_that_is_being_freed_is_waited_for() -> None:
     """With room for one root, one after the other can be made, though the kernel frees a namespace late."""
 
     def make() -> int:
-        kernel.limit_namespaces("user", 1)
+        kernel.limit_namespaces("mnt", 2)  # a child's own, and a root's
         for _ in range(10):
             VeryTmpRoot().close()
         with VeryTmpRoot(), pytest.raises(VeryTmpUnavailable) as caught:
@@ -237,7 +237,7 @@ def test_the_helper_is_killed_midway(number: signal.Signals) -> None:
             signal.pthread_sigmask(signal.SIG_SETMASK, [])
             time.sleep(60)
 
-        tmpfs.OPERATIONS["tmpfs"] = die  # which the direct way does not look up
+        child_process.OPERATIONS["tmpfs"] = die  # which the direct way does not look up
 
     error = refused(die_in_the_mount)
     assert error.errno == errno.ECONNRESET
@@ -248,7 +248,7 @@ def test_the_helper_hangs() -> None:
     def hang() -> None:
         unprivileged()
         child.ANSWER_PATIENCE = 0.2
-        tmpfs.OPERATIONS["tmpfs"] = lambda *_, **__: time.sleep(60)  # type: ignore[assignment]
+        child_process.OPERATIONS["tmpfs"] = lambda *_, **__: time.sleep(60)  # type: ignore[assignment]
 
     assert refused(hang).errno == errno.ETIMEDOUT
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from contextlib import closing
+
 import pytest
+from support import host_state
 
 from verytmp._mounting import protocol
+from verytmp._mounting.channel import Channel
+from verytmp._mounting.protocol import Request
+from verytmp._mounting.spec import MountSpec
 
 
 @pytest.mark.parametrize(
@@ -19,6 +27,57 @@ from verytmp._mounting import protocol
 )
 def test_a_message_comes_back_as_it_went(kind: str, fields: list[str]) -> None:
     assert protocol.decode(protocol.encode(kind, *fields)) == (kind, fields)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        MountSpec(),
+        MountSpec((("size", "64m"), ("noswap", None), ("mpol", ""), ("x", "a=b,c")), ("noexec", "nosymfollow")),
+        MountSpec(mode=0, uid=0, gid=65534, directory="dev/null", token="x7k2m9qa"),
+    ],
+    ids=["plain", "options", "named"],
+)
+def test_a_spec_comes_back_as_it_went(spec: MountSpec) -> None:
+    request = protocol.decode(Request("tmpfs", spec.encode()).encode())
+    assert request == ("tmpfs", ["0", *spec.encode()])
+    back = MountSpec.decode(request[1][1:])
+    assert [getattr(back, name) for name in MountSpec.__slots__] == [getattr(spec, n) for n in MountSpec.__slots__]
+    assert back == spec
+    assert back != spec.replace(token="another")
+
+
+def test_a_spec_is_frozen() -> None:
+    with pytest.raises(AttributeError, match="cannot be changed"):
+        MountSpec().mode = 0
+
+
+@pytest.mark.parametrize("fields", [[], ["a"], ["d", "t", "x", "", "", ""], ["d", "t", "1", "x", "", ""]])
+def test_what_is_no_spec_is_not_taken_for_one(fields: list[str]) -> None:
+    with pytest.raises(ValueError):
+        MountSpec.decode(fields)
+
+
+def test_a_request_takes_descriptors_along() -> None:
+    """They arrive under numbers of their own, close-on-exec; those that were not announced do not."""
+    before = host_state.descriptors()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with closing(Channel(ours.detach())) as channel, theirs:
+        channel.ask(Request("x", ["a"], [theirs.fileno(), 0]))
+        request = protocol.receive(theirs)
+        assert request is not None
+        assert (request.operation, request.fields) == ("x", ["a"])
+        assert os.path.samestat(os.fstat(request.fds[0]), os.fstat(theirs.fileno()))
+        assert not any(map(os.get_inheritable, request.fds))
+        for fd in request.fds:
+            os.close(fd)
+        for message, fds in ((b"x\x000", [0]), (b"x\x002", [0]), (b"x\x009", [0]), (b"x", [0]), (b"x\x00-1", [])):
+            channel.sendmsg([message], protocol.rights(fds))
+            with pytest.raises((ValueError, OSError)):
+                protocol.receive(theirs)
+        channel.shutdown(socket.SHUT_WR)
+        assert protocol.receive(theirs) is None
+    assert host_state.new_descriptors(before) == {}
 
 
 def test_refusals_come_back_as_they_went() -> None:

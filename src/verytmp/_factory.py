@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ._mounting.spec import judged
-from ._root import LastRefusal, VeryTmpRoot, arrived, check_available, made
+from ._mounting.options import validated
+from ._root import VeryTmpRoot, check_available, create
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,38 +37,40 @@ class VeryTmpFactory:
         VeryTmpUnavailable: this system can make no roots.
     """
 
-    __slots__ = ("__weakref__", "_options", "_refused", "_resident")
+    __slots__ = ("__weakref__", "_helper", "_last_refusal", "_options")
 
     def __init__(self, **options: object) -> None:
         check_available()
-        from ._mounting.helper import Resident
+        from ._mounting.helper import HelperClient
+        from ._mounting.refusals import LastRefusal
 
         self._options = known(options)
-        judged(DEFAULTS | self._options)
-        self._resident = Resident()
-        self._refused = LastRefusal()
+        validated(DEFAULTS | self._options)
+        self._helper = HelperClient()
+        self._last_refusal = LastRefusal()
 
     def root(self, **options: object) -> VeryTmpRoot:
         """A new root. These options come before the factory's.
 
         The errors are those of `VeryTmpRoot`, and `ValueError` if the factory is closed.
         """
-        self._resident.check_open()
-        return arrived(VeryTmpRoot, *made(DEFAULTS | self._options | known(options), self._resident, self._refused))
+        self._helper.check_open()
+        asked = DEFAULTS | self._options | known(options)
+        return VeryTmpRoot._from_parts(*create(asked, self._helper, self._last_refusal))
 
     __call__ = root
 
     def close(self) -> None:
         """Let the helper go. There are no further roots, and those that were made stay. Closing again does nothing."""
-        self._resident.close()
+        self._helper.close()
 
     @property
     def closed(self) -> bool:
         """Whether it is closed."""
-        return self._resident.closed
+        return self._helper.closed
 
     def __enter__(self) -> Self:
-        self._resident.check_open()
+        self._helper.check_open()
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -8,8 +8,9 @@ from collections import namedtuple
 from pathlib import PurePosixPath
 
 from ._confined.removal import delete_contents
+from ._confined.tree import Tree
 from ._diagnosis.interpreter import LACKING, why_lacking
-from ._mounting import spec
+from ._mounting import options
 from ._paths.path import VeryTmpPath, derived
 from .errors import VeryTmpUnavailable
 
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
 
     from _typeshed import StrPath
 
-    from ._confined.tree import Tree
-    from ._mounting.helper import Resident
+    from ._mounting.helper import HelperClient
+    from ._mounting.refusals import LastRefusal
+    from ._mounting.spec import MountSpec
 
     _Kind = Literal["tmpfs", "shm"]
 
-    _Made = tuple[Tree, _Kind, str, Callable[[], object] | None]  # its tree, its kind, how it was made, what removes it
+    _Remove = Callable[[], object] | None
+    _Parts = tuple[Tree, _Kind, str, _Remove]  # its tree, its kind, how it was made, what removes it
 
     class Amounts(NamedTuple):
         total: int
@@ -71,8 +74,9 @@ class VeryTmpRoot:
         mode: the root directory's permissions, by default its owner's alone: 0o700.
         noexec: let no program be started from it.
         nosymfollow: have the kernel follow no symlink in it, for no program. `VeryTmpPath` follows them all the same,
-            within the root. Without it (or before Linux 5.10, which the property `nosymfollow` tells), a program that
-            is given a path's string may leave through an absolute link; paths still do not.
+            within the root. By default true; where the root has a name, its programs follow links by that name all the
+            same, unless it is given as true. Without it (or before Linux 5.10, which the property `nosymfollow` tells),
+            a program that is given a path's string may leave through an absolute link; paths still do not.
         huge: when to use huge pages: ``"never"``, ``"always"``, ``"within_size"``, ``"advise"``.
         nr_blocks: as *size*, in pages.
         uid: the root directory's owner. Only a process with CAP_SYS_ADMIN may give another than its own.
@@ -80,10 +84,14 @@ class VeryTmpRoot:
         mpol: the NUMA policy for its memory, as ``"interleave"`` or ``"bind:0-3"``.
         inode64: whether inode numbers may need 64 bits; by default as the kernel was configured.
         noswap: never swap it out. Only with CAP_SYS_ADMIN, and Linux 6.4.
+        at: the root's name: an absolute path at which it is mounted in a mount namespace of its own, for the programs
+            that `run` starts; or true for any name. What is there on the host is not seen in that namespace; a
+            directory that is not there is not made on the host.
+        host: ``"ro"`` lets the programs that `run` starts write nowhere but in the root; only for a root with a name.
         fallback: ``"shm"`` has a directory in /dev/shm made where the tmpfs is refused, and a warning given: paths are
             confined there too, but less is promised (see the documentation). No limit can be kept there, so it
-            excludes all options but *mode* and *nosymfollow*, which is false there. ``"none"`` raises. By default what
-            ``VERYTMP_FALLBACK`` says in the environment, else ``"none"``.
+            excludes all options but *mode*, ``at=True``, *host*, and *nosymfollow*, which is false there. ``"none"``
+            raises. By default what ``VERYTMP_FALLBACK`` says in the environment, else ``"none"``.
 
     Raises:
         ValueError: the kernel refuses an option; with its words.
@@ -94,7 +102,7 @@ class VeryTmpRoot:
         VeryTmpFallbackWarning: it is a directory in /dev/shm; once for each cause.
     """
 
-    __slots__ = ("__weakref__", "_kind", "_made", "_remove", "_tree")
+    __slots__ = ("__weakref__", "_how_made", "_kind", "_remove_fallback", "_tree")
     _kind: _Kind
 
     def __init__(
@@ -133,7 +141,14 @@ class VeryTmpRoot:
             "host": host,
             "fallback": fallback,
         }
-        self._tree, self._kind, self._made, self._remove = made(given)
+        self._tree, self._kind, self._how_made, self._remove_fallback = create(given)
+
+    @classmethod
+    def _from_parts(cls, *parts: Any) -> Self:
+        """A root that was made elsewhere, by a factory or in another process: of what `create` returns."""
+        root = object.__new__(cls)
+        root._tree, root._kind, root._how_made, root._remove_fallback = parts
+        return root
 
     @property
     def path(self) -> VeryTmpPath:
@@ -157,11 +172,11 @@ class VeryTmpRoot:
 
     def __repr__(self) -> str:
         name = f", at {self._tree.at}" if self._tree.at else ""
-        state = "closed" if self.closed else f"made {self._made}"
+        state = "closed" if self.closed else f"made {self._how_made}"
         return f"<{type(self).__name__} {self._tree.drive()}{name}, {state}>"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return arrived, (type(self), self._tree, self._kind, self._made)
+        return unpickled, (type(self), self._tree, self._kind, self._how_made)
 
     def __copy__(self) -> NoReturn:
         raise TypeError(f"cannot copy a {type(self).__name__}: it owns a descriptor")
@@ -243,8 +258,8 @@ class VeryTmpRoot:
         nothing.
         """
         self._tree.close()
-        if self._remove:
-            self._remove()
+        if self._remove_fallback:
+            self._remove_fallback()
 
     def clear(self) -> None:
         """Remove all that is in the root, which stays open and keeps its own permissions.
@@ -274,34 +289,38 @@ class VeryTmpRoot:
         return VeryTmpUsage(total, total - free, available, (inodes, inodes_used, status.f_favail))
 
 
-def made(asked: Mapping[str, object], resident: Resident | None = None, before: LastRefusal | None = None) -> _Made:
+def create(
+    asked: Mapping[str, object], helper: HelperClient | None = None, last_refusal: LastRefusal | None = None
+) -> _Parts:
     """What a root with these options consists of.
 
     Args:
         asked: `VeryTmpRoot`'s options.
-        resident: a factory's helper, which makes it where that is needed.
-        before: how a factory's last root was refused.
+        helper: a factory's, which makes it where that is needed.
+        last_refusal: how a factory's last root was refused.
+
+    Raises what `VeryTmpRoot` raises.
     """
-    options, instead = spec.judged(asked)
+    spec, instead = options.validated(asked)
     try:
-        if before is not None:
-            before.check()
+        if last_refusal is not None:
+            last_refusal.check()
         try:
-            tree, how = tmpfs(options, resident)
+            tree, how = mount(spec, helper)
         except VeryTmpUnavailable as refused:
-            if before is not None:
-                before.note(refused)
+            if last_refusal is not None:
+                last_refusal.note(refused)
             raise
     except VeryTmpUnavailable as refused:
         if instead == "none" or sys.platform != "linux" or LACKING:
-            refused.remedy = " Or: ".join(filter(None, (spec.passed_over(asked), refused.remedy)))
+            refused.remedy = " Or: ".join(filter(None, (options.passed_over(asked), refused.remedy)))
             raise
         from ._shm import directory
 
-        if "host=ro" in options:
+        if spec.host_read_only:
             check_landlock(refused)
         refused.__traceback__ = refused.__context__ = None  # they hold frames, and so what is made in them
-        tree, remove = directory(refused, options)
+        tree, remove = directory(refused, spec)
         return tree, "shm", "in /dev/shm", remove
     return tree, "tmpfs", how, unmounted if tree.named else None
 
@@ -327,46 +346,23 @@ def check_landlock(refused: VeryTmpUnavailable) -> None:
         raise VeryTmpUnavailable(error.errno or 0, step, reason, remedy, "fallback", refused.evidence) from None
 
 
-class LastRefusal:
-    """A refusal that would only come again, which a factory need not ask for with each root."""
+def mount(spec: MountSpec, helper: HelperClient | None = None) -> tuple[Tree, str]:
+    """The tree of a new private tmpfs, and a few words on how it was made.
 
-    __slots__ = ("_seen",)
-
-    def __init__(self) -> None:
-        self._seen: tuple[tuple[object, ...], VeryTmpUnavailable] | None = None
-
-    def note(self, refused: VeryTmpUnavailable) -> None:
-        """Remember this refusal, if it will last."""
-        from ._diagnosis.facts import standing
-        from ._diagnosis.rules import stands
-
-        cause: Any = refused.cause  # the same class, which the stubs show under its public name
-        lasts = stands(refused.step, refused.errno or 0, cause)
-        self._seen = (standing(), copied(refused)) if lasts else None
-
-    def check(self) -> None:
-        """Raise it again, while all is as it was."""
-        if self._seen is None:
-            return
-        from ._diagnosis.facts import standing
-
-        found, refused = self._seen
-        if found == standing():
-            raise copied(refused)
-
-
-def copied(error: VeryTmpUnavailable) -> VeryTmpUnavailable:
-    """The same without its traceback, and without what will be added to its remedy."""
-    return type(error)(error.errno or 0, error.step, error.reason, error.remedy, error.cause, error.evidence)
-
-
-def tmpfs(options: list[str], resident: Resident | None = None) -> tuple[Tree, str]:
-    """A private tmpfs's tree, and how it was made."""
-    if resident is None:
+    Raises `ValueError` where the kernel refuses an option, `VeryTmpUnavailable` for anything else.
+    """
+    if helper is None:
         check_available()  # the factory has seen to it
-    from ._mounting.strategy import tmpfs
+    from ._mounting import refusals, strategy
 
-    return tmpfs(options, resident)
+    mounted = strategy.mount(spec, helper)
+    try:
+        made = mounted.spec
+        tree = Tree(mounted.fds, made.token, made.inodes_above, made.at)
+    except OSError as error:  # the descriptor table is full
+        raise refusals.explained([("fcntl(F_DUPFD)", error.errno or 0, error.strerror or "")]) from None
+    tree.user_namespace = mounted.namespace
+    return tree, mounted.how
 
 
 def check_available() -> None:
@@ -384,10 +380,6 @@ def check_available() -> None:
         raise VeryTmpUnavailable(errno.ENOSYS, "import", str(error), cause="python") from None
 
 
-def arrived(
-    made_as: type[VeryTmpRoot], tree: Tree, kind: _Kind, how: str, remove: Callable[[], object] | None = None
-) -> VeryTmpRoot:
-    """A root that was made elsewhere: by a factory, or by another process, which has sent it."""
-    root = object.__new__(made_as)
-    root._tree, root._kind, root._made, root._remove = tree, kind, how, remove
-    return root
+def unpickled(kind: type[VeryTmpRoot], tree: Tree, root_kind: _Kind, how: str) -> VeryTmpRoot:
+    """A root that another process has sent."""
+    return kind._from_parts(tree, root_kind, how, None)

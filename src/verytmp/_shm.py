@@ -21,17 +21,19 @@ from posix import geteuid, getpid  # a test may have put others in os
 from weakref import finalize
 
 from ._confined.owned_fd import KeptFds, identity, opened
-from ._confined.procfs import new_token
 from ._confined.removal import empty
 from ._confined.tree import Tree
 from ._diagnosis.causes import BEFORE
 from ._diagnosis.rules import MORE_FILES
+from ._mounting.spec import new_token
 from .errors import VeryTmpFallbackWarning, VeryTmpUnavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from select import epoll
+
+    from ._mounting.spec import MountSpec
 
 PLACE = "/dev/shm"
 LISTABLE = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -59,9 +61,8 @@ def remedies() -> dict[int, str]:
 _told: set[tuple[str, int | None]] = set()
 
 
-def directory(refused: VeryTmpUnavailable, options: list[str]) -> tuple[Tree, Callable[[], object]]:
+def directory(refused: VeryTmpUnavailable, spec: MountSpec) -> tuple[Tree, Callable[[], object]]:
     """A new directory's tree, and what removes it: at the latest when the tree is garbage, or the program ends."""
-    mode = next(int(option[5:], 8) for option in options if option.startswith("mode="))
     home = f"{PLACE}/verytmp-{geteuid()}"
     token = new_token()
     held = None
@@ -69,15 +70,15 @@ def directory(refused: VeryTmpUnavailable, options: list[str]) -> tuple[Tree, Ca
         sweep(home)
         for _ in range(ATTEMPTS):
             try:
-                held, name = make(home, token, mode)
+                held, name = make(home, token, spec.mode)
                 break
             except FileNotFoundError:
                 continue
         else:
             raise OSError(errno.EAGAIN, OFTEN)
-        at = f"{home}/{name}/{token}" if any(option.startswith("at=") for option in options) else ""
+        at = f"{home}/{name}/{token}" if spec.at else ""
         above = opened(".", os.O_PATH | os.O_DIRECTORY, held.fileno())
-        tree = Tree((above,), token, 0, at, "host=ro" in options)
+        tree = Tree((above,), token, 0, at, spec.host_read_only)
     except OSError as error:
         error.__traceback__ = None  # it holds frames, and so locks
         if held:

@@ -1,11 +1,26 @@
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
+from subprocess import CompletedProcess, Popen
 from types import TracebackType
-from typing import Literal, NamedTuple, Never, NoReturn, Protocol, Self, TypedDict, TypeVar, overload, type_check_only
+from typing import (
+    IO,
+    Any,
+    Literal,
+    NamedTuple,
+    Never,
+    NoReturn,
+    Protocol,
+    Self,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    overload,
+    type_check_only,
+)
 
-from _typeshed import StrPath
+from _typeshed import ReadableBuffer, StrOrBytesPath, StrPath
 from typing_extensions import Unpack, deprecated, override
 
 from .errors import UnsupportedOperation as UnsupportedOperation
@@ -61,7 +76,7 @@ class VeryTmpOptions(TypedDict, total=False):
     nr_inodes: int | str | None
     mode: int
     noexec: bool
-    nosymfollow: bool
+    nosymfollow: bool | None
     huge: str | None
     nr_blocks: int | str | None
     uid: int | None
@@ -69,7 +84,42 @@ class VeryTmpOptions(TypedDict, total=False):
     mpol: str | None
     inode64: bool | None
     noswap: bool
+    at: StrPath | bool | None
+    host: Literal["rw", "ro"]
     fallback: Literal["shm", "none"] | None
+
+_Command: TypeAlias = StrOrBytesPath | Sequence[StrOrBytesPath]
+
+@type_check_only
+class _ProgramOptions(TypedDict, total=False):
+    """The keywords of `subprocess.Popen` that do not decide what comes out, and *unshare_pid*."""
+
+    bufsize: int
+    executable: StrOrBytesPath | None
+    stdin: int | IO[Any] | None
+    stdout: int | IO[Any] | None
+    stderr: int | IO[Any] | None
+    preexec_fn: Callable[[], object] | None
+    close_fds: bool
+    shell: bool
+    cwd: StrOrBytesPath | None
+    env: Mapping[str, StrOrBytesPath] | Mapping[bytes, StrOrBytesPath] | None
+    restore_signals: bool
+    start_new_session: bool
+    pass_fds: Collection[int]
+    user: str | int | None
+    group: str | int | None
+    extra_groups: Iterable[str | int] | None
+    umask: int
+    pipesize: int
+    process_group: int | None
+    unshare_pid: bool
+
+@type_check_only
+class _RunOptions(_ProgramOptions, total=False):
+    capture_output: bool
+    check: bool
+    timeout: float | None
 
 class VeryTmpRoot:
     def __init__(self, **options: Unpack[VeryTmpOptions]) -> None: ...
@@ -90,6 +140,154 @@ class VeryTmpRoot:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None: ...
+    @property
+    def at(self) -> PurePosixPath: ...
+    @overload
+    def run(
+        self,
+        args: _Command,
+        *,
+        text: Literal[True],
+        encoding: str | None = None,
+        errors: str | None = None,
+        universal_newlines: bool | None = None,
+        input: str | None = None,
+        **options: Unpack[_RunOptions],
+    ) -> CompletedProcess[str]: ...
+    @overload
+    def run(
+        self,
+        args: _Command,
+        *,
+        text: bool | None = None,
+        encoding: str,
+        errors: str | None = None,
+        universal_newlines: bool | None = None,
+        input: str | None = None,
+        **options: Unpack[_RunOptions],
+    ) -> CompletedProcess[str]: ...
+    @overload
+    def run(
+        self,
+        args: _Command,
+        *,
+        text: bool | None = None,
+        encoding: str | None = None,
+        errors: str,
+        universal_newlines: bool | None = None,
+        input: str | None = None,
+        **options: Unpack[_RunOptions],
+    ) -> CompletedProcess[str]: ...
+    @overload
+    def run(
+        self,
+        args: _Command,
+        *,
+        text: bool | None = None,
+        encoding: str | None = None,
+        errors: str | None = None,
+        universal_newlines: Literal[True],
+        input: str | None = None,
+        **options: Unpack[_RunOptions],
+    ) -> CompletedProcess[str]: ...
+    @overload
+    def run(
+        self,
+        args: _Command,
+        *,
+        text: Literal[False] | None = None,
+        encoding: None = None,
+        errors: None = None,
+        universal_newlines: Literal[False] | None = None,
+        input: ReadableBuffer | None = None,
+        **options: Unpack[_RunOptions],
+    ) -> CompletedProcess[bytes]: ...
+    @overload
+    def run(
+        self,
+        args: _Command,
+        *,
+        text: bool | None = None,
+        encoding: str | None = None,
+        errors: str | None = None,
+        universal_newlines: bool | None = None,
+        input: ReadableBuffer | str | None = None,
+        **options: Unpack[_RunOptions],
+    ) -> CompletedProcess[Any]: ...
+    @overload
+    def popen(
+        self,
+        args: _Command,
+        *,
+        text: Literal[True],
+        encoding: str | None = None,
+        errors: str | None = None,
+        universal_newlines: bool | None = None,
+        **options: Unpack[_ProgramOptions],
+    ) -> Popen[str]: ...
+    @overload
+    def popen(
+        self,
+        args: _Command,
+        *,
+        text: bool | None = None,
+        encoding: str,
+        errors: str | None = None,
+        universal_newlines: bool | None = None,
+        **options: Unpack[_ProgramOptions],
+    ) -> Popen[str]: ...
+    @overload
+    def popen(
+        self,
+        args: _Command,
+        *,
+        text: bool | None = None,
+        encoding: str | None = None,
+        errors: str,
+        universal_newlines: bool | None = None,
+        **options: Unpack[_ProgramOptions],
+    ) -> Popen[str]: ...
+    @overload
+    def popen(
+        self,
+        args: _Command,
+        *,
+        text: bool | None = None,
+        encoding: str | None = None,
+        errors: str | None = None,
+        universal_newlines: Literal[True],
+        **options: Unpack[_ProgramOptions],
+    ) -> Popen[str]: ...
+    @overload
+    def popen(
+        self,
+        args: _Command,
+        *,
+        text: Literal[False] | None = None,
+        encoding: None = None,
+        errors: None = None,
+        universal_newlines: Literal[False] | None = None,
+        **options: Unpack[_ProgramOptions],
+    ) -> Popen[bytes]: ...
+    @overload
+    def popen(
+        self,
+        args: _Command,
+        *,
+        text: bool | None = None,
+        encoding: str | None = None,
+        errors: str | None = None,
+        universal_newlines: bool | None = None,
+        **options: Unpack[_ProgramOptions],
+    ) -> Popen[Any]: ...
+    def wrap(
+        self,
+        args: _Command,
+        *,
+        executable: StrOrBytesPath | None = None,
+        cwd: StrOrBytesPath | None = None,
+        unshare_pid: bool = False,
+    ) -> tuple[list[str], tuple[int, ...]]: ...
     def fileno(self) -> int: ...
     def clear(self) -> None: ...
     def usage(self) -> VeryTmpUsage: ...
@@ -115,19 +313,17 @@ class VeryTmpCause(StrEnum):
     NOT_LINUX = "not-linux"
     UNKNOWN = "unknown"
     @property
-    def words(self) -> str: ...
+    def description(self) -> str: ...
 
 class VeryTmpAvailability:
     error: VeryTmpUnavailable | None
-    made: str
-    def __init__(self, made: str = "", error: VeryTmpUnavailable | None = None) -> None: ...
+    method: str
+    def __init__(self, method: str = "", error: VeryTmpUnavailable | None = None) -> None: ...
     def __bool__(self) -> bool: ...
     @property
     def cause(self) -> VeryTmpCause | None: ...
     @property
     def remedy(self) -> str: ...
-    @classmethod
-    def tried(cls) -> Self: ...
 
 def available() -> VeryTmpAvailability: ...
 
@@ -147,6 +343,8 @@ class VeryTmpPath(Path):
     """A path in a root. Its signatures are `pathlib.Path`'s, but for those below: mostly what newer Pythons have."""
 
     def __new__(cls, never: Never, /, *args: Never) -> Self: ...  # a root makes them  # pyright: ignore[reportInconsistentConstructor]
+    @property
+    def at(self) -> PurePosixPath: ...
     def __copy__(self) -> Self: ...
     def __deepcopy__(self, memo: object) -> Self: ...
     @classmethod

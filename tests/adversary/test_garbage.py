@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from contextlib import closing
 from typing import NamedTuple
 
 import pytest
@@ -16,27 +17,31 @@ from support import host_state, kernel
 from support.children import in_child
 
 from verytmp import VeryTmpError
-from verytmp._mounting import child, child_process, protocol, strategy
-from verytmp._mounting.child import Child, Refused
-from verytmp._mounting.signals import SignalsHeld
+from verytmp._mounting import child, child_process, protocol, refusals
+from verytmp._mounting.channel import Channel
+from verytmp._mounting.child import Child
+from verytmp._mounting.protocol import Refused, Reply
+from verytmp._mounting.signals import Caller
+from verytmp._mounting.spec import MountSpec
 
 pytestmark = pytest.mark.slow
 
 FEW = 600
+PLAIN = b"tmpfs\x000\0d/n\0t\x00448\0\0\0\0"  # the request for a root; options may follow
 
 words = st.sampled_from(
     ["step", "done", "refused", "tmpfs", "fsopen", "unshare", "", "0", "1", "22", "28", "-1", "99999999999999999999"]
 )
 texts = st.one_of(words, st.text(st.characters(exclude_categories=[]), max_size=20), st.integers().map(str))
 sensible = st.lists(texts, max_size=8).map(lambda fields: "\0".join(fields).encode("utf-8", "surrogatepass"))
-refusals = st.lists(
+refused_texts = st.lists(
     st.tuples(texts, st.one_of(st.integers().map(str), words), st.sampled_from(["", "words"])), min_size=1, max_size=3
 ).map(lambda triples: "\0".join(["refused", *(text for triple in triples for text in triple)]))
-refusing = refusals.map(lambda message: message.encode("utf-8", "surrogatepass"))
+refusing = refused_texts.map(lambda message: message.encode("utf-8", "surrogatepass"))
 mutated = st.tuples(st.one_of(sensible, refusing), st.integers(0, 40), st.binary(max_size=3)).map(
     lambda parts: parts[0][: parts[1]] + parts[2] + parts[0][parts[1] :]
 )
-messages = st.one_of(sensible, refusing, mutated, st.binary(max_size=200), st.just(b"done\0fsopen"))
+messages = st.one_of(sensible, refusing, mutated, st.binary(max_size=200), st.just(b"done\x001\0fsopen"))
 
 
 class Said(NamedTuple):
@@ -59,20 +64,21 @@ def count(pytestconfig: pytest.Config) -> int:
     return int(pytestconfig.getoption("--endurance") * 1000) or FEW
 
 
-def hear(said: list[Said]) -> tuple[list[int], str]:
+def hear(said: list[Said]) -> Reply:
     """What a parent makes of a child that has said all this, and is gone."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours:
+    with closing(Channel(ours.detach())) as channel:
         with theirs:
             for message, descriptors in said:
                 rights = array.array("i", [theirs.fileno()] * descriptors)
                 theirs.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if descriptors else [])
-        with SignalsHeld() as signals:
-            return child.hear(ours, Child(0), 1, signals)
+        caller = Caller(threads=1)
+        with caller.signals:
+            return child.read_answer(channel, Child(0), caller)
 
 
 def test_a_parent_that_hears_garbage(count: int, record_property: Callable[[str, object], None]) -> None:
-    """It has one descriptor and one word, or refusals of which an error can be made; and no descriptor besides."""
+    """It has a word and the descriptors that were announced, or refusals of which an error can be made."""
     answers = refused = 0
     before = host_state.descriptors()
 
@@ -82,18 +88,18 @@ def test_a_parent_that_hears_garbage(count: int, record_property: Callable[[str,
     def example(said: list[Said]) -> None:
         nonlocal answers, refused
         try:
-            descriptors, how = hear(said)
+            reply = hear(said)
         except Refused as refusal:
             refused += 1
-            error = strategy.explained(refusal.refusals, ["mode=700"])
+            error = refusals.explained(refusal.refusals, MountSpec())
             assert isinstance(error, ValueError | VeryTmpError)
             assert str(error)
         else:
             answers += 1
-            assert isinstance(how, str)
-            [descriptor] = descriptors
-            assert not os.get_inheritable(descriptor)
-            os.close(descriptor)
+            assert isinstance(reply.how, str)
+            for fd in reply.fds:
+                assert not os.get_inheritable(fd.fileno())
+                fd.close()
         assert host_state.new_descriptors(before) == {}
 
     example()
@@ -111,22 +117,27 @@ def test_a_child_that_is_asked_for_garbage(count: int) -> None:
 
         @fuzz(max(40, count // 40))
         @seed(count)
-        @given(st.one_of(messages, sensible.map(lambda message: b"tmpfs\0" + message)), st.sampled_from([0, 3]))
+        @given(
+            st.one_of(messages, sensible.map(lambda message: PLAIN + message)),
+            st.sampled_from([0, 3]),
+        )
         def example(message: bytes, descriptors: int) -> None:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with ours, theirs:
-                rights = array.array("i", [ours.fileno()] * descriptors)
-                ours.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if descriptors else [])
+            with closing(Channel(ours.detach())) as channel, theirs:
+                rights = array.array("i", [channel.fileno()] * descriptors)
+                channel.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if descriptors else [])
                 pid = os.fork()
                 if pid == 0:
-                    ours.close()
+                    channel.close()
                     os.dup2(os.open("/dev/null", os.O_WRONLY), 2)
                     child_process.main(theirs.fileno())
                 theirs.close()
                 try:
-                    with SignalsHeld() as signals:
-                        [descriptor], _ = child.hear(ours, Child(pid), 1, signals)
-                    os.close(descriptor)
+                    caller = Caller(threads=1)
+                    with caller.signals:
+                        reply = child.read_answer(channel, Child(pid), caller)
+                    for fd in reply.fds:
+                        fd.close()
                 except Refused as refusal:
                     [*_, (_, number, text)] = refusal.refusals
                     if number == errno.ETIMEDOUT or not text:

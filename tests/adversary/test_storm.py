@@ -137,7 +137,7 @@ class Mark(NamedTuple):
     @classmethod
     def now(cls, factory: VeryTmpFactory) -> Mark:
         gc.collect()
-        connection = factory._resident._idle
+        connection = factory._helper._idle
         helper = connection and host_state.of_pidfd(connection._end.fileno())
         of_helper = (len(host_state.descriptors(helper)), host_state.resident(helper)) if helper else (0, 0)
         return cls(len(host_state.descriptors()), host_state.resident(), len(host_state.children()), *of_helper)

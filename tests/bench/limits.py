@@ -12,7 +12,8 @@ from bench.measure import WALL, Result, compared, results
 from bench.trees import pair, planted, walked
 from verytmp import VeryTmpRoot
 from verytmp._mounting import tmpfs
-from verytmp._mounting.spec import mount_options
+from verytmp._mounting.protocol import CallLog
+from verytmp._mounting.spec import MountSpec
 
 BARE = "system calls alone"
 CONFINED = "the built-in open, confined"
@@ -55,8 +56,10 @@ def listed(above: int, names: list[str]) -> None:
 
 
 def mounted() -> int:
-    """A root's descriptor, by the calls that make it."""
-    [descriptor], _ = tmpfs.tmpfs(mount_options({"size": "64m"}), tmpfs.Steps(), private=False)
+    """A mount's descriptor, by the calls that make it."""
+    spec = MountSpec((("size", "64m"),), directory="dev/null", token="verytmp")
+    [above, descriptor], _ = tmpfs.make_tmpfs(spec, CallLog(), private=False)
+    os.close(above)
     return descriptor
 
 

@@ -69,7 +69,7 @@ def test_exit(end: str) -> None:
 import ctypes, os, sys, threading
 from verytmp import VeryTmpFactory
 factory = VeryTmpFactory()
-factory._resident.needed = True  # as where it may not mount
+factory._helper.use_helper = True  # as where it may not mount
 root = factory()
 def make():
     while True:
@@ -292,7 +292,7 @@ def test_a_root_at_the_interpreters_end(kind: str) -> None:
     code = '''
 import gc, os, sys, threading, verytmp
 factory = verytmp.VeryTmpFactory()
-factory._resident.needed = True  # as where it may not mount
+factory._helper.use_helper = True  # as where it may not mount
 make = factory if KIND == "VeryTmpFactory" else verytmp.VeryTmpRoot
 (make() / "f").write_text("x")  # nothing can be imported later
 started = threading.Event()

@@ -147,7 +147,7 @@ def test_closing_comes_while_one_thread_asks_and_another_waits() -> None:
         factory = VeryTmpFactory()
         factory().close()
         turn: Any = Turn()
-        factory._resident._turn = turn
+        factory._helper._turn = turn
         asking, go_on, closed = threading.Event(), threading.Event(), threading.Event()
         ask = helper.Connection.ask
         outcomes: list[str] = []

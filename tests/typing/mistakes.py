@@ -62,3 +62,7 @@ root.closed = True
 path.nope()
 # call-arg | reportCallIssue | unknown-argument | unexpected-keyword
 path.glob("*", recurse=True)
+# arg-type | reportArgumentType | invalid-argument-type | bad-argument-type
+VeryTmpRoot(host="no")
+# call-overload | reportArgumentType, reportCallIssue | no-matching-overload | no-matching-overload
+root.run(["true"], cwd=1.5)

@@ -14,9 +14,11 @@ from errno import errorcode
 
 from .._available import available
 from .._diagnosis.facts import facts, guide
-from .._mounting import child, tmpfs
-from .._mounting.signals import SignalsHeld
-from .._mounting.spec import VARIABLE
+from .._mounting import child, probes, strategy
+from .._mounting.options import VARIABLE
+from .._mounting.protocol import Refused
+from .._mounting.signals import Caller, without_interrupts
+from .._mounting.spec import MountSpec
 from .._shm import PLACE
 
 TYPE_CHECKING = False
@@ -25,9 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # What verytmp asks of the kernel: since which Linux it is there, what it is for, and what stands in for it. The page
-NAME = "name=dev/null/verytmp"  # of roots that nobody sees
-
-# docs/kernel-features.md is made of it, and `tmpfs.try_features` asks for each.
+# docs/kernel-features.md is made of it, and `probes.try_features` asks for each.
 FEATURES = {
     "user namespaces": ("3.9", "the child in which an ordinary user may mount", "CAP_SYS_ADMIN"),
     "fsopen": ("5.2", "fsopen(2), fsmount(2): a mount that is detached from the start", "mount(2) in the child"),
@@ -90,17 +90,17 @@ def ways() -> Iterator[tuple[str, Callable[[], str]]]:
     def directly() -> str:
         if facts().get("Seccomp", "0") != "0":
             return "not tried: under a seccomp filter an unknown call may end the program"
-        fds, call = tmpfs.tmpfs([NAME], tmpfs.Steps(), private=False)
-        for fd in fds:
-            os.close(fd)
-        return f"by {call}(2)"
+        return made(strategy.directly(spec, Caller()))
 
     def by_a_child(threads: int) -> str:
-        with SignalsHeld() as signals:
-            fds, call = child.perform("tmpfs", [NAME], signals, threads=threads)
-            for fd in fds:
-                os.close(fd)
-        return f"by {call}(2)"
+        return made(strategy.by_child(spec, Caller(threads)))
+
+    def made(mounted: strategy.Mounted | None) -> str:
+        if mounted is None:
+            return "not allowed to this process"
+        return mounted.how.rpartition(", ")[2]
+
+    spec = MountSpec(directory=strategy.impossible_name(), token="verytmp")
 
     yield "directly", directly
     yield "by a forked child", lambda: by_a_child(1)
@@ -112,7 +112,7 @@ def tried(call: Callable[[], str]) -> dict[str, Any]:
     try:
         made, how = True, call()
         made = not how.startswith("not")
-    except child.Refused as refused:
+    except Refused as refused:
         step, number, text = refused.refusals[-1]
         made, how = False, f"{step}: {said(number, text)}"
     except OSError as error:
@@ -123,8 +123,9 @@ def tried(call: Callable[[], str]) -> dict[str, Any]:
 def features() -> Iterator[tuple[str, int | None, str, dict[str, str]]]:
     """What the kernel answers, asked by a child in namespaces of its own: no number where it cannot be asked."""
     try:
-        with SignalsHeld() as signals:
-            outcomes = {name: (number, text) for name, number, text in child.probe("features", signals, threads=1)}
+        caller = Caller(threads=1)
+        answers = without_interrupts(lambda: child.probe(probes.FEATURES, caller), caller)
+        outcomes = {name: (number, text) for name, number, text in answers}
     except OSError as error:
         outcomes = {"": (error.errno or 0, error.strerror or "")}
     refused = next((said(*outcome) for name, outcome in outcomes.items() if name not in FEATURES), "not asked")

@@ -7,14 +7,11 @@ import os
 # Bound here, so that a test that puts something in os in their place does not reach the strings of other tests. And not
 # bound to os's, for such a test may be the first to import this.
 try:
-    from posix import fstat, getpid, readlink, stat, urandom
+    from posix import fstat, getpid, readlink, stat
 except ImportError:  # not Linux
-    from os import fstat, getpid, readlink, stat, urandom
+    from os import fstat, getpid, readlink, stat
 
 NOWHERE = "/dev/null/fd/"  # no file can be below a device
-
-TOKEN_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
-TOKEN_LENGTH = 8  # 36**8 are 2.8e12: no two roots of a machine have the same
 
 
 def self_fd(descriptor: int) -> str:
@@ -53,11 +50,6 @@ def _forget_proc() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_proc)
-
-
-def new_token() -> str:
-    """A random name for a root's directory, which no other directory has."""
-    return "".join([TOKEN_CHARACTERS[byte % len(TOKEN_CHARACTERS)] for byte in urandom(TOKEN_LENGTH)])
 
 
 def is_own_namespace(fd: int) -> bool:

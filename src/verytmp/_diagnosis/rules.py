@@ -14,10 +14,8 @@ from .interpreter import GREEN, before_patching
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import NamedTuple
-
-    from .._mounting.protocol import Refusal
 
     class Verdict(NamedTuple):
         cause: Cause
@@ -28,6 +26,8 @@ else:
 
     Verdict = namedtuple("Verdict", "cause remedy evidence")  # noqa: PYI024  # typing takes 5 ms to import
 
+Refusal = tuple[str, int, str]  # a call, its errno, what the kernel said
+
 # What a child tries, after a refusal; each by its name, to 0 or an errno.
 ANY_UNSHARE = "unshare(0)"  # nothing to do: only a filter refuses it
 NO_SUCH_FLAG = "unshare(CLONE_NEWUSER|1)"  # EINVAL from the kernel: EPERM is a filter's, which looks at the flags
@@ -35,6 +35,7 @@ NEW_USER = "unshare(CLONE_NEWUSER)"
 LABEL_THEN = "label after that"  # what AppArmor has made of it
 
 UNSHARE = "unshare(CLONE_NEWUSER|CLONE_NEWNS)"
+NEW_MOUNTS = "unshare(CLONE_NEWNS)"  # in a user namespace that was made before
 MAPS = ("setgroups", "uid_map", "gid_map")
 MOUNTING = ("fsopen", "fsmount", "mount(MS_PRIVATE)", "mount")
 NAMING = (  # what only a root with a name takes
@@ -88,7 +89,7 @@ STANDING = (Cause.SECCOMP_CALL, Cause.SECCOMP_FLAGS, Cause.SYSCTL, Cause.KERNEL)
 
 def stands(step: str, number: int, cause: Cause) -> bool:
     """Whether a refusal is of any root, and for as long as nothing changes that can be read."""
-    if step not in ("unshare(CLONE_NEWNS)", UNSHARE, *MAPS, *MOUNTING):
+    if step not in (NEW_MOUNTS, UNSHARE, *MAPS, *MOUNTING):
         return False  # it may be the refusal of one option
     # A limit that is reached answers ENOSPC too, under a filter that has nothing to do with it.
     return cause in STANDING and (number != errno.ENOSPC or step == UNSHARE or cause is Cause.SYSCTL)
@@ -97,7 +98,7 @@ def stands(step: str, number: int, cause: Cause) -> bool:
 class Case:
     """A refusal, and what is known around it. Whatever a rule asks for becomes evidence, if the rule applies."""
 
-    def __init__(self, refusals: list[Refusal], facts: Mapping[str, str], tried: Mapping[str, int]) -> None:
+    def __init__(self, refusals: Sequence[Refusal], facts: Mapping[str, str], tried: Mapping[str, int]) -> None:
         self.step, self.errno, self.text = refusals[-1]
         self.before = {step: number for step, number, _ in refusals[:-1]}
         self._facts = facts
@@ -147,7 +148,7 @@ class Case:
         self._asked.clear()
 
 
-def judge(refusals: list[Refusal], facts: Mapping[str, str], tried: Mapping[str, int]) -> Verdict:
+def judge(refusals: Sequence[Refusal], facts: Mapping[str, str], tried: Mapping[str, int]) -> Verdict:
     """The cause of the last refusal, and what to do about it."""
     case = Case(refusals, facts, tried)
     for rule in rules(case):
@@ -163,7 +164,7 @@ def judge(refusals: list[Refusal], facts: Mapping[str, str], tried: Mapping[str,
 
 def rules(case: Case) -> Iterator[_Rule]:
     yield from (killed, full_table, green_threads, no_processes, no_proc)
-    if case.step == UNSHARE:
+    if case.step in (UNSHARE, NEW_MOUNTS):
         yield from UNSHARE_RULES.get(case.errno, ())
     elif case.step in MAPS:
         yield from MAP_RULES.get(case.errno, ())

@@ -1,4 +1,4 @@
-"""The mounting child, from its parent's side: start it, hear it out, reap it."""
+"""The one-shot child, from its parent's side: start it, ask it, read its answer, reap it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ from .. import _syscalls
 from .._confined.owned_fd import new_poll
 from .._diagnosis.interpreter import REPLACED, greened
 from . import child_process, protocol
+from .channel import Channel
+from .protocol import Refused, Reply, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
     from typing import Any
 
-    from .signals import SignalsHeld
+    from .._diagnosis.rules import Refusal
+    from .signals import Caller
 
 # A child answers in 2 ms, a fresh interpreter in 20; on a machine with a hundred busy processes, in seconds.
 ANSWER_PATIENCE = 30.0  # seconds
@@ -37,64 +40,47 @@ STOPPED_GLANCES = 5  # a child that is seen stopped so many times (SIGSTOP) will
 
 VALUE_MAX = 16384  # characters of a variable that a fresh interpreter gets; execve(2) takes 128 KiB
 
-DESCRIPTORS_MAX = 8  # more than any operation sends; those that come are closed
 
+def perform(request: Request, caller: Caller) -> Reply:
+    """Have a new child perform a privileged operation. No child is left, whatever happens.
 
-class Refused(Exception):
-    """The child met refusals, or came to grief; the last one decided it."""
-
-    def __init__(self, refusals: list[protocol.Refusal]) -> None:
-        super().__init__(refusals)
-        self.refusals = refusals
-
-
-class Unanswered(Refused):
-    """The child ended, and did not say what for."""
-
-
-def perform(operation: str, options: list[str], signals: SignalsHeld, *, threads: int) -> tuple[list[int], str]:
-    """Have a child perform a privileged operation: its descriptors, and how it got them. No child is left."""
-    count = protocol.NAMED_FDS if operation == protocol.NAMED else protocol.ROOT_FDS
-    connection, descriptors, how = conversation(protocol.encode(operation, *options), count, signals, threads)
-    connection.close()
-    return descriptors, how
-
-
-def conversation(
-    request: bytes, count: int, signals: SignalsHeld, threads: int
-) -> tuple[_socket.socket, list[int], str]:
-    """A child's answer with *count* descriptors, and the socket that it came over.
-
-    The child is gone then; one that it left behind may be there.
+    The caller's signals are blocked, but while this waits. Raises `Refused`.
     """
+    channel, reply = start_and_ask(request, caller)
+    channel.close()
+    return reply
+
+
+def start_and_ask(request: Request, caller: Caller) -> tuple[Channel, Reply]:
+    """The same, with the channel that the reply came over. The child is gone then; a helper that it left may not be."""
     if _forking[0] not in (0, getpid()) and _forking[1] == _thread.get_ident():
         raise Refused([("fork", errno.EDEADLK, "a function that runs after each fork asked for a root of its own")])
     with refusing("socketpair"):
         # Not `socket.socketpair`: it makes `socket.socket` objects, in whose place tests and gevent put others.
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+        channel = Channel(ours.detach())
     try:
         with closing(theirs):
-            child = start(theirs, ours, threads)
+            child = start(theirs, channel, caller.threads)
         try:
-            send(ours, request)
-            descriptors, how = hear(ours, child, count, signals)
+            channel.ask(request)
+            reply = read_answer(channel, child, caller)
         except BaseException:
             child.kill()
             raise
         child.reap()
     except BaseException:
-        ours.close()
+        channel.close()  # a traceback may keep it
         raise
-    return ours, descriptors, how
+    return channel, reply
 
 
-def probe(what: str, signals: SignalsHeld, *, threads: int) -> list[protocol.Refusal]:
+def probe(what: str, caller: Caller) -> Sequence[Refusal]:
     """Have a child try something, which may end it: each outcome by its name, 0 for what is allowed."""
     try:
-        perform(what, [], signals, threads=threads)
+        return perform(Request(protocol.PROBE, [what]), caller).outcomes
     except Refused as answered:
         return answered.refusals
-    raise AssertionError("a probe has no other answer")
 
 
 def is_stopped(pid: int) -> bool:
@@ -133,7 +119,7 @@ class Child:
             os.kill(self.pid, signal.SIGKILL)
             self.reap()
 
-    def obituary(self, step: str) -> Refused:
+    def exit_reason(self, step: str) -> Refused:
         """Why it answered nothing."""
         self.kill()
         if self.status is None:
@@ -147,11 +133,11 @@ class Child:
         return Refused([(step, errno.ECONNRESET, f"the mounting child was killed by {name}")])
 
 
-def start(connection: _socket.socket, ours: _socket.socket, threads: int) -> Child:
+def start(connection: _socket.socket, ours: Channel, threads: int) -> Child:
     package = greened(*REPLACED)
     if package:
         raise Refused([(package, errno.ENOSYS, f"{package} has replaced the calls by which a child is asked")])
-    if not forks(threads) or not in_main_interpreter():  # where there is no interpreter to spawn, `spawn` says so
+    if not can_fork(threads) or not in_main_interpreter():  # where there is no interpreter to spawn, `spawn` says so
         return spawn(connection)
     try:
         with warnings.catch_warnings():  # of fork with threads: there is no interpreter to spawn
@@ -162,7 +148,7 @@ def start(connection: _socket.socket, ours: _socket.socket, threads: int) -> Chi
         return spawn(connection)
 
 
-def forks(threads: int) -> bool:
+def can_fork(threads: int) -> bool:
     """Whether the child is a copy of this process, and not a fresh interpreter.
 
     In a process of more threads, a copy may hold locks that nobody there can release. Of one that is not dumpable, as
@@ -183,7 +169,7 @@ in_main_interpreter: Callable[[], bool] = getattr(_thread, "_is_main_interpreter
 _forking = (0, 0)
 
 
-def fork(connection: _socket.socket, ours: _socket.socket) -> Child:
+def fork(connection: _socket.socket, ours: Channel) -> Child:
     global _forking
     collecting = gc.isenabled()
     gc.disable()
@@ -215,14 +201,14 @@ def spawn(connection: _socket.socket) -> Child:
                     executable,
                     [executable, "-I", "-S", "-B", child_process.__file__],
                     environment(),
-                    file_actions=[(os.POSIX_SPAWN_DUP2, source, 0), *filled()],
+                    file_actions=[(os.POSIX_SPAWN_DUP2, source, 0), *std_stream_actions()],
                 )
             )
     finally:
         os.close(source)
 
 
-def filled() -> Generator[tuple[int, int, str, int, int]]:
+def std_stream_actions() -> Generator[tuple[int, int, str, int, int]]:
     """What opens the standard streams that this process has closed, as daemons do: the child's own would take them."""
     for stream in (1, 2):
         try:
@@ -269,29 +255,24 @@ def environment() -> dict[bytes, bytes]:
     return needed
 
 
-def send(connection: _socket.socket, request: bytes) -> None:
-    try:
-        connection.send(request, _socket.MSG_NOSIGNAL)
-    except BrokenPipeError:
-        pass  # it is gone already; hearing it out tells why
-
-
-def hear(connection: _socket.socket, child: Child, count: int, signals: SignalsHeld) -> tuple[list[int], str]:
-    """The child's answer with so many descriptors, with a bound. Signals are let in while this waits, and only then."""
-    step = "start"
-    stopped = 0
+def read_answer(channel: Channel, child: Child, caller: Caller) -> Reply:
+    """The child's reply, with a bound. Signals are let in while this waits, and only then."""
     deadline = time.monotonic() + ANSWER_PATIENCE
     poll = new_poll()
-    poll.register(connection, select.POLLIN)
-    while True:
-        signals.release()
-        try:
-            ready = poll.poll(GLANCE)
-        finally:
-            signals.hold()
-        if not ready:
+    poll.register(channel, select.POLLIN)
+
+    def wait(step: str) -> None:
+        stopped = 0
+        while True:
+            caller.signals.release()
+            try:
+                ready = poll.poll(GLANCE)
+            finally:
+                caller.signals.block()
+            if ready:
+                return
             if child.reap(os.WNOHANG) and not poll.poll(0):
-                raise child.obituary(step)
+                raise child.exit_reason(step)
             stopped = stopped + 1 if is_stopped(child.pid) else 0
             if stopped == STOPPED_GLANCES:
                 child.kill()
@@ -299,48 +280,13 @@ def hear(connection: _socket.socket, child: Child, count: int, signals: SignalsH
             if time.monotonic() > deadline:
                 child.kill()
                 raise Refused([(step, errno.ETIMEDOUT, f"no answer from the mounting child in {ANSWER_PATIENCE:g} s")])
-            continue
-        message, descriptors, truncated = receive(connection)
-        kind, fields = protocol.decode(message)
-        if kind == protocol.DONE and len(fields) == 1 and len(descriptors) == count:
-            return descriptors, fields[0]
-        for descriptor in descriptors:
-            os.close(descriptor)
-        if truncated and len(descriptors) < DESCRIPTORS_MAX:
-            raise Refused([("recvmsg", errno.EMFILE, os.strerror(errno.EMFILE))])  # which recvmsg itself does not say
-        if not message:
-            raise child.obituary(step)
-        if kind == protocol.STEP and len(fields) == 1:
-            step = fields[0]
-        elif kind == protocol.REFUSED:
-            raise Refused(refusals(step, fields))
-        else:
-            raise Refused([(step, errno.EPROTO, f"the mounting child said {message[:80]!r}")])
 
+    def failure(step: str, number: int, what: str) -> Refused:
+        if number == errno.ECONNRESET:
+            return child.exit_reason(step)
+        return Refused([(step, number, f"the mounting child {what}")])
 
-def receive(connection: _socket.socket) -> tuple[bytes, list[int], bool]:
-    """One message, its descriptors, and whether some of them were lost: recvmsg(2).
-
-    Not `socket.recv_fds`, which drops its flags (CPython 3.11 to 3.15): programs that are started meanwhile would
-    inherit the descriptors.
-    """
-    room = _socket.CMSG_SPACE(DESCRIPTORS_MAX * protocol.INT_BYTES)
-    try:
-        message, ancillary, flags, _ = connection.recvmsg(protocol.MESSAGE_BYTES, room, _socket.MSG_CMSG_CLOEXEC)
-    except ConnectionResetError:  # said once, where it ended before it had read all; what it said lies behind that
-        message, ancillary, flags, _ = connection.recvmsg(protocol.MESSAGE_BYTES, room, _socket.MSG_CMSG_CLOEXEC)
-    descriptors: list[int] = []
-    for level, kind, data in ancillary:
-        if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
-            descriptors += protocol.unpack(data)
-    return message, descriptors, bool(flags & _socket.MSG_CTRUNC)
-
-
-def refusals(step: str, fields: list[str]) -> list[protocol.Refusal]:
-    try:
-        return protocol.decode_refusals(fields)
-    except ValueError as error:
-        return [(step, errno.EPROTO, f"the mounting child's refusal cannot be read: {error}")]
+    return channel.read_reply(wait, failure)
 
 
 @contextmanager

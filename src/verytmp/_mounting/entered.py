@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import _socket
 import errno
+import os
+from contextlib import closing
 
-from .._confined.owned_fd import owner
+from .._confined.owned_fd import call_owned
 from . import child, protocol
-from .channel import Line
-from .signals import unlost
+from .channel import Channel
+from .protocol import Refused, Reply, Request, Unanswered
+from .signals import Caller, without_interrupts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from select import epoll
+    from collections.abc import Sequence
 
-    from .signals import SignalsHeld
+    from .._confined.owned_fd import OwnedFd
+    from .spec import MountSpec
 
 ENDED = "the helper that verytmp.enter() has started is gone"
 
@@ -27,57 +31,53 @@ class Entered:
     """The helper, as this process and its forked children ask it.
 
     Args:
-        connection: the socket to it, which is this object's from now on.
+        channel: to it, which is this object's from now on.
         pid: its process number.
     """
 
-    def __init__(self, connection: _socket.socket, pid: int) -> None:
-        self._line = Line(connection.detach())
+    def __init__(self, channel: Channel, pid: int) -> None:
+        self._channel = channel
         self._child = _NotOurs(pid)
 
-    def root(self, options: list[str], signals: SignalsHeld) -> tuple[tuple[epoll, ...], str]:
-        """Have a root made: the owners of its descriptors, the last of which is its lease, and by which call.
+    def make(self, spec: MountSpec, caller: Caller) -> Reply:
+        """Have a root made: the reply, the last of whose descriptors is the root's lease.
 
         `Unanswered` where the helper is gone, `Refused` where the kernel refuses it.
         """
-        reply, fds, how = self._ask(protocol.encode(protocol.NAMED, *options), protocol.NAMED_FDS, signals)
-        return (*map(owner, fds), owner(reply.detach())), how
+        channel, reply = self._ask(protocol.NAMED, spec.encode(), caller)
+        lease = call_owned(os.dup, channel.fileno())
+        channel.close()
+        return Reply(reply.how, (*reply.fds, lease))
 
     def sync(self) -> None:
         """Wait until the roots that are closed have lost their names. If the helper is gone, they never will."""
+        caller = Caller(threads=1)
 
-        def ask(signals: SignalsHeld) -> None:
-            self._ask(protocol.encode(protocol.SYNC), 0, signals)[0].close()
+        def ask() -> None:
+            self._ask(protocol.SYNC, (), caller)[0].close()
 
         try:
-            unlost(ask, threads=1)
-        except child.Refused:
+            without_interrupts(ask, caller)
+        except Refused:
             pass
 
-    def _ask(self, request: bytes, count: int, signals: SignalsHeld) -> tuple[_socket.socket, list[int], str]:
-        if self._line.fileno() < 0 or self._line.lost():  # a program that closes all descriptors was here
-            raise self._child.obituary("sendmsg")
+    def _ask(self, operation: str, fields: Sequence[str], caller: Caller) -> tuple[Channel, Reply]:
+        if self._channel.fileno() < 0 or self._channel.lost():  # a program that closes all descriptors was here
+            raise self._child.exit_reason("sendmsg")
         with child.refusing("socketpair"):
             ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+            channel = Channel(ours.detach())
         try:
-            rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, protocol.pack([theirs.fileno()]))
-            try:
-                self._line.sendmsg([request], [rights], _socket.MSG_NOSIGNAL)
-            except (BrokenPipeError, ConnectionResetError):
-                raise self._child.obituary("sendmsg") from None
-            except OSError as error:  # ETOOMANYREFS: this user has as many descriptors on their way as is allowed
-                raise child.Refused([("sendmsg", error.errno or 0, error.strerror or "")]) from None
-            finally:
-                theirs.close()
-            fds, how = child.hear(ours, self._child, count, signals)
+            with closing(theirs):
+                self._channel.ask(Request(operation, fields, [theirs.fileno()]))
+            return channel, child.read_answer(channel, self._child, caller)
         except BaseException:
-            ours.close()
+            channel.close()
             raise
-        return ours, fds, how
 
 
 class _NotOurs(child.Child):
-    """The helper, for `child.hear`: a process that is not this one's to reap or to kill."""
+    """The helper, for `child.read_answer`: a process that is not this one's to reap or to kill."""
 
     def reap(self, options: int = 0) -> bool:
         return False
@@ -85,15 +85,15 @@ class _NotOurs(child.Child):
     def kill(self) -> None:
         pass
 
-    def obituary(self, step: str) -> child.Refused:
-        return child.Unanswered([(step, errno.ECONNRESET, ENDED)])
+    def exit_reason(self, step: str) -> Refused:
+        return Unanswered([(step, errno.ECONNRESET, ENDED)])
 
 
-def start(signals: SignalsHeld) -> tuple[Entered, int]:
+def start(caller: Caller) -> tuple[Entered, OwnedFd]:
     """A new namespace with a helper in it, and the namespace's descriptor. This process stays where it is.
 
     The helper is a fresh interpreter, which has no copy of this process's memory. `Refused` where that cannot be.
     """
-    request = protocol.encode(protocol.ENTER)
-    connection, [namespace], pid = child.conversation(request, protocol.ENTER_FDS, signals, threads=2)
-    return Entered(connection, int(pid)), namespace
+    channel, reply = child.start_and_ask(Request(protocol.ENTER), caller)
+    [namespace] = reply.fds
+    return Entered(channel, int(reply.how)), namespace

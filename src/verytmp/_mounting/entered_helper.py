@@ -11,26 +11,29 @@ import errno
 import os
 import resource
 import select
+from functools import partial
 from posix import geteuid
 from stat import S_ISDIR
 
 from .. import _syscalls
-from . import namespaces, protocol
-from .child_process import answer, enter_namespaces, own
-from .tmpfs import Steps
+from . import named, protocol
+from .answering import close_all_but, reply
+from .namespaces import enter_namespaces
+from .protocol import CallLog, Request
+from .spec import MountSpec
 
 CREDENTIALS_BYTES = 12  # sizeof(struct ucred): a process, its user and group
 
 
-def settle(connection: _socket.socket, steps: Steps) -> tuple[list[int], str]:
-    """Leave a helper behind in a new mount namespace: the namespace's descriptor, and the helper's process number."""
-    enter_namespaces(steps)
-    namespaces.cut_off(False, steps)
-    namespaces.private_root(namespaces.DIRECTORY, steps)
-    root = namespaces.writable_root(steps)
-    steps(namespaces.NAMESPACE)
-    namespace = os.open(namespaces.NAMESPACE, os.O_RDONLY)
-    steps("fork")
+def daemonize(log: CallLog, connection: _socket.socket) -> tuple[bytes, list[int]]:
+    """Leave a helper behind in a new mount namespace: the reply has its process number, and the descriptor of that."""
+    enter_namespaces(log)
+    named.cut_off(False, log)
+    named.private_root(named.DIRECTORY, log)
+    root = named.writable_root(log)
+    log(named.NAMESPACE)
+    namespace = os.open(named.NAMESPACE, os.O_RDONLY)
+    log("fork")
     child = os.fork()
     if child == 0:
         try:
@@ -38,7 +41,7 @@ def settle(connection: _socket.socket, steps: Steps) -> tuple[list[int], str]:
             Helper(connection, root).serve()
         finally:
             os._exit(0)
-    return [namespace], str(child)
+    return protocol.encode_done(str(child), [namespace]), [namespace]
 
 
 class Helper:
@@ -50,7 +53,7 @@ class Helper:
     """
 
     def __init__(self, connection: _socket.socket, root: int) -> None:
-        own(connection.fileno(), None, root)
+        close_all_but(connection.fileno(), root)
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a root takes one of its own
         self._connection = connection
@@ -73,44 +76,42 @@ class Helper:
 
     def _take_request(self) -> bool:
         """Answer one request. False if there will be none any more."""
-        room = _socket.CMSG_SPACE(protocol.INT_BYTES)
-        message, ancillary, _, _ = self._connection.recvmsg(protocol.MESSAGE_BYTES, room, _socket.MSG_CMSG_CLOEXEC)
-        if not message:
+        try:
+            request = protocol.receive(self._connection)
+        except (OSError, ValueError):  # there was no room for its socket; who asked sees its end closed
+            return True
+        if request is None:
             self._poll.unregister(self._connection)
             return False
-        [fd] = [fd for _, _, data in ancillary for fd in protocol.unpack(data)] or [-1]
-        if fd >= 0:  # else there was no room for it; who asked sees its end closed
-            reply = _socket.socket(fileno=fd)
-            operation, options = protocol.decode(message)
-            steps = Steps()
+        for fd in request.fds[:1]:
+            connection = _socket.socket(fileno=fd)
+            request.fds = request.fds[1:]
+            perform = sync if request.operation == protocol.SYNC else partial(self._mount, connection)
             try:
-                if operation == protocol.SYNC:
-                    answer(reply, steps, lambda: ([], ""))
-                else:
-                    answer(reply, steps, self._mount, options, reply, steps)
+                reply(connection, CallLog(), request, perform)
             except (BrokenPipeError, ConnectionResetError):  # who asked does not wait any more: so the lease has ended
                 pass
         return True
 
-    def _mount(self, options: list[str], reply: _socket.socket, steps: Steps) -> tuple[list[int], str]:
-        at = next(option[3:] for option in options if option.startswith("at="))
-        steps("enter")
-        credentials = reply.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, CREDENTIALS_BYTES)
+    def _mount(self, lease: _socket.socket, request: Request, log: CallLog) -> tuple[bytes, list[int]]:
+        spec = MountSpec.decode(request.fields)
+        log("enter")
+        credentials = lease.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, CREDENTIALS_BYTES)
         if protocol.unpack(credentials)[1] != geteuid():
             raise OSError(errno.EPERM, "this process has become another user since verytmp.enter()")
-        steps("at")
-        if at in {at for _, at, _ in self._leases.values()}:
+        log("at")
+        if spec.at in {at for _, at, _ in self._leases.values()}:
             raise OSError(errno.EBUSY, "another root has this name")
-        made = self._make_directory(at)
+        made = self._make_directory(spec.at)
         try:
-            mounted = namespaces.mount_named(options, steps)
+            fds, how = named.mount_named(spec, log)
         except BaseException:
             if made:
-                self._remove_directory(at)
+                self._remove_directory(spec.at)
             raise
-        self._leases[reply.fileno()] = reply, at, made
-        self._poll.register(reply, 0)  # its other end's closing is always reported
-        return mounted
+        self._leases[lease.fileno()] = lease, spec.at, made
+        self._poll.register(lease, 0)  # its other end's closing is always reported
+        return protocol.encode_done(how, fds), fds
 
     def _make_directory(self, at: str) -> bool:
         """See that there is a directory to mount a root at: whether it was made."""
@@ -119,8 +120,8 @@ class Helper:
                 raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         except FileNotFoundError:
             top = at.split("/")[1]
-            if not (top in self._made or namespaces.may_be_made(at)):
-                raise OSError(errno.ENOENT, namespaces.NO_PARENT) from None
+            if not (top in self._made or named.may_be_made(at)):
+                raise OSError(errno.ENOENT, named.NO_PARENT) from None
             self._made.add(top)
             os.makedirs(f"/proc/self/fd/{self._root}{at}", 0o755, exist_ok=True)
             return True
@@ -129,8 +130,8 @@ class Helper:
     def _unmount_ended(self, events: list[tuple[int, int]]) -> None:
         for fd, _ in events:
             if fd in self._leases:
-                reply, at, made = self._leases.pop(fd)
-                reply.close()
+                lease, at, made = self._leases.pop(fd)
+                lease.close()
                 try:
                     _syscalls.umount2(at, _syscalls.MNT_DETACH)
                 except OSError:  # root has done it
@@ -143,3 +144,8 @@ class Helper:
             os.rmdir(f"/proc/self/fd/{self._root}{at}")
         except OSError:  # another process may be looking at it: it stays, empty, until the namespace goes
             pass
+
+
+def sync(request: Request, log: CallLog) -> tuple[bytes, list[int]]:
+    """All that ended has been unmounted by now."""
+    return protocol.encode_done("", []), []

@@ -1,4 +1,4 @@
-"""The resident helper, seen from its owner: it is started, asked, replaced when it dies, and let go.
+"""The helper, seen from its owner: it is started, asked, replaced when it dies, and let go.
 
 It ends when the socket to it is closed, which is when a `Connection` goes: closed, garbage, or with this process. There
 is nothing to clean up, and no process is waited for at the interpreter's exit.
@@ -18,54 +18,57 @@ from posix import getegid, geteuid, getpid  # a test may have put others in os
 from weakref import WeakSet
 
 from .. import _syscalls
-from .._confined.owned_fd import KeptFds, new_poll, owner
-from .._confined.procfs import new_token
+from .._confined.owned_fd import KeptFds, new_poll
 from . import child, protocol
-from .channel import Line
-from .child import Refused, Unanswered, is_stopped
-from .signals import unlost
+from .channel import Channel
+from .child import is_stopped
+from .protocol import Refused, Reply, Request, Unanswered
+from .signals import Caller, without_interrupts
+from .spec import new_token
+from .user_namespace import current, made_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from select import epoll
     from typing import ClassVar
 
-    from .signals import SignalsHeld
+    from .._confined.owned_fd import OwnedFd
+    from .._diagnosis.rules import Refusal
+    from .spec import MountSpec
+    from .user_namespace import UserNamespace
 
-LOOK = int(_socket.MSG_PEEK | _socket.MSG_DONTWAIT)  # members of an enum take 3 us to be put together
 AHEAD = 16  # so many roots may be asked for before they are wanted; of each, the kernel keeps some KiB
 HELPERS = 2  # for one request: a helper that dies is replaced once
 END_PATIENCE = 5.0  # seconds for a helper to end; it does within a millisecond, where the machine has time for it
 
 
-class Resident:
+class HelperClient:
     """One helper at most, made when it is needed. Threads take turns.
 
     It is taken away from here for the time of a request, and comes back when all went well. So one that was left in the
     middle of a conversation, because a signal handler raised, is never spoken to again.
     """
 
-    __slots__ = ("__weakref__", "_idle", "_turn", "closed", "needed")
+    __slots__ = ("__weakref__", "_idle", "_turn", "closed", "use_helper")
 
-    all: ClassVar[WeakSet[Resident]] = WeakSet()
+    all: ClassVar[WeakSet[HelperClient]] = WeakSet()
 
     def __init__(self) -> None:
-        self.needed = False  # it has been seen that this process itself may not mount
+        self.use_helper = False  # it has been seen that this process itself may not mount
         self.closed = False
         self._idle: Connection | None = None
         self._turn = _thread.RLock()  # a signal handler may want a root in the middle of another one's making
         self.all.add(self)
 
-    def root(self, directory: str, options: list[str]) -> tuple[tuple[epoll, ...], str, str]:
-        """Have a root made in *directory* of a new mount: the owners of its descriptors, its name, and by which call.
+    def make(self, spec: MountSpec) -> tuple[MountSpec, Reply, UserNamespace | None]:
+        """Have a root made: its spec, with a token of its own, the helper's reply, and the user namespace it is in.
 
-        `Unanswered` where that cannot be had from a resident helper, `Refused` where the kernel refuses it.
+        `Unanswered` where that cannot be had from a helper, `Refused` where the kernel refuses it.
         """
         if sys.is_finalizing():  # a thread that has its turn now never ends it: no other one runs any more
             self.check_open()
             raise Unanswered([])
         with self._turn:
-            died: list[protocol.Refusal] = []
+            died: list[Refusal] = []
             while len(died) < HELPERS:
                 self.check_open()
                 connection, self._idle = self._idle, None
@@ -74,7 +77,7 @@ class Resident:
                     connection = None
                 connection = connection or started()
                 try:
-                    answer = connection.ask(directory, options)
+                    answer = connection.make(spec)
                 except Unanswered as unanswered:
                     connection.end()
                     died += unanswered.refusals
@@ -86,7 +89,7 @@ class Resident:
                     raise
                 else:
                     self._keep(connection)
-                    return answer
+                    return *answer, connection.namespace
             raise Unanswered(died)
 
     def _keep(self, connection: Connection) -> None:
@@ -109,8 +112,8 @@ class Resident:
             if connection is not None:
                 connection.end()
 
-    def forget(self) -> None:
-        """In a forked child: the lock may be held by a thread that is not here."""
+    def after_fork_in_child(self) -> None:
+        """After fork, in the child: replace the lock, another thread may have held it."""
         self._turn = _thread.RLock()
         self._idle = None
 
@@ -119,21 +122,22 @@ def user() -> tuple[int, int, int]:
     return getpid(), geteuid(), getegid()
 
 
-class Connection(Line):
+class Connection(Channel):
     """The socket to a helper, which ends when it goes."""
 
-    __slots__ = ("_end", "_kind", "_names", "_pid", "_poll", "_user", "_wanted")
+    __slots__ = ("_asked", "_end", "_kind", "_pid", "_poll", "_user", "_wanted", "namespace")
 
     all: ClassVar[WeakSet[Connection]] = WeakSet()
 
-    def __init__(self, number: int, end: KeptFds, pid: int = 0) -> None:
-        super().__init__(number)
+    def __init__(self, fd: int | KeptFds, end: KeptFds, pid: int = 0, namespace: UserNamespace | None = None) -> None:
+        super().__init__(fd)
         self.all.add(self)
         self._end = end  # readable when the helper is gone, though some other process may still hold its socket
         self._pid = pid  # the helper's; 0 where it is not known
         self._user = user()
-        self._kind: tuple[str, ...] = ()  # of the roots that were asked for last
-        self._names: list[str] = []  # of those whose answers have not been heard yet, in order
+        self.namespace = namespace
+        self._kind: MountSpec | None = None  # of the roots that were asked for last, without their tokens
+        self._asked: list[MountSpec] = []  # for, and their replies have not been read yet, in order
         self._wanted = 0  # so many are to be asked for at once
         self._poll = new_poll()
         self._poll.register(self.fileno(), select.POLLIN)
@@ -143,64 +147,40 @@ class Connection(Line):
         """Whether it was started by this very process, as the user that this is now: a root is the helper's user's."""
         return self._user == user()
 
-    def ask(self, directory: str, options: list[str]) -> tuple[tuple[epoll, ...], str, str]:
-        """The owners of a new root's descriptors, its name, and by which call it was mounted.
+    def make(self, spec: MountSpec) -> tuple[MountSpec, Reply]:
+        """The spec of a new root, which has a token of its own, and the reply with its descriptors.
 
         Who goes on asking for the same kind has some more of it asked for beforehand, and need not wait: a root takes
         the helper as long as its owner, and each waiting as long again (measured: 580 us a root, 400 with these).
         """
-        kind = (directory, *options)
-        if kind != self._kind:
+        if spec != self._kind:
             self._unask()
-            self._kind, self._wanted = kind, 1
-        early = bool(self._names)
-        try:
-            if len(self._names) * 2 < self._wanted:
-                while len(self._names) < self._wanted:
-                    self._names.append(f"{directory}/{new_token()}")
-                    request = protocol.encode("tmpfs", f"name={self._names[-1]}", *options)
-                    self.send(request, _socket.MSG_NOSIGNAL)
-        except (BrokenPipeError, ConnectionResetError):  # hearing it out tells
-            pass
+            self._kind, self._wanted = spec, 1
+        early = bool(self._asked)
+        if len(self._asked) * 2 < self._wanted:
+            while len(self._asked) < self._wanted:
+                self._asked.append(spec.replace(token=new_token()))
+                self.ask(Request(protocol.TMPFS, self._asked[-1].encode()))
         self._wanted = min(2 * self._wanted, room_for(AHEAD))
-        name = self._names.pop(0)
-        fds, how = self._hear()
+        made = self._asked.pop(0)
+        reply = self._read_answer()
         if early:
-            touch_now(name.rpartition("/")[2], fds[0])
-        return fds, name, how
+            touch_now(made.token, reply.fds[0])
+        return made, reply
 
     def _unask(self) -> None:
         """Hear what was asked for beforehand, and is not wanted any more."""
-        while self._names:
-            del self._names[0]
+        while self._asked:
+            del self._asked[0]
             try:
-                self._hear()
+                self._read_answer()
             except Unanswered:
                 raise
             except Refused:
                 pass
 
-    def _hear(self) -> tuple[tuple[epoll, ...], str]:
-        step = "start"
-        try:
-            while True:
-                self._wait(step)
-                message = self.recv(protocol.MESSAGE_BYTES, LOOK)
-                kind, fields = protocol.decode(message)
-                if kind == protocol.DONE and len(fields) == 1:
-                    return self.adopted(protocol.ROOT_FDS), fields[0]
-                self.recv(protocol.MESSAGE_BYTES)
-                if kind == protocol.STEP and len(fields) == 1:
-                    step = fields[0]
-                elif kind == protocol.REFUSED:
-                    raise Refused(child.refusals(step, fields))
-                elif message:
-                    raise silent(step, errno.EPROTO, f"said {message[:80]!r}")
-                else:
-                    break
-        except (BrokenPipeError, ConnectionResetError, BlockingIOError):  # the last: it is gone, and its socket is not
-            pass
-        raise silent(step, errno.ECONNRESET, "ended without an answer")
+    def _read_answer(self) -> Reply:
+        return self.read_reply(self._wait, unanswered)
 
     def _wait(self, step: str) -> None:
         """Wait until there is something to read: for long, for a busy machine takes long, but not for what is stopped.
@@ -212,15 +192,15 @@ class Connection(Line):
         while not self._poll.poll(min(child.GLANCE, child.ANSWER_PATIENCE * 1000)):
             stopped = stopped + 1 if self.stopped() else 0
             if stopped == child.STOPPED_GLANCES:  # all of a program is stopped, and goes on, one process after another
-                raise silent(step, errno.ETIMEDOUT, "was stopped")
+                raise unanswered(step, errno.ETIMEDOUT, "was stopped")
             if time.monotonic() > deadline:
-                raise silent(step, errno.ETIMEDOUT, f"did not answer in {child.ANSWER_PATIENCE:g} s")
+                raise unanswered(step, errno.ETIMEDOUT, f"did not answer in {child.ANSWER_PATIENCE:g} s")
 
     def stopped(self) -> bool:
         """Whether the helper is stopped: proc_pid_stat(5)."""
         return self._pid > 0 and is_stopped(self._pid)
 
-    def is_child(self) -> bool:
+    def is_our_child(self) -> bool:
         """Whether the helper is a child of this process, alive or dead: waitid(2), which leaves it as it is."""
         try:
             found = os.waitid(os.P_PIDFD, self._end.fileno(), os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -274,7 +254,7 @@ def room_for(count: int) -> int:
     return count if most < 0 else max(1, min(count, most // 64))
 
 
-def touch_now(token: str, above: epoll) -> None:
+def touch_now(token: str, above: OwnedFd) -> None:
     """A root that was made before it was asked for is as if it had been made now: its times are what shows."""
     try:
         os.utime(token, dir_fd=above.fileno())
@@ -282,7 +262,7 @@ def touch_now(token: str, above: epoll) -> None:
         pass
 
 
-def silent(step: str, number: int, what: str) -> Unanswered:
+def unanswered(step: str, number: int, what: str) -> Unanswered:
     return Unanswered([(step, number, f"the resident helper {what}")])
 
 
@@ -295,18 +275,21 @@ def started() -> Connection:
         raise Unanswered([])
     if not child.interpreter():
         raise Unanswered([("posix_spawn", errno.ENOENT, "there is no interpreter to start a resident helper with")])
-    connection = unlost(start, threads=2)
-    if connection.is_child():  # this process adopts orphans only since a moment ago
+    caller = Caller(threads=2)  # a fresh interpreter, whatever this process is
+    connection = without_interrupts(lambda: start(caller), caller)
+    if connection.is_our_child():  # this process adopts orphans only since a moment ago
         connection.end()
         raise Unanswered([])
     return connection
 
 
-def start(signals: SignalsHeld) -> Connection:
-    request = protocol.encode(protocol.RESIDE, str(getpid()))
-    connection, [descriptor], pid = child.conversation(request, protocol.RESIDE_FDS, signals, threads=2)
-    end = KeptFds(owner(descriptor))
-    return Connection(connection.detach(), end, int(pid) if pid.isdecimal() else 0)
+def start(caller: Caller) -> Connection:
+    given = current()
+    request = Request(protocol.RESIDE, [str(getpid())], given.fds() if given else ())
+    channel, reply = child.start_and_ask(request, caller)
+    end, *new = reply.fds
+    pid = int(reply.how) if reply.how.isdecimal() else 0
+    return Connection(channel.kept, KeptFds(end), pid, made_in(given, new))
 
 
 def adopts_orphans() -> bool:
@@ -319,7 +302,7 @@ def adopts_orphans() -> bool:
         return True
     try:
         return _syscalls.prctl_value(_syscalls.PR_GET_CHILD_SUBREAPER) != 0
-    except OSError:  # a filter; `Connection.is_child` finds out
+    except OSError:  # a filter; `Connection.is_our_child` finds out
         return False
 
 
@@ -336,8 +319,8 @@ def kill(end: KeptFds) -> bool:
 
 def _forget() -> None:
     """In a forked child: the helpers are the parent's, and must not take this process for it."""
-    for resident in list(Resident.all):
-        resident.forget()
+    for client in list(HelperClient.all):
+        client.after_fork_in_child()
     for connection in list(Connection.all):
         connection.close()
 

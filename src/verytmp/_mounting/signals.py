@@ -1,11 +1,13 @@
-"""Hold signals back while a descriptor is between the call that made it and the name that keeps it."""
+"""No signal handler's exception comes in while a descriptor, or a child, is between two steps of its making."""
 
 from __future__ import annotations
 
 import _thread
 import sys
+from io import FileIO
 
 from .. import _syscalls
+from .protocol import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,13 +17,14 @@ if TYPE_CHECKING:
     _T = TypeVar("_T")
 
 NO_SIGNAL = bytes(_syscalls.SIGSET_BYTES)
+STATUS = "/proc/thread-self/status"
 
 
-class SignalsHeld:
+class BlockedSignals:
     """While it is entered, no signal reaches this thread, so no handler's exception can lose a descriptor or a child.
 
     That is so in a process with one thread. With more, the kernel gives the signal to another one, and the handler then
-    runs in the main thread all the same: `uninterrupted` is for those.
+    runs in the main thread all the same: `in_helper_thread` is for those.
     """
 
     __slots__ = ("_mask",)
@@ -29,7 +32,7 @@ class SignalsHeld:
     def __enter__(self) -> Self:
         self._mask = _syscalls.pthread_sigmask(_syscalls.SIG_BLOCK, NO_SIGNAL)
         try:
-            self.hold()  # a handler whose signal came just before runs, and may raise, in here
+            self.block()  # a handler whose signal came just before runs, and may raise, in here
         except BaseException:
             self.release()
             raise
@@ -38,7 +41,7 @@ class SignalsHeld:
     def __exit__(self, *exception: object) -> None:
         self.release()
 
-    def hold(self) -> None:
+    def block(self) -> None:
         _syscalls.pthread_sigmask(_syscalls.SIG_BLOCK, _syscalls.EVERY_SIGNAL)
 
     def release(self) -> None:
@@ -46,16 +49,57 @@ class SignalsHeld:
         _syscalls.pthread_sigmask(_syscalls.SIG_SETMASK, self._mask)
 
 
-def unlost(make: Callable[[SignalsHeld], _T], threads: int) -> _T:
-    """What *make* returns, when no signal handler's exception can come between its steps, in so many threads."""
+class Caller:
+    """The thread that wants a mount: what decides how one may be made for it.
 
-    def held() -> _T:
-        with SignalsHeld() as signals:
-            return make(signals)
+    Attributes:
+        threads: how many threads the process has.
+        filtered: whether a seccomp filter is on this thread.
+        signals: what blocks signals while something is made for it: see `without_interrupts`.
 
-    if threads > 1 and not sys.is_finalizing() and in_main_thread():  # at the interpreter's end no other thread runs
-        return uninterrupted(held)
-    return held()
+    The first two are read in /proc when one of them is first asked for, or given. `Refused` if they cannot be read.
+    """
+
+    __slots__ = ("_filtered", "_threads", "signals")
+
+    def __init__(self, threads: int = 0) -> None:
+        self._threads = threads
+        self._filtered = False
+        self.signals = BlockedSignals()
+
+    @property
+    def threads(self) -> int:
+        if not self._threads:
+            self._read_status()
+        return self._threads
+
+    @property
+    def filtered(self) -> bool:
+        if not self._threads:
+            self._read_status()
+        return self._filtered
+
+    def _read_status(self) -> None:
+        """proc_pid_status(5)"""
+        try:
+            with FileIO(STATUS) as file:  # the built-in `open` may be a test's own
+                status = file.read(8192)
+        except OSError as error:
+            raise Refused([(STATUS, error.errno or 0, error.strerror or "")]) from None
+        self._filtered = b"\nSeccomp:\t" in status and b"\nSeccomp:\t0\n" not in status
+        self._threads = int(status.partition(b"\nThreads:\t")[2].partition(b"\n")[0])
+
+
+def without_interrupts(make: Callable[[], _T], caller: Caller) -> _T:
+    """What *make* returns, when no signal handler's exception can come between its steps."""
+
+    def blocked() -> _T:
+        with caller.signals:
+            return make()
+
+    if caller.threads > 1 and not sys.is_finalizing() and in_main_thread():  # at the end no other thread runs
+        return in_helper_thread(blocked)
+    return blocked()
 
 
 def in_main_thread() -> bool:
@@ -65,7 +109,7 @@ def in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def uninterrupted(make: Callable[[], _T]) -> _T:
+def in_helper_thread(make: Callable[[], _T]) -> _T:
     """What *make* returns, when it has run in a thread of its own, where no signal handler does.
 
     A handler's exception ends the waiting for it at once. What is made later is then garbage, and so must own itself.

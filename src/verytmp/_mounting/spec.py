@@ -1,170 +1,185 @@
-"""From Python's values to mount(8)'s words. Types are judged here; whether a value makes sense, the kernel says."""
+"""`MountSpec`: what a root is made from. Made once from the keywords, sent once, and never parsed again."""
 
 from __future__ import annotations
 
 import os
-from operator import index
+from _operator import attrgetter  # what operator itself loads beside it takes a fresh interpreter longer
 
-from .._confined.procfs import new_token
+# Bound here, so that what a test puts in os in its place does not reach the tokens of other tests. And not bound to
+# os's, for such a test may be the first to import this.
+try:
+    from posix import urandom
+except ImportError:  # not Linux
+    from os import urandom
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterator, Sequence
+    from typing import Any, Self
+
+TOKEN_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+TOKEN_LENGTH = 8  # 36**8 are 2.8e12: no two roots of a machine have the same
+
+SIZES = ("size", "nr_blocks", "nr_inodes")
 
 
-VARIABLE = "VERYTMP_FALLBACK"  # in the environment: the default of *fallback*, for a whole run
-default_at: bool | None = None  # of *at*: true once this process has entered a namespace
-KEPT = (
-    "mode",
-    "nosymfollow",
-    "host",
-)  # and at=True: what a directory in /dev/shm has too, or is the default, which `nosymfollow` tells of
-
-FORMS = {  # what to write for those that have a notation of their own
-    "size": "bytes, or a str as '64m' or '10%'",
-    "nr_blocks": "a number, or a str as '10k'",
-    "nr_inodes": "a number, or a str as '10k'",
-    "huge": "'never', 'always', 'within_size' or 'advise'",
-    "mpol": "a policy as 'interleave' or 'bind:0-3'",
-}
+def new_token() -> str:
+    """A random name for a root's directory, which no other directory has."""
+    return "".join([TOKEN_CHARACTERS[byte % len(TOKEN_CHARACTERS)] for byte in urandom(TOKEN_LENGTH)])
 
 
-def mount_options(given: Mapping[str, object]) -> list[str]:
-    """The words for what was asked for; None asks for nothing. `TypeError` or `ValueError` names the option."""
-    if given.get("size") is not None and given.get("nr_blocks") is not None:
-        raise ValueError("size and nr_blocks are two units of one limit: give one of them")
-    return [word for key, value in given.items() if value is not None and (word := WORDS[key](key, value))]
+class MountSpec:
+    """A tmpfs, and the root directory in it. Frozen; two are equal if all that they say is.
+
+    Attributes:
+        options: tmpfs's own, as pairs of a key and its value, as the user has written it; None for a flag.
+        attributes: the mount's own, besides ``nosuid`` and ``nodev``, which every mount has: ``noexec``,
+            ``nosymfollow``.
+        mode: the root directory's permissions.
+        uid, gid: its owner; None for whoever makes it.
+        directory: what the directory above the root is called in the mount, as ``dev/null``. Empty until that is known,
+            and so is the token.
+        token: the root directory's name there.
+        at: the root's name in a mount namespace of its own, an absolute path; empty for a root without one.
+        host_read_only: nothing else can be written to in that namespace.
+        name_nosymfollow: the kernel follows no symlink by that name either.
+    """
+
+    __slots__ = (
+        "at", "attributes", "directory", "gid", "host_read_only", "mode", "name_nosymfollow", "options", "token", "uid",
+    )  # fmt: skip
+    options: tuple[tuple[str, str | None], ...]
+    attributes: tuple[str, ...]
+    mode: int
+    uid: int | None
+    gid: int | None
+    directory: str
+    token: str
+    at: str
+    host_read_only: bool
+    name_nosymfollow: bool
+
+    def __init__(
+        self,
+        options: tuple[tuple[str, str | None], ...] = (),
+        attributes: tuple[str, ...] = (),
+        mode: int = 0o700,
+        uid: int | None = None,
+        gid: int | None = None,
+        directory: str = "",
+        token: str = "",
+        at: str = "",
+        host_read_only: bool = False,
+        name_nosymfollow: bool = False,
+    ) -> None:
+        put = object.__setattr__
+        put(self, "options", options)
+        put(self, "attributes", attributes)
+        put(self, "mode", mode)
+        put(self, "uid", uid)
+        put(self, "gid", gid)
+        put(self, "directory", directory)
+        put(self, "token", token)
+        put(self, "at", at)
+        put(self, "host_read_only", host_read_only)
+        put(self, "name_nosymfollow", name_nosymfollow)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a {type(self).__name__} cannot be changed")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MountSpec) and values(self) == values(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def replace(self, **changed: Any) -> Self:
+        """The same with other attributes."""
+        made = object.__new__(type(self))
+        for name, value in zip(self.__slots__, values(self), strict=True):
+            object.__setattr__(made, name, changed.get(name, value))
+        return made
+
+    @property
+    def name(self) -> str:
+        """Where the root directory lies in the mount."""
+        return f"{self.directory}/{self.token}"
+
+    @property
+    def inodes_above(self) -> int:
+        """How many directories lie above the root: those of *directory*, and the mount's own."""
+        return self.directory.count("/") + 2
+
+    def settings(self) -> Iterator[tuple[str, str | None]]:
+        """The options as the kernel needs them, for what was asked for to come true in the root directory.
+
+        The directories above the root are not the user's: ``nr_inodes`` grows by them. 0 is no limit, and what is no
+        number is refused by the kernel, in its own words.
+        """
+        for key, value in self.options:
+            number = parse_size(value) if key == "nr_inodes" and value is not None else None
+            yield key, str(number + self.inodes_above) if number else value
+        yield from self._owner()
+
+    def _owner(self) -> Iterator[tuple[str, str]]:
+        for key, number in (("uid", self.uid), ("gid", self.gid)):
+            if number is not None:
+                yield key, str(number)
+
+    def asked(self) -> list[str]:
+        """What was asked for, in the words of mount(8)."""
+        pairs = (*self.options, *self._owner())
+        words = [key if value is None else f"{key}={value}" for key, value in pairs]
+        words += [f"at={self.at}"] if self.at else []
+        words += ["host=ro"] if self.host_read_only else []
+        return [f"mode={self.mode:o}", *words, *self.attributes]
+
+    def encode(self) -> list[str]:
+        """The fields of a message, of which `decode` makes the same value again."""
+        owner = ["" if number is None else str(number) for number in (self.uid, self.gid)]
+        options = [key if value is None else f"{key}={value}" for key, value in self.options]
+        name = [self.at, "ro" if self.host_read_only else "", "nosymfollow" if self.name_nosymfollow else ""]
+        return [self.directory, self.token, *name, str(self.mode), *owner, ",".join(self.attributes), *options]
+
+    @classmethod
+    def decode(cls, fields: Sequence[str]) -> Self:
+        """The value that was encoded. `ValueError` where the fields are none."""
+        directory, token, at, read_only, nosymfollow, mode, uid, gid, attributes, *options = fields
+        pairs = [option.partition("=") for option in options]
+        return cls(
+            options=tuple((key, value if given else None) for key, given, value in pairs),
+            attributes=tuple(filter(None, attributes.split(","))),
+            mode=int(mode),
+            uid=int(uid) if uid else None,
+            gid=int(gid) if gid else None,
+            directory=directory,
+            token=token,
+            at=at,
+            host_read_only=bool(read_only),
+            name_nosymfollow=bool(nosymfollow),
+        )
 
 
-def judged(asked: Mapping[str, object]) -> tuple[list[str], str]:
-    """The words for a root's options, and what it may fall back to."""
-    given = {key: value for key, value in asked.items() if key != "fallback"}
-    instead = fallback(asked.get("fallback"), given)
-    if given.get("at") is None:
-        given["at"] = default_at
-    named = given.get("at") not in (None, False)
-    if not named:
-        given.pop("at", None)
-        if given.pop("host", "rw") != "rw":
-            raise ValueError("host='ro' is for a root with a name: ask for at= too")
-    follow = given.get("nosymfollow")
-    if follow is None:  # programs need links where a root has a name; paths follow them without the kernel
-        given["nosymfollow"] = True
-    return mount_options(given) + ["name_nosymfollow"] * bool(named and follow), instead
+values = attrgetter(*MountSpec.__slots__)  # of all attributes, as a tuple
 
 
-def fallback(asked: object, given: Mapping[str, object]) -> str:
-    """``"shm"`` or ``"none"``. The environment's default gives way to options that could not be kept."""
-    value = os.environ.get(VARIABLE) or "none" if asked is None else asked
-    if value not in ("shm", "none"):
-        name = VARIABLE if asked is None else "fallback"
-        raise ValueError(f"{name} must be 'shm' or 'none', not {value!r}")
-    if value == "shm" and (lost := unkept(given)):
-        if asked is None:
-            return "none"
-        raise ValueError(f"{lost} cannot be kept in a directory in /dev/shm: ask for that or for the fallback")
-    return str(value)
+def is_too_large(value: str) -> bool:
+    """Whether a size does not fit 64 bits: of such a number, the kernel would take what is left of it."""
+    number = parse_size(value.removesuffix("%"))
+    if number is None:
+        return False
+    if value.endswith("%"):
+        number *= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return number >> 63 > 0
 
 
-def unkept(given: Mapping[str, object]) -> str:
-    """The options that a directory in /dev/shm could not keep."""
-    return ", ".join(
-        key
-        for key, word in given.items()
-        if not (key in KEPT or (key == "at" and word is True) or word is None or word is False)
-    )
-
-
-def passed_over(asked: Mapping[str, object]) -> str:
-    """Why the environment's fallback is not taken, though somebody has asked for it."""
-    given = {key: value for key, value in asked.items() if key != "fallback"}
-    if asked.get("fallback") is not None or os.environ.get(VARIABLE) != "shm":
-        return ""
-    lost = unkept(given)
-    return f"Leave out {lost}, which a directory in /dev/shm cannot keep: {VARIABLE}=shm was not taken for that."
-
-
-def amount(key: str, value: object) -> str:
-    if isinstance(value, str):
-        return f"{key}={plain(key, value)}"
-    return f"{key}={whole(key, value, 'an int, or a str as in mount(8)')}"
-
-
-def identity(key: str, value: object) -> str:
-    return f"{key}={whole(key, value, 'an int')}"
-
-
-def permissions(key: str, value: object) -> str:
-    number = whole(key, value, "an int, as for os.chmod()")
-    if number > 0o7777:
-        raise ValueError(f"{key} has bits that are no permissions: {number:#o}")
-    return f"{key}={number:o}"
-
-
-def text(key: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{key} must be a str, not {type(value).__name__}")
-    return f"{key}={plain(key, value)}"
-
-
-def flag(key: str, value: object) -> str:
-    if not isinstance(value, bool):
-        raise TypeError(f"{key} must be a bool, not {type(value).__name__}")
-    return key if value else ""
-
-
-def inode_width(key: str, value: object) -> str:
-    return flag(key, value) or "inode32"
-
-
-def whole(key: str, value: object, wanted: str) -> int:
+def parse_size(text: str) -> int | None:
+    """A number as the kernel's memparse() reads it: C's notation, and perhaps one of K M G T P E. None for the rest."""
+    hexadecimal = text[:2] in ("0x", "0X")
+    power = ("KMGTP" if hexadecimal else "KMGTPE").find(text[-1:].upper() or "-") + 1
+    digits = text[:-1] if power else text
+    if not (digits.isascii() and digits.isalnum()):
+        return None
     try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = index(value)  # type: ignore[arg-type]  # the TypeError is the point
-    except TypeError:
-        raise TypeError(f"{key} must be {wanted}, not {type(value).__name__}") from None
-    if number < 0:
-        raise ValueError(f"{key} must not be negative: {number}")
-    return number
-
-
-def plain(key: str, value: str) -> str:
-    if "\0" in value:
-        raise ValueError(f"embedded null byte in {key}")
-    return value
-
-
-def named_at(key: str, value: object) -> str:
-    if value is True:
-        return f"{key}=/verytmp/{new_token()}"
-    path: object = value.__fspath__() if isinstance(value, os.PathLike) else value
-    if not isinstance(path, str):
-        raise TypeError(f"{key} must be True, a str or a path, not {type(value).__name__}")
-    if not path.startswith("/") or path.startswith("//") or os.path.normpath(path) != path or path == "/":
-        raise ValueError(f"{key} must be an absolute path below /, without '.', '..' and '//': {path!r}")
-    return f"{key}={plain(key, path)}"
-
-
-def host_access(key: str, value: object) -> str:
-    if value not in ("rw", "ro"):
-        raise ValueError(f"{key} must be 'rw' or 'ro', not {value!r}")
-    return f"{key}={value}"
-
-
-WORDS: dict[str, Callable[[str, object], str]] = {
-    "size": amount,
-    "nr_blocks": amount,
-    "nr_inodes": amount,
-    "mode": permissions,
-    "uid": identity,
-    "gid": identity,
-    "huge": text,
-    "mpol": text,
-    "inode64": inode_width,
-    "noswap": flag,
-    "noexec": flag,
-    "nosymfollow": flag,
-    "at": named_at,
-    "host": host_access,
-}
+        return int(digits, 16 if hexadecimal else 8 if digits[0] == "0" else 10) << (10 * power)
+    except ValueError:
+        return None

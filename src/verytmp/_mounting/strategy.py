@@ -1,89 +1,148 @@
-"""Which way to make the mount: directly where this process may, else by a child; and what to say when neither works."""
+"""Which way to make the mount: directly where this process may, else by a helper or a child."""
 
 from __future__ import annotations
 
 import errno
 import os
-from io import FileIO
+from collections import namedtuple
+from functools import partial
 from stat import S_ISDIR
 
 from .._confined.owned_fd import owner
-from .._confined.procfs import new_token
-from .._confined.tree import Tree
-from .._diagnosis.causes import BEFORE, VeryTmpCause
-from .._diagnosis.facts import facts
-from .._diagnosis.rules import LABEL_THEN, MAPS, MOUNTING, UNSHARE, Verdict, judge
 from ..errors import VeryTmpUnavailable
-from . import child, protocol
-from . import tmpfs as _mount
-from .signals import unlost
-from .spec import FORMS
+from . import child, tmpfs
+from .protocol import NAMED, TMPFS, CallLog, Refused, Request, Unanswered
+from .refusals import explained
+from .signals import Caller, without_interrupts
+from .spec import MountSpec, new_token
+from .user_namespace import current, made_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from select import epoll
+    from collections.abc import Callable, Iterator
+    from typing import NamedTuple
 
+    from .._confined.owned_fd import OwnedFd
+    from .._diagnosis.rules import Refusal
     from .entered import Entered
-    from .helper import Resident
-    from .protocol import Refusal
-    from .signals import SignalsHeld
+    from .helper import HelperClient
+    from .user_namespace import UserNamespace
 
-PROC = "/proc/thread-self/status"
+    _Strategy = Callable[[MountSpec, Caller], "Mounted | None"]
+
+    class Mounted(NamedTuple):
+        """A mount that was made.
+
+        Attributes:
+            fds: the owners of the descriptors of the directory above the root, and of the mount; for a root with a
+                name, of its mount namespace too.
+            how: a few words on how it was made.
+            namespace: the user namespace that it is in, to be kept for as long as the root lives; None for the host's.
+            spec: what it was made from, with the root directory's name.
+        """
+
+        fds: tuple[OwnedFd, ...]
+        how: str
+        namespace: UserNamespace | None
+        spec: MountSpec
+else:
+    Mounted = namedtuple("Mounted", "fds how namespace spec")  # noqa: PYI024  # typing takes 5 ms to import
+
+entered: Entered | None = None  # the helper in the namespace that this process has entered
+
+TMPFS_FDS, NAMED_FDS = 2, 3  # that come with a root
 FILES = ("/dev/null", "/proc/version", "/etc/passwd")  # the later ones are for a chroot that has next to nothing
 
 
-entered: Entered | None = None  # the namespace that this process has entered
+def mount(spec: MountSpec, helper: HelperClient | None = None) -> Mounted:
+    """Make a tmpfs, by the first strategy that works here.
 
+    Args:
+        spec: what it is to be like. The root directory gets a name here.
+        helper: a factory's, which makes it where this process may not.
 
-class MayNotMount(Exception):
-    """This process itself may not mount, or might not survive trying."""
-
-
-def tmpfs(options: list[str], resident: Resident | None = None) -> tuple[Tree, str]:
-    """Make a tmpfs: its tree, and a few words on how that was done.
-
-    `ValueError` with the kernel's words for an option that it refuses, `VeryTmpUnavailable` for anything else.
+    Raises:
+        ValueError: the kernel refuses an option; with its words.
+        VeryTmpUnavailable: anything else.
     """
-    directory = impossible_name()
-    named = [f"name={directory}/{new_token()}", *options]
+    token = "" if helper is not None and helper.use_helper else new_token()  # a helper makes its own
+    spec = spec.replace(directory=impossible_name(), token=token)
+    caller = Caller()
     before: list[Refusal] = []
-    threads = 0
-    if entered is not None and name_in(options) and "host=ro" not in options:
-        return by_entered(entered, named)
-    if name_in(options):
-        resident = None  # XXX
-    elif resident is None or not resident.needed:
-        filtered, threads = thread_status()
+    for strategy in strategies(spec, helper):
         try:
-            return unlost(lambda signals: directly(named, filtered, signals, threads), threads)
-        except MayNotMount:
-            pass
-    if resident is not None:
-        resident.needed = True  # from now on: asking the kernel again takes longer than asking the helper
-        try:
-            fds, name, call = resident.root(directory, options)
-            return tree(fds, [f"name={name}"]), f"by a resident helper, by {call}(2)"
-        except child.Unanswered as unanswered:  # a child of its own for this one root will do, or say what is wrong
+            mounted = strategy(spec, caller)
+        except Unanswered as unanswered:  # another strategy will do, or say what is wrong
             before = unanswered.refusals
-        except child.Refused as refused:
-            met = refused.refusals
-            raise unlost(lambda signals: explained(met, options, signals, threads=2), threads=2) from None
-    threads = threads or thread_status()[1]
-    return unlost(lambda signals: by_child(named, signals, threads, before), threads)
+        except Refused as refused:
+            raise explained([*before, *refused.refusals], spec, caller) from None
+        else:
+            if mounted is not None:
+                return mounted
+    raise AssertionError("a child mounts, or is refused")
 
 
-def by_entered(helper: Entered, options: list[str]) -> tuple[Tree, str]:
-    """A root in the namespace that this process has entered."""
+def strategies(spec: MountSpec, helper: HelperClient | None) -> Iterator[_Strategy]:
+    """In order. Each returns None where it is not for this process, and raises `Refused` where the kernel refuses."""
+    if spec.at:
+        if entered is not None and not spec.host_read_only:
+            yield partial(by_entered, entered)
+        yield by_child
+        return
+    if helper is None or not helper.use_helper:
+        yield directly
+    if helper is not None:
+        helper.use_helper = True  # from now on: asking the kernel again takes longer than asking the helper
+        yield partial(by_helper, helper)
+    yield by_child
+
+
+def directly(spec: MountSpec, caller: Caller) -> Mounted | None:
+    """In this process, where it may."""
+    if caller.filtered:  # an unknown call may end this very process, so a child has to try it
+        return None
+    log = CallLog()
+
+    def make() -> Mounted:
+        fds, call = tmpfs.make_tmpfs(spec, log, private=False)
+        return Mounted(tuple(map(owner, fds)), f"directly, by {call}(2)", None, spec)
+
     try:
-        fds, call = unlost(lambda signals: helper.root(options, signals), thread_status()[1])
-    except child.Unanswered as ended:
+        return without_interrupts(make, caller)
+    except OSError as error:
+        if error.errno == errno.EPERM or tmpfs.is_unsupported(log.now, error.errno):
+            return None
+        raise Refused(log.refused(error)) from None
+
+
+def by_entered(helper: Entered, spec: MountSpec, caller: Caller) -> Mounted:
+    """By the helper in the namespace that this process has entered: no other strategy can mount there."""
+    try:
+        reply = without_interrupts(lambda: helper.make(spec, caller), caller)
+    except Unanswered as ended:
         [(step, number, text)] = ended.refusals
         remedy = "Start this program anew; or make roots without a name: VeryTmpRoot(at=False)."
-        raise VeryTmpUnavailable(number, step, text, remedy, VeryTmpCause.CHILD) from None
-    except child.Refused as refused:
-        raise explained(refused.refusals, options) from None
-    return tree(fds, options), f"in the namespace that this process has entered, by {call}(2)"
+        raise VeryTmpUnavailable(number, step, text, remedy, "child") from None
+    return Mounted(reply.fds, f"in the namespace that this process has entered, by {reply.how}(2)", None, spec)
+
+
+def by_helper(helper: HelperClient, spec: MountSpec, _: Caller) -> Mounted:
+    """By a factory's helper."""
+    made, reply, namespace = helper.make(spec.replace(token="") if spec.token else spec)
+    return Mounted(reply.fds, f"by a resident helper, by {reply.how}(2)", namespace, made)
+
+
+def by_child(spec: MountSpec, caller: Caller) -> Mounted:
+    """By a child for this one root."""
+    if not spec.token:  # a helper was to make it
+        spec = spec.replace(token=new_token())
+    operation, count = (NAMED, NAMED_FDS) if spec.at else (TMPFS, TMPFS_FDS)
+    namespace = current()
+    request = Request(operation, spec.encode(), namespace.fds() if namespace else ())
+    reply = without_interrupts(lambda: child.perform(request, caller), caller)
+    namespace = made_in(namespace, reply.fds[count:])
+    kind = "forked" if child.can_fork(caller.threads) else "fresh"
+    return Mounted(reply.fds[:count], f"by a {kind} child, by {reply.how}(2)", namespace, spec)
 
 
 def impossible_name() -> str:
@@ -101,84 +160,3 @@ def impossible_name() -> str:
     reason = f"there is no file here by whose name a root could be called: none of {', '.join(FILES)}"
     remedy = "Mount /proc in this chroot, and make /dev/null."  # without /proc, there is no root either
     raise VeryTmpUnavailable(errno.ENOENT, "/dev/null", reason, remedy, "proc")
-
-
-def name_in(options: Sequence[str]) -> str:
-    """Where the root is to be mounted by name; empty for one without."""
-    return next((option[3:] for option in options if option.startswith("at=")), "")
-
-
-def tree(fds: tuple[epoll, ...], options: list[str]) -> Tree:
-    token = _mount.name_of(options).rpartition("/")[2]
-    try:
-        return Tree(fds, token, _mount.inodes_above(options), name_in(options))
-    except OSError as error:  # the descriptor table is full
-        raise explained([("fcntl(F_DUPFD)", error.errno or 0, error.strerror or "")]) from None
-
-
-def directly(options: list[str], filtered: bool, signals: SignalsHeld, threads: int) -> tuple[Tree, str]:
-    # Under a seccomp filter an unknown call may end this very process, so there a child has to try it.
-    if filtered:
-        raise MayNotMount
-    steps = _mount.Steps()
-    try:
-        fds, call = _mount.tmpfs(options, steps, private=False)
-    except OSError as error:
-        steps.refused(error)
-        if error.errno != errno.EPERM and not _mount.absent(steps.now, error.errno):
-            raise explained(steps.refusals, options, signals, threads) from None
-        raise MayNotMount from None
-    return tree(tuple(map(owner, fds)), options), f"directly, by {call}(2)"
-
-
-def by_child(options: list[str], signals: SignalsHeld, threads: int, before: list[Refusal]) -> tuple[Tree, str]:
-    try:
-        fds, call = child.perform(protocol.NAMED if name_in(options) else "tmpfs", options, signals, threads=threads)
-    except child.Refused as refused:
-        raise explained([*before, *refused.refusals], options, signals, threads) from None
-    return tree(
-        tuple(map(owner, fds)), options
-    ), f"by a {'forked' if child.forks(threads) else 'fresh'} child, by {call}(2)"
-
-
-def thread_status() -> tuple[bool, int]:
-    """Whether a seccomp filter is on this thread, and how many threads the process has: proc_pid_status(5)."""
-    try:
-        with FileIO(PROC) as file:  # the built-in `open` may be a test's own
-            status = file.read(8192)
-    except OSError as error:
-        raise explained([(PROC, error.errno or 0, error.strerror or "")]) from None
-    filtered = b"\nSeccomp:\t" in status and b"\nSeccomp:\t0\n" not in status
-    return filtered, int(status.partition(b"\nThreads:\t")[2].partition(b"\n")[0])
-
-
-def explained(
-    refusals: list[Refusal], options: Sequence[str] = (), signals: SignalsHeld | None = None, threads: int = 1
-) -> Exception:
-    """The error for refusals, the last of which decided it."""
-    *before, (step, number, text) = refusals
-    if step == "at":
-        return OSError(number, text, name_in(options))
-    if number == errno.EINVAL and (step in ("options", "mount", "fchownat") or step.startswith("fsconfig(")):
-        asked = [option for option in options if not option.startswith("name=")]
-        about = [option for option in asked if step == f"fsconfig({option.partition('=')[0]})"] or asked
-        forms = [f"{key}= takes {form}" for key, form in FORMS.items() if any(o.startswith(f"{key}=") for o in about)]
-        return ValueError("; ".join([f"{text} (asked for: {', '.join(about)})", *forms]))
-    reason = BEFORE.join([text, *(f"{step}: {text}" for step, _, text in before)])
-    try:
-        verdict = diagnosed(refusals, signals, threads)
-    except Exception as error:  # the refusal is the news, and not what went wrong in explaining it
-        verdict = Verdict(VeryTmpCause.UNKNOWN, "", (f"the diagnosis failed: {error!r}",))
-    return VeryTmpUnavailable(number, step, reason, verdict.remedy, verdict.cause, verdict.evidence)
-
-
-def diagnosed(refusals: list[Refusal], signals: SignalsHeld | None, threads: int) -> Verdict:
-    known = facts()
-    tried: dict[str, int] = {}
-    if signals and refusals[-1][0] in (UNSHARE, *MAPS, *MOUNTING):
-        for name, number, text in child.probe("namespaces", signals, threads=threads):
-            if name == LABEL_THEN:
-                known[name] = text.strip("\0\n")
-            else:
-                tried[name] = number
-    return judge(refusals, known, tried)

@@ -6,8 +6,9 @@ import errno
 import os
 
 from .. import _root
-from .._mounting import child, entered, spec, strategy
-from .._mounting.signals import unlost
+from .._mounting import entered, options, refusals, strategy
+from .._mounting.protocol import Refused
+from .._mounting.signals import Caller, without_interrupts
 from ..errors import VeryTmpError
 from . import trampoline
 
@@ -31,21 +32,18 @@ def enter() -> None:
     if strategy.entered is not None:
         return
     _root.check_available()
-    threads = strategy.thread_status()[1]
-    if threads > 1:
-        raise VeryTmpError(errno.EINVAL, too_many(threads))
+    caller = Caller()
+    if caller.threads > 1:
+        raise VeryTmpError(errno.EINVAL, too_many(caller.threads))
     before = os.getcwd()
     try:
-        helper, namespace = unlost(entered.start, threads)
-    except child.Refused as refused:
-        met = refused.refusals
-        raise unlost(lambda signals: strategy.explained(met, (), signals, threads), threads) from None
-    try:
+        helper, namespace = without_interrupts(lambda: entered.start(caller), caller)
+    except Refused as refused:
+        raise refusals.explained(refused.refusals, None, caller) from None
+    with namespace:
         nothing = dict.fromkeys(trampoline.Plan.FIELDS, "")
-        trampoline.enter(trampoline.Plan(**nothing | {"namespace": str(namespace), "cwd": before}))
-    finally:
-        os.close(namespace)
-    strategy.entered, spec.default_at = helper, True
+        trampoline.enter(trampoline.Plan(**nothing | {"namespace": str(namespace.fileno()), "cwd": before}))
+    strategy.entered, options.default_at = helper, True
 
 
 def too_many(threads: int) -> str:

@@ -249,7 +249,7 @@ def command(plan: Plan, words: list[str]) -> list[str]:
 
 def inheritable() -> list[int]:
     """The file descriptors that a program would inherit."""
-    found = []
+    found: list[int] = []
     for name in os.listdir("/proc/self/fd"):
         try:
             if os.get_inheritable(int(name)):

@@ -63,7 +63,7 @@ class Plan:
 CAPABILITIES_MAX = 64  # capset(2) knows so many; the kernel has 41 (Linux 6.18)
 NOT_FOUND, NOT_STARTED = 127, 126  # the status of a shell for a program that is not there, or cannot be started
 STARTED = b"+"  # what the report begins with: all went well up to execve(2)
-IGNORED_BY_PYTHON = (_signal.SIGPIPE, _signal.SIGXFSZ)
+IGNORED_BY_PYTHON: tuple[int, ...] = (_signal.SIGPIPE, _signal.SIGXFSZ)
 
 
 def main(arguments: list[str]) -> NoReturn:

@@ -8,7 +8,7 @@ from weakref import WeakSet
 import pytest
 
 from .. import VeryTmpFactory, VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable
-from .._mounting.spec import KEPT
+from .._mounting.options import SHM_OPTIONS
 from .keep import describe
 from .root_of_test import TestRoot
 
@@ -42,7 +42,7 @@ class RunState:
 
     def make(self, options: dict[str, Any]) -> VeryTmpRoot:
         """A root; all of them are made here."""
-        if self.fallback == "shm" and not options.keys() - KEPT:
+        if self.fallback == "shm" and not options.keys() - SHM_OPTIONS:
             import warnings
 
             with warnings.catch_warnings():

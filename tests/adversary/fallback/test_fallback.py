@@ -21,6 +21,7 @@ from support.fallback import DEAD, made, refused
 from support.kernel import libc
 
 from verytmp import VeryTmpFallbackWarning, VeryTmpUnavailable, _shm
+from verytmp._mounting.spec import MountSpec
 
 AT_ONCE = 0.5  # seconds: a fraction of what a lock is waited for
 
@@ -113,7 +114,7 @@ def test_it_goes_before_there_is_anything_in_it(home: Path, monkeypatch: pytest.
 def outcome(refusal: VeryTmpUnavailable) -> list[str] | str:
     """What is in a new root that is gone again, or why there is none."""
     try:
-        tree, end = _shm.directory(refusal, ["mode=700"])
+        tree, end = _shm.directory(refusal, MountSpec())
     except VeryTmpUnavailable as error:
         return error.reason
     names = tree.listdir("")
