@@ -116,7 +116,7 @@ def test_without_a_command_it_is_the_shell(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_as_the_interpreter_of_a_script(host: Path) -> None:
     program = host / "program"
-    program.write_text(f"#!/usr/bin/env -S {' '.join(COMMAND)} --chdir . -- sh\necho $0 $1; touch \"$2\"\n")
+    program.write_text(f'#!/usr/bin/env -S {" ".join(COMMAND)} --chdir . -- sh\necho $0 $1; touch "$2"\n')
     program.chmod(0o755)
     done = subprocess.run(["./program", "a b", host / "f"], cwd=host, capture_output=True, text=True, timeout=PATIENCE)
     assert (done.stdout, done.stderr) == ("./program a b\n", "")
@@ -157,7 +157,9 @@ def test_chdir(host: Path) -> None:
 
 @pytest.mark.parametrize("end", ["exit 0", "exit 3", "kill -9 $$"])
 def test_keep(host: Path, end: str) -> None:
-    done = run("--keep", "kept", "sh", "-c", f"mkdir d; echo potatoes > d/f; ln -s d/f link; chmod 700 d; {end}", cwd=host)
+    done = run(
+        "--keep", "kept", "sh", "-c", f"mkdir d; echo potatoes > d/f; ln -s d/f link; chmod 700 d; {end}", cwd=host
+    )
     assert done.returncode == {"exit 0": 0, "exit 3": 3}.get(end, -9)
     assert (host / "kept" / "d" / "f").read_text() == "potatoes\n"
     assert os.readlink(host / "kept" / "link") == "d/f"
@@ -208,7 +210,9 @@ def test_signals_reach_it(options: list[str], number: signal.Signals) -> None:
 def test_signals_that_are_ignored_stay_so(host: Path) -> None:
     """As by nohup. And SIGPIPE, which every Python ignores, is the command's as it was."""
     for options in ([], ["--keep", host / "kept"]):
-        line = " ".join(map(str, ["trap '' HUP INT;", "exec", *COMMAND, *options, "grep", "SigIgn", "/proc/self/status"]))
+        line = " ".join(
+            map(str, ["trap '' HUP INT;", "exec", *COMMAND, *options, "grep", "SigIgn", "/proc/self/status"])
+        )
         done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=PATIENCE)
         assert int(done.stdout.split()[1], 16) == 1 << signal.SIGHUP - 1 | 1 << signal.SIGINT - 1, done.stderr
 

@@ -160,7 +160,9 @@ host's. [How to unpack](how-to/unpack.md) has one.
 
 
 def page(rows: Mapping[str, Row]) -> str:
-    return PAGE.format(rows="\n".join(line(name, row) for name, row in rows.items()), counts=counts(list(rows.values())))
+    return PAGE.format(
+        rows="\n".join(line(name, row) for name, row in rows.items()), counts=counts(list(rows.values()))
+    )
 
 
 def counts(rows: list[Row]) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from support.compatibility import Directory  # noqa: E402
-from support.programs import ROWS  # noqa: E402
+from support.compatibility import Directory
+from support.programs import ROWS
 
 print(ROWS[sys.argv[1]].measured(Directory(Path.cwd())))

@@ -422,9 +422,7 @@ ROWS: dict[str, Row] = {
     "virtualenv": Row("`python -m virtualenv`", virtualenv, FAILS, CANONICAL, modules=("virtualenv",)),
     "git init": Row("by its path", git_init, FAILS, CANONICAL, ("git",)),
     "git init, from inside": Row("in its working directory", git_inside, FAILS, CWD, ("git",)),
-    "git checkout": Row(
-        "of a tree with links to the host, as `--work-tree`", git_checkout, FAILS, CANONICAL, ("git",)
-    ),
+    "git checkout": Row("of a tree with links to the host, as `--work-tree`", git_checkout, FAILS, CANONICAL, ("git",)),
     "git archive": Row("into it", git_archive, WORKS, "", ("git",)),
     "git hash-object": Row("of a file", git_hash, WORKS, "", ("git",)),
     "node": Row("`fs.mkdir`, `fs.writeFile`", node_files, WORKS, "", ("node",)),

@@ -320,7 +320,9 @@ ROWS: dict[str, Row] = {
     "sqlite3, the program": Row("a database in WAL mode", sqlite_program, FAILS, CANONICAL, ("sqlite3",)),
     "diskcache": Row("a cache", disk_cache, FAILS, CANONICAL, modules=("diskcache",)),
     "npm": Row("`npm install <tarball>`, `node_modules/.bin`", node_package, FAILS, CANONICAL, ("npm",)),
-    "pip, from source": Row("with its TMPDIR there too", pip_from_source, FAILS, CANONICAL, modules=("pip", "setuptools")),
+    "pip, from source": Row(
+        "with its TMPDIR there too", pip_from_source, FAILS, CANONICAL, modules=("pip", "setuptools")
+    ),
     "build": Row("a wheel", build, FAILS, CANONICAL, modules=("build", "setuptools")),
     "cmake": Row("configures, builds", cmake, FAILS, CANONICAL, ("cmake", "gcc", "make")),
     "cargo": Row("`init`, `run`", cargo, FAILS, CANONICAL, ("cargo",)),

@@ -11,7 +11,6 @@ import os
 
 from .. import _syscalls
 from .follow import end_by, follow
-from .trampoline import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,11 +29,10 @@ MASKED = (
 
 
 def contain() -> None:
-    """Return in a new process, which is in a pid namespace of its own.
+    """Return in a new process, in the pid namespace that this one's children are to be in: it has been unshared.
 
     The process that calls this stays, and ends when the new one does, as that does. `OSError` where the kernel refuses.
     """
-    step("unshare(CLONE_NEWPID|CLONE_NEWNS)", _syscalls.unshare, _syscalls.CLONE_NEWPID | _syscalls.CLONE_NEWNS)
     ready, told = os.pipe()
     first = os.fork()
     if first == 0:
