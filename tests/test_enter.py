@@ -296,14 +296,14 @@ def test_what_is_open_goes_on() -> None:
 def test_all_goes_with_the_process(end: signal.Signals | None) -> None:
     """The helper unmounts what is left, so that a program that goes on in the namespace keeps nothing of it."""
 
-    def work() -> tuple[int, int]:
+    def work() -> None:
         receiver, sender = os.pipe()
         child = os.fork()
         if child == 0:
             verytmp.enter()
             root = VeryTmpRoot()
-            program = subprocess.Popen(["sleep", "60"])
-            os.write(sender, f"{helper()} {program.pid} {root}".encode())
+            started = subprocess.Popen(["sleep", "60"])
+            os.write(sender, f"{helper()} {started.pid} {root}".encode())
             if end:
                 os.kill(os.getpid(), end)
             os._exit(0)
@@ -314,7 +314,6 @@ def test_all_goes_with_the_process(end: signal.Signals | None) -> None:
         os.kill(int(program), signal.SIGKILL)
         assert is_gone(int(program))
         assert not there
-        return 1, 1
 
     in_child(work)
 
@@ -631,9 +630,10 @@ def test_a_program_that_closes_all_descriptors() -> None:
         os.closerange(512, 800)
         assert strategy.entered is not None
         os.close(strategy.entered._channel.fileno())
-        with open(os.devnull):  # it may get the socket's number
-            with pytest.raises(VeryTmpUnavailable, match="is gone"):
-                VeryTmpRoot()
+        other = os.open(os.devnull, os.O_RDONLY)  # it may get the socket's number
+        with pytest.raises(VeryTmpUnavailable, match="is gone"):
+            VeryTmpRoot()
+        os.fstat(other)
         root.close()
 
     entered(work)

@@ -19,7 +19,7 @@ from support.children import in_child
 from verytmp import VeryTmpRoot
 
 WORKS, FAILS = "works", "fails safely"
-NOT_ASKED = "–"  # it is about paths, and a program has none
+NOT_ASKED = "-"  # it is about paths, and a program has none
 OLD_SQLITE = ("SQLite before 3.39", sqlite3.sqlite_version_info < (3, 39))
 PATIENCE = 60  # seconds
 
@@ -90,7 +90,7 @@ def in_a_program(name: str) -> str:
         done = root.run([sys.executable, one_row, name], capture_output=True, text=True, unshare_pid=False)
         if done.returncode:
             raise AssertionError(done.stdout + done.stderr)
-        return done.stdout.strip()
+        return str(done.stdout).strip()
 
 
 def after_enter(row: Row) -> str:
