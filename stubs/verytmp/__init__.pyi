@@ -41,6 +41,7 @@ __all__ = [
     "VeryTmpUsage",
     "__version__",
     "available",
+    "enter",
 ]
 
 __version__: str
