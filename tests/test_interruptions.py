@@ -16,6 +16,7 @@ from support import host_state, kernel
 from support.children import in_child
 
 from verytmp import VeryTmpRoot
+from verytmp._confined.owned_fd import call_owned, call_uninterrupted
 
 
 class Interrupted(Exception):
@@ -57,6 +58,25 @@ def storm(make: Callable[[], Callable[[], object]], count: int, period: float) -
             others.append(repr(error))
     signal.setitimer(signal.ITIMER_REAL, 0)
     return host_state.new_descriptors(before), others
+
+
+@pytest.mark.parametrize("owned", [False, True])
+def test_a_call_is_not_interrupted(owned: bool) -> None:
+    """No descriptor is lost between a call and the name for its result."""
+
+    def with_a_name() -> None:
+        fd = -1
+        try:
+            fd = call_uninterrupted(os.dup, 2)
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+    def with_an_owner() -> None:
+        call_owned(os.dup, 2)
+
+    left, others = in_child(storm, lambda: with_an_owner if owned else with_a_name, 1000, 0.0001)
+    assert (left, others) == ({}, [])
 
 
 @pytest.mark.parametrize("threads", [1, 2])

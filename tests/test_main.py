@@ -17,6 +17,7 @@ from support.children import in_child
 
 import verytmp
 from verytmp import VeryTmpFallbackWarning, VeryTmpRoot, __main__
+from verytmp._cli import demo
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -89,8 +90,8 @@ def test_no_wheel_in_plain_words(monkeypatch: pytest.MonkeyPatch, host: Path) ->
 
     monkeypatch.setattr(ensurepip, "__file__", str(host / "__init__.py"))
     monkeypatch.setattr(sysconfig, "get_config_var", lambda name: None)
-    with pytest.raises(__main__.Failure, match="comes without pip's wheel"):
-        __main__.bundled_wheel()
+    with pytest.raises(demo.Failure, match="comes without pip's wheel"):
+        demo.bundled_wheel()
 
 
 def test_a_wheel_that_a_distribution_keeps_elsewhere(monkeypatch: pytest.MonkeyPatch, host: Path) -> None:
@@ -100,7 +101,7 @@ def test_a_wheel_that_a_distribution_keeps_elsewhere(monkeypatch: pytest.MonkeyP
     (host / "pip-1.0-py3-none-any.whl").touch()
     monkeypatch.setattr(ensurepip, "__file__", "/nonexistent/__init__.py")
     monkeypatch.setattr(sysconfig, "get_config_var", lambda name: str(host))
-    assert __main__.bundled_wheel() == host / "pip-1.0-py3-none-any.whl"
+    assert demo.bundled_wheel() == host / "pip-1.0-py3-none-any.whl"
 
 
 def test_the_doctor_elsewhere_than_on_linux(
@@ -118,26 +119,26 @@ def test_an_open_file_that_is_not_whole_is_seen(monkeypatch: pytest.MonkeyPatch)
             (self / "hello" / "f.txt").write_text("tomatoes")
             super().close()
 
-    monkeypatch.setattr(__main__, "VeryTmpRoot", Spoiled)
-    with pytest.raises(__main__.Failure, match="the open file gave 'tomatoes'"):
-        __main__.potatoes()
+    monkeypatch.setattr(demo, "VeryTmpRoot", Spoiled)
+    with pytest.raises(demo.Failure, match="the open file gave 'tomatoes'"):
+        demo.potatoes()
 
 
 def test_another_pip_than_the_unpacked_one_is_seen(root: VeryTmpRoot) -> None:
-    with pytest.raises(__main__.Failure, match="-m pip --version: "):
-        __main__.run(root)
+    with pytest.raises(demo.Failure, match="-m pip --version: "):
+        demo.run(root)
 
 
 def test_the_comparison_sees_a_difference(root: VeryTmpRoot, wheel: Path) -> None:
-    __main__.unpack(wheel, root)
-    assert __main__.compare(wheel, root) == "2 files, 2 bytes, each as the archive has it"
+    demo.unpack(wheel, root)
+    assert demo.compare(wheel, root) == "2 files, 2 bytes, each as the archive has it"
     (root / "c.py").write_text("x")
-    with pytest.raises(__main__.Failure, match=r"c\.py is not what the archive holds"):
-        __main__.compare(wheel, root)
+    with pytest.raises(demo.Failure, match=r"c\.py is not what the archive holds"):
+        demo.compare(wheel, root)
     (root / "c.py").write_text("c")
     (root / "d.py").write_text("d")
-    with pytest.raises(__main__.Failure, match="3 files"):
-        __main__.compare(wheel, root)
+    with pytest.raises(demo.Failure, match="3 files"):
+        demo.compare(wheel, root)
 
 
 def test_the_check_sees_what_is_left(host: Path) -> None:
@@ -149,11 +150,11 @@ def test_the_check_sees_what_is_left(host: Path) -> None:
             lambda: os.fork() or os._exit(0),
             lambda: Path("litter").touch(),
         ):
-            before = __main__.traces()
+            before = demo.traces()
             litter()
             try:
-                __main__.left_behind(before)
-            except __main__.Failure as error:
+                demo.left_behind(before)
+            except demo.Failure as error:
                 said.append(str(error))
         os.waitpid(-1, 0)
         return said

@@ -125,6 +125,21 @@ def test_a_number_in_a_string_is_no_program_s_own(host: Path) -> None:
     assert os.listdir(host) == []
 
 
+def test_a_test_that_mocks_os_and_imports_first() -> None:
+    """What it has put there must not be in the strings of the tests after it."""
+    code = """
+import os, unittest.mock
+with unittest.mock.patch.multiple(os, readlink=lambda path: "1", getpid=lambda: 1, urandom=lambda size: bytes(size)):
+    import verytmp._paths.path
+from verytmp import VeryTmpRoot
+first, second = VeryTmpRoot(), VeryTmpRoot()
+(first / "f").write_text("first")
+assert open(first / "f").read() == "first"
+assert first._tree.token != second._tree.token
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_the_root_that_takes_the_numbers_is_another_one(root: VeryTmpRoot) -> None:
     """Its files are not found by the old string, nor the old one's by its own."""
     with VeryTmpRoot() as old:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # the table below, for type checkers
     from ._diagnosis.causes import VeryTmpCause as VeryTmpCause
     from ._factory import VeryTmpFactory as VeryTmpFactory
     from ._paths.path import VeryTmpPath as VeryTmpPath
+    from ._programs.enter import enter as enter
     from ._root import VeryTmpRoot as VeryTmpRoot
     from ._root import VeryTmpUsage as VeryTmpUsage
     from .errors import UnsupportedOperation as UnsupportedOperation
@@ -35,6 +36,7 @@ MODULE_OF = {
     "VeryTmpUnavailable": "errors",
     "VeryTmpUsage": "_root",
     "available": "_available",
+    "enter": "_programs.enter",
 }
 
 __all__ = [*MODULE_OF, "__version__"]  # noqa: PLE0604  # they are strings

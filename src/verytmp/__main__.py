@@ -1,46 +1,38 @@
-"""``python -m verytmp``: what verytmp does, done once, on real input, and checked; or ``doctor``, if it cannot."""
+"""The command ``verytmp``, or ``python -m verytmp``: what it does, done once; or `run`, or `doctor`."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import subprocess
 import sys
-import time
-import zipfile
-from pathlib import Path
 
-from . import VeryTmpPath, VeryTmpRoot, VeryTmpUnavailable, __version__
-from ._root import check_available
+from . import VeryTmpUnavailable, __version__
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-SIZE = "64m"  # of the second root: the wheel takes some 8 MiB unpacked
-
-
-class Failure(Exception):
-    """A step did not do what it is there to show."""
+PROGRAM = "verytmp"
 
 
 def main(arguments: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["run"]:  # its own parser: what follows the command is the command's
+        from ._cli.run import main as run_main
+
+        return run_main(arguments[1:])
     parser = argparse.ArgumentParser(
-        prog="python -m verytmp",
-        usage="python -m verytmp [-h] [--version] [doctor [-h] [--json]]",
+        prog=PROGRAM,
+        usage=f"{PROGRAM} [-h] [--version] [run ... | doctor [-h] [--json]]",
         description="Make a private tmpfs, use it, unpack a wheel into another one, and check that nothing is left.",
         epilog="In a program: from verytmp import VeryTmpRoot; help(VeryTmpRoot) says the rest. "
         "In a test suite: pytest --verytmp; pytest --fixtures lists what it adds.",
     )
-    parser.add_argument("--version", action="version", version=f"verytmp {__version__}")
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    commands = parser.add_subparsers(dest="command", prog=PROGRAM)
+    commands.add_parser("run", help="run any program in a private directory in memory: verytmp run --help")
     about = "Say whether a root can be made here, in which ways, and what to do if not. Status 0 if one can, else 1."
-    doctor = parser.add_subparsers(dest="command", prog="python -m verytmp").add_parser(
-        "doctor", help="what works here, and why not", description=about
-    )
+    doctor = commands.add_parser("doctor", help="what works here, and why not", description=about)
     doctor.add_argument("--json", action="store_true", help="for programs")
     asked = parser.parse_args(arguments)
     if asked.command == "doctor":
+        from ._root import check_available
+
         try:
             check_available()
         except VeryTmpUnavailable as error:  # there is nothing to ask, or nothing to ask it with
@@ -49,15 +41,12 @@ def main(arguments: list[str] | None = None) -> int:
         from ._cli.doctor import main as doctor_main
 
         return doctor_main(asked.json)
-    print(f"verytmp {__version__}, Python {platform.python_version()}, {platform.system()} {platform.release()}\n")
+    from ._cli import demo
+
     try:
-        show("a root", make)
-        before = traces()  # after the first root, which imports ctypes: some libffi's keep themselves open from then on
-        show("a file outlives it", potatoes)
-        real_input(bundled_wheel())
-        show("left behind", lambda: left_behind(before))
-    except (Failure, OSError) as error:
-        print(f"\nverytmp: {in_lines(str(error))}", file=sys.stderr)
+        demo.main()
+    except (demo.Failure, OSError) as error:
+        print(f"\n{PROGRAM}: {in_lines(str(error))}", file=sys.stderr)
         return 1
     return 0
 
@@ -67,136 +56,6 @@ def in_lines(text: str) -> str:
     for begin in ("The cause is ", "What was read: ", "What to do: ", "(with less promised: ", "(more: "):
         text = text.replace(f" {begin}", f"\n{begin}")
     return text
-
-
-def show(what: str, step: Callable[[], str]) -> None:
-    start = time.perf_counter()
-    result = step()
-    print(f"  {what:<21}{result:<76}{1000 * (time.perf_counter() - start):8.1f} ms", flush=True)
-
-
-def make() -> str:
-    with VeryTmpRoot() as root:
-        return repr(root).removeprefix("<VeryTmpRoot ").removesuffix(">")
-
-
-def potatoes() -> str:
-    """A directory, a file in it, the root closed: the open file is still whole."""
-    root = VeryTmpRoot()
-    (root / "hello").mkdir()
-    (root / "hello" / "f.txt").write_text("potatoes")
-    with (root / "hello" / "f.txt").open() as file:
-        root.close()
-        text = file.read()
-    if text != "potatoes":
-        raise Failure(f"the open file gave {text!r} after its root was closed")
-    return f"hello/f.txt, opened before its root was closed, reads back {text!r}"
-
-
-def real_input(wheel: Path) -> None:
-    """Some 500 files: unpacked, compared, and run from where they are."""
-    with sized_root() as root:
-        about = (
-            f"a root with size={SIZE}" if root.kind == "tmpfs" else "a directory in /dev/shm, without a size of its own"
-        )
-        print(f"\n{wheel.name}, which CPython bundles, into {about}")
-        show("before", lambda: usage(root))
-        show("unpack", lambda: unpack(wheel, root))
-        show("compare", lambda: compare(wheel, root))
-        show("run it", lambda: run(root))
-        show("after", lambda: usage(root))
-    print()
-
-
-def sized_root() -> VeryTmpRoot:
-    """Where a run has asked for the fallback, and needs it, there are no sizes."""
-    with VeryTmpRoot() as made:
-        sized = made.kind == "tmpfs"
-    return VeryTmpRoot(size=SIZE) if sized else VeryTmpRoot()
-
-
-def bundled_wheel() -> Path:
-    """The wheel of pip that this Python installs into virtual environments."""
-    import ensurepip
-    import sysconfig
-
-    # Where a distribution takes ensurepip's wheels out, it says where they are (CPython's --with-wheel-pkg-dir).
-    folders = [Path(ensurepip.__file__).parent / "_bundled", Path(sysconfig.get_config_var("WHEEL_PKG_DIR") or "/")]
-    for folder in folders:
-        for wheel in sorted(folder.glob("pip-*.whl")):
-            return wheel
-    raise Failure(
-        "this Python comes without pip's wheel (on Debian, the package python3-venv brings it): nothing to unpack"
-    )
-
-
-def unpack(wheel: Path, root: VeryTmpRoot) -> str:
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(root)
-        return f"{len(archive.infolist())} entries"
-
-
-def compare(wheel: Path, root: VeryTmpRoot) -> str:
-    """Every file's bytes with the archive's, and nothing besides."""
-    with zipfile.ZipFile(wheel) as archive:
-        names = {name for name in archive.namelist() if not name.endswith("/")}
-        total = 0
-        for name in names:
-            data = (root / name).read_bytes()
-            total += len(data)
-            if data != archive.read(name):
-                raise Failure(f"{name} is not what the archive holds")
-    found = set(files(root.path))
-    if found != {root / name for name in names}:
-        raise Failure(f"{len(found)} files were unpacked where the archive has {len(names)}")
-    return f"{len(names)} files, {total:,} bytes, each as the archive has it"
-
-
-def files(directory: VeryTmpPath) -> Iterator[VeryTmpPath]:
-    for path in directory.iterdir():
-        if path.is_dir():
-            yield from files(path)
-        else:
-            yield path
-
-
-def run(root: VeryTmpRoot) -> str:
-    command = [sys.executable, "-m", "pip", "--version"]
-    environment = os.environ | {"PYTHONPATH": os.fspath(root), "PYTHONDONTWRITEBYTECODE": "1"}
-    child = subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
-    if child.returncode or os.fspath(root) not in child.stdout:
-        raise Failure(f"{' '.join(command)}: {child.stdout}{child.stderr}")
-    return child.stdout.strip()
-
-
-def usage(root: VeryTmpRoot) -> str:
-    total, used, free = root.usage()
-    return f"{used:,} bytes used of {total:,}, {free:,} free"
-
-
-def traces() -> dict[str, set[str]]:
-    """Whatever a program could leave behind."""
-    return {
-        "descriptor": {f"{number} ({path})" for number, path in descriptors()},
-        "child process": set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()),
-        "mount": set(Path("/proc/self/mountinfo").read_text().splitlines()),
-        "file": {os.path.join(folder, name) for folder in ("/", os.getcwd()) for name in os.listdir(folder)},
-    }
-
-
-def descriptors() -> Iterator[tuple[str, str]]:
-    for number in os.listdir("/proc/self/fd"):
-        try:
-            yield number, os.readlink(f"/proc/self/fd/{number}")
-        except FileNotFoundError:  # the one that the names were read from
-            pass
-
-
-def left_behind(before: dict[str, set[str]]) -> str:
-    left = [f"{kind} {trace}" for kind, now in traces().items() for trace in sorted(now - before[kind])]
-    if left:
-        raise Failure(f"left behind: {', '.join(left)}")
-    return f"no {', no '.join(before)}"
 
 
 if __name__ == "__main__":

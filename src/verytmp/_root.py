@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 from collections import namedtuple
+from pathlib import PurePosixPath
 
 from ._confined.removal import delete_contents
 from ._diagnosis.interpreter import LACKING, why_lacking
@@ -15,6 +16,7 @@ from .errors import VeryTmpUnavailable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from subprocess import CompletedProcess, Popen
     from typing import Any, Literal, NamedTuple, NoReturn, Self
 
     from _typeshed import StrPath
@@ -102,7 +104,7 @@ class VeryTmpRoot:
         nr_inodes: int | str | None = None,
         mode: int = 0o700,
         noexec: bool = False,
-        nosymfollow: bool = True,
+        nosymfollow: bool | None = None,
         huge: str | None = None,
         nr_blocks: int | str | None = None,
         uid: int | None = None,
@@ -110,6 +112,8 @@ class VeryTmpRoot:
         mpol: str | None = None,
         inode64: bool | None = None,
         noswap: bool = False,
+        at: StrPath | bool | None = None,
+        host: str = "rw",
         fallback: str | None = None,
     ) -> None:
         given = {
@@ -125,6 +129,8 @@ class VeryTmpRoot:
             "noswap": noswap,
             "noexec": noexec,
             "nosymfollow": nosymfollow,
+            "at": at,
+            "host": host,
             "fallback": fallback,
         }
         self._tree, self._kind, self._made, self._remove = made(given)
@@ -171,6 +177,47 @@ class VeryTmpRoot:
     def fileno(self) -> int:
         """The root directory's descriptor (`O_PATH`), for the ``dir_fd`` of os's functions. It stays the root's."""
         return self._tree.root_fd()
+
+    @property
+    def at(self) -> PurePosixPath:
+        """The root directory, as the programs see it that `run` starts. `ValueError` for a root without a name."""
+        return PurePosixPath(self._tree.name(""))
+
+    def run(self, args: object, **options: Any) -> CompletedProcess[Any]:
+        """`subprocess.run`, with the program in the root's namespace, where the root is a directory by its name.
+
+        Its keywords and errors are those of `subprocess.run`. Paths of the root in *args*, *executable*, *cwd* and
+        *env* become their names there; *cwd* is the root by default, and where a relative one begins.
+
+        Args:
+            unshare_pid: give it a pid namespace of its own, so that whatever it leaves running ends when it does.
+
+        Raises:
+            ValueError: the root has no name, or is closed; or a path is of another root.
+            OSError: the program cannot be started, as with `subprocess.run`.
+        """
+        from ._programs.run import run
+
+        return run(self._tree, args, **options)
+
+    def popen(self, args: object, **options: Any) -> Popen[Any]:
+        """`subprocess.Popen`, with the program in the root's namespace: as `run`, without waiting for its end."""
+        from ._programs.run import popen
+
+        return popen(self._tree, args, **options)
+
+    def wrap(self, args: object, **options: Any) -> tuple[list[str], tuple[int, ...]]:
+        """What starts a program in the root's namespace, for asyncio and any other spawner.
+
+        Returns the argument list to start, and the file descriptors to pass to it (*pass_fds*). They are the root's
+        own, and stay open as long as it does. The program's environment is the one that the spawner gives.
+
+        Args:
+            executable, cwd, unshare_pid: as for `run`.
+        """
+        from ._programs.run import wrap
+
+        return wrap(self._tree, args, **options)
 
     @property
     def kind(self) -> Literal["tmpfs", "shm"]:
@@ -249,10 +296,33 @@ def made(asked: Mapping[str, object], resident: Resident | None = None, before: 
             raise
         from ._shm import directory
 
+        if "host=ro" in options:
+            check_landlock(refused)
         refused.__traceback__ = refused.__context__ = None  # they hold frames, and so what is made in them
         tree, remove = directory(refused, options)
         return tree, "shm", "in /dev/shm", remove
-    return tree, "tmpfs", how, None
+    return tree, "tmpfs", how, unmounted if tree.named else None
+
+
+def unmounted() -> None:
+    """After a root that has a name in the namespace that this process is in was closed: wait until the name is gone."""
+    from ._mounting import strategy
+
+    if strategy.entered is not None:
+        strategy.entered.sync()
+
+
+def check_landlock(refused: VeryTmpUnavailable) -> None:
+    """Raise the refusal, with another one: that Landlock cannot keep programs from writing elsewhere either."""
+    from ._programs.landlock import check
+
+    try:
+        check()
+    except OSError as error:
+        reason = f"{error.strerror}; before that, {refused.step}: {refused.reason}"
+        remedy = f"Leave out host='ro'; or: {refused.remedy}"
+        step = "landlock_create_ruleset"
+        raise VeryTmpUnavailable(error.errno or 0, step, reason, remedy, "fallback", refused.evidence) from None
 
 
 class LastRefusal:

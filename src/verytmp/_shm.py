@@ -75,7 +75,9 @@ def directory(refused: VeryTmpUnavailable, options: list[str]) -> tuple[Tree, Ca
                 continue
         else:
             raise OSError(errno.EAGAIN, OFTEN)
-        tree = Tree((opened(".", os.O_PATH | os.O_DIRECTORY, held.fileno()),), token, 0)
+        at = f"{home}/{name}/{token}" if any(option.startswith("at=") for option in options) else ""
+        above = opened(".", os.O_PATH | os.O_DIRECTORY, held.fileno())
+        tree = Tree((above,), token, 0, at, "host=ro" in options)
     except OSError as error:
         error.__traceback__ = None  # it holds frames, and so locks
         if held:

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+from sys import byteorder
 
 CLONE_NEWNS = 0x0002_0000
 CLONE_NEWUSER = 0x1000_0000
+CLONE_NEWPID = 0x2000_0000
+NS_GET_USERNS = 0xB701  # ioctl_nsfs(2): the user namespace that owns a namespace
 
 FSOPEN_CLOEXEC = 0x1
 FSCONFIG_SET_FLAG = 0
@@ -17,24 +20,45 @@ FSCONFIG_SET_STRING = 1
 FSCONFIG_CMD_CREATE = 6
 FSMOUNT_CLOEXEC = 0x1
 
+OPEN_TREE_CLONE = 0x1
+OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+MOVE_MOUNT_F_EMPTY_PATH = 0x4
+AT_FDCWD = -100
+AT_EMPTY_PATH = 0x1000
+AT_RECURSIVE = 0x8000
+
+MOUNT_ATTR_RDONLY = 0x1
 MOUNT_ATTR_NOSUID = 0x2
 MOUNT_ATTR_NODEV = 0x4
 MOUNT_ATTR_NOEXEC = 0x8
 MOUNT_ATTR_NOSYMFOLLOW = 0x20_0000  # Linux 5.14
 
+MS_RDONLY = 0x1
 MS_NOSUID = 0x2
 MS_NODEV = 0x4
 MS_NOEXEC = 0x8
 MS_NOSYMFOLLOW = 0x100  # Linux 5.10; before that the bit is ignored without a word
+MS_REMOUNT = 0x20
+MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_PRIVATE = 0x4_0000
+MS_SLAVE = 0x8_0000
 MNT_DETACH = 0x2
 
 ST_NOSYMFOLLOW = 0x2000  # statfs(2): f_flags
 
+PR_SET_PDEATHSIG = 1
 PR_GET_DUMPABLE = 3
 PR_SET_DUMPABLE = 4
+PR_CAPBSET_DROP = 24
 PR_GET_CHILD_SUBREAPER = 37
+PR_SET_NO_NEW_PRIVS = 38
+
+# Landlock's rights to a file or what lies below a directory: landlock(7).
+LANDLOCK_WRITE_FILE = 1 << 1
+LANDLOCK_REMOVE_AND_MAKE = sum(1 << bit for bit in range(4, 13))
+LANDLOCK_REFER = 1 << 13
+LANDLOCK_TRUNCATE = 1 << 14
 
 SIG_BLOCK = 0
 SIG_SETMASK = 2
@@ -42,9 +66,20 @@ SIGSET_BYTES = 128  # sizeof(sigset_t), glibc and musl
 EVERY_SIGNAL = b"\xff" * SIGSET_BYTES
 
 # Calls that Linux added after 2019 have one number on every architecture.
+_NR_OPEN_TREE = 428
+_NR_MOVE_MOUNT = 429
 _NR_FSOPEN = 430
 _NR_FSCONFIG = 431
 _NR_FSMOUNT = 432
+_NR_MOUNT_SETATTR = 442
+_NR_LANDLOCK_CREATE_RULESET = 444
+_NR_LANDLOCK_ADD_RULE = 445
+_NR_LANDLOCK_RESTRICT_SELF = 446
+
+_LANDLOCK_CREATE_RULESET_VERSION = 1
+_LANDLOCK_RULE_PATH_BENEATH = 1
+
+_CAPABILITY_VERSION_3 = 0x2008_0522  # capset(2): 64 capabilities, in two halves
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _long, _int, _uint, _ulong, _text = ctypes.c_long, ctypes.c_int, ctypes.c_uint, ctypes.c_ulong, ctypes.c_char_p
@@ -59,12 +94,21 @@ def _prototype(name: str, result: type, *arguments: type) -> ctypes._FuncPointer
 
 
 _unshare = _prototype("unshare", _int, _int)
+_setns = _prototype("setns", _int, _int, _int)
+_open_tree = _prototype("syscall", _long, _long, _int, _text, _uint)
+_move_mount = _prototype("syscall", _long, _long, _int, _text, _int, _text, _uint)
+_mount_setattr = _prototype("syscall", _long, _long, _int, _text, _uint, _text, ctypes.c_size_t)
+_pivot_root = _prototype("pivot_root", _int, _text, _text)
+_capset = _prototype("capset", _int, _text, _text)
 _fsopen = _prototype("syscall", _long, _long, _text, _uint)
 _fsconfig = _prototype("syscall", _long, _long, _int, _uint, _text, _text, _int)
 _fsmount = _prototype("syscall", _long, _long, _int, _uint, _uint)
 _mount = _prototype("mount", _int, _text, _text, _text, _ulong, _text)
 _prctl = _prototype("prctl", _int, _int, _ulong, _ulong, _ulong, _ulong)
 _prctl_into = _prototype("prctl", _int, _int, ctypes.POINTER(_int), _ulong, _ulong, _ulong)
+_landlock_create_ruleset = _prototype("syscall", _long, _long, _text, ctypes.c_size_t, _uint)
+_landlock_add_rule = _prototype("syscall", _long, _long, _int, _int, _text, _uint)
+_landlock_restrict_self = _prototype("syscall", _long, _long, _int, _uint)
 _umount2 = _prototype("umount2", _int, _text, _int)
 # Without letting other threads run meanwhile: it takes no time, and among 30 busy ones each return takes 150 ms.
 _pthread_sigmask = ctypes.PYFUNCTYPE(_int, _int, ctypes.c_void_p, ctypes.c_void_p)(("pthread_sigmask", _libc))
@@ -88,6 +132,41 @@ def _encoded(text: str | None) -> bytes | None:
 def unshare(flags: int) -> None:
     """unshare(2)"""
     _checked(_unshare(flags))
+
+
+def setns(fd: int, nstype: int) -> None:
+    """setns(2)"""
+    _checked(_setns(fd, nstype))
+
+
+def open_tree(dir_fd: int, path: str, flags: int) -> int:
+    """open_tree(2): with `OPEN_TREE_CLONE`, a detached copy of a mount, which goes with its last descriptor."""
+    return _checked(_open_tree(_NR_OPEN_TREE, dir_fd, _encoded(path), flags | OPEN_TREE_CLOEXEC))
+
+
+def move_mount(fd: int, target: str) -> None:
+    """move_mount(2): attach a detached mount to a directory."""
+    flags = MOVE_MOUNT_F_EMPTY_PATH
+    _checked(_move_mount(_NR_MOVE_MOUNT, fd, b"", AT_FDCWD, _encoded(target), flags))
+
+
+def mount_setattr(dir_fd: int, path: str, flags: int, attributes: int, cleared: int = 0) -> None:
+    """mount_setattr(2): set and clear attributes of a mount; with `AT_RECURSIVE`, of those below it too, or of none."""
+    changes = b"".join(value.to_bytes(8, byteorder) for value in (attributes, cleared, 0, 0))
+    _checked(_mount_setattr(_NR_MOUNT_SETATTR, dir_fd, _encoded(path), flags, changes, len(changes)))
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """pivot_root(2)"""
+    _checked(_pivot_root(_encoded(new_root), _encoded(put_old)))
+
+
+def capset(capabilities: int = 0) -> None:
+    """capset(2): have these capabilities, effective and permitted, and let no program inherit one."""
+    header = b"".join(value.to_bytes(4, byteorder) for value in (_CAPABILITY_VERSION_3, 0))
+    halves = (capabilities & 0xFFFF_FFFF, capabilities >> 32)
+    data = b"".join(value.to_bytes(4, byteorder) for half in halves for value in (half, half, 0))
+    _checked(_capset(header, data))
 
 
 def fsopen(fsname: str) -> int:
@@ -118,6 +197,29 @@ def umount2(target: str, flags: int) -> None:
 def prctl(option: int, argument: int = 0) -> int:
     """prctl(2), for the options that take one argument at most."""
     return _checked(_prctl(option, argument, 0, 0, 0))
+
+
+def landlock_abi() -> int:
+    """landlock_create_ruleset(2): the version of Landlock that this kernel has."""
+    return _checked(_landlock_create_ruleset(_NR_LANDLOCK_CREATE_RULESET, None, 0, _LANDLOCK_CREATE_RULESET_VERSION))
+
+
+def landlock_create_ruleset(rights: int) -> int:
+    """landlock_create_ruleset(2): a ruleset that forbids these *rights* to files, but for the rules that it gets."""
+    attributes = rights.to_bytes(8, byteorder)
+    return _checked(_landlock_create_ruleset(_NR_LANDLOCK_CREATE_RULESET, attributes, len(attributes), 0))
+
+
+def landlock_add_rule(ruleset: int, fd: int, rights: int) -> None:
+    """landlock_add_rule(2): allow *rights* to a file, or to all that lies below a directory."""
+    attributes = rights.to_bytes(8, byteorder) + fd.to_bytes(4, byteorder)
+    _checked(_landlock_add_rule(_NR_LANDLOCK_ADD_RULE, ruleset, _LANDLOCK_RULE_PATH_BENEATH, attributes, 0))
+
+
+def landlock_restrict_self(ruleset: int) -> None:
+    """landlock_restrict_self(2), for this thread and the programs that it becomes or starts, for good."""
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    _checked(_landlock_restrict_self(_NR_LANDLOCK_RESTRICT_SELF, ruleset, 0))
 
 
 def in_main_interpreter() -> bool:

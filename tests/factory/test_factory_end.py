@@ -138,6 +138,32 @@ def nobody_to_wait_for() -> None:
     assert host_state.children() == []
 
 
+@pytest.mark.parametrize("end", ["close", "garbage", "fork"])
+def test_a_program_that_closes_all_descriptors_loses_nothing_of_its_own(end: str) -> None:
+    """Its files have the numbers then that the helper's socket had."""
+
+    def make() -> None:
+        factory = VeryTmpFactory()
+        factory().close()
+        highest = max(fd for fd in host_state.descriptors() if fd < HIGH)
+        os.closerange(3, HIGH)
+        while os.open("/", os.O_PATH) < highest:
+            pass
+        before = host_state.descriptors()
+        if end == "fork":
+            in_child(assert_none_lost, before)
+        if end == "close":
+            factory.close()
+        del factory
+        assert_none_lost(before)
+
+    by_helper(make)
+
+
+def assert_none_lost(before: dict[int, str]) -> None:
+    assert before.items() <= host_state.descriptors().items()
+
+
 def adopt() -> None:
     kernel.libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 

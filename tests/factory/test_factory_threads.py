@@ -18,6 +18,7 @@ from support.factories import by_helper, helpers
 
 from verytmp import VeryTmpFactory, VeryTmpRoot
 from verytmp._mounting import child as _helper
+from verytmp._mounting import helper
 
 
 @pytest.mark.parametrize("way", [in_child, by_helper])
@@ -120,6 +121,66 @@ def test_closing_races_the_first_root(way: Callable[..., Any]) -> None:
     others, left = way(make)
     assert left == {}
     assert others <= {"ValueError('operation on a closed VeryTmpFactory')"}
+
+
+class Turn:
+    """A lock that tells how many threads have come to it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self.came = threading.Semaphore(0)
+
+    def __enter__(self) -> None:
+        self.came.release()
+        self._lock.acquire()
+
+    def __exit__(self, *exception: object) -> None:
+        self._lock.release()
+
+
+def test_closing_comes_while_one_thread_asks_and_another_waits() -> None:
+    """Who asks gets its root. Who waits for its turn gets none, and no helper is left when `close` returns."""
+
+    def make() -> None:
+        factory = VeryTmpFactory()
+        factory().close()
+        turn: Any = Turn()
+        factory._resident._turn = turn
+        asking, go_on, closed = threading.Event(), threading.Event(), threading.Event()
+        ask = helper.Connection.ask
+        outcomes: list[str] = []
+
+        def paused(*args: Any) -> Any:
+            asking.set()
+            assert go_on.wait(20)
+            assert not closed.is_set()  # or the helper would be there still
+            return ask(*args)
+
+        def want() -> None:
+            try:
+                factory()
+                outcomes.append("a root")
+            except ValueError as error:
+                outcomes.append(str(error))
+
+        def close() -> None:
+            factory.close()
+            closed.set()
+            outcomes.append(f"left: {helpers()}")
+
+        helper.Connection.ask = paused  # type: ignore[assignment, method-assign]
+        threads = [threading.Thread(target=target) for target in (want, want, close)]
+        for thread in threads:
+            thread.start()
+            assert turn.came.acquire(timeout=10)
+            assert asking.wait(10)
+        assert not closed.wait(0.05)
+        go_on.set()
+        for thread in threads:
+            thread.join()
+        assert sorted(outcomes) == ["a root", "left: []", "operation on a closed VeryTmpFactory"]
+
+    by_helper(make)
 
 
 def test_a_forked_child_has_a_helper_of_its_own() -> None:

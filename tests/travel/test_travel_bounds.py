@@ -159,3 +159,24 @@ def test_threads_send_while_roots_come_and_go(host: Path, method: str) -> None:
         assert errors == [], errors
     """
     run(host, method, code, KEPT, TAIL)
+
+
+@pytest.mark.parametrize("end", ["del root", "root.close()"], ids=["dropped", "closed"])
+def test_what_a_program_has_in_place_of_the_descriptors_is_not_given(host: Path, method: str, end: str) -> None:
+    """It has closed all descriptors, and opened its own."""
+    code = f"""
+    def main():
+        here, there = context.Pipe()
+        root = VeryTmpRoot()
+        here.send(root / "f")
+        for fd in fds(root):
+            os.dup2(os.open("/", os.O_PATH), fd)
+        {end}
+        try:
+            there.recv()
+        except FileNotFoundError as error:
+            assert "the root is gone" in str(error)
+        else:
+            raise AssertionError("it was received")
+    """
+    run(host, method, code, KEPT, TAIL)

@@ -7,12 +7,16 @@ import os
 import select
 import sys
 from functools import partial
+from itertools import starmap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from select import epoll
-    from typing import Any
+    from typing import Any, TypeVar, TypeVarTuple
+
+    _T = TypeVar("_T")
+    _Ts = TypeVarTuple("_Ts")
 
     new_poll: Callable[[], select.poll]
     # The owner of any file descriptor, which closes it when it goes: epoll's finalizer does that in C. In a `__del__`
@@ -34,9 +38,30 @@ STANDARD_STREAMS = 3  # file descriptors below this are theirs: a thread may wri
 _foreign: list[OwnedFd] = sys.__dict__.setdefault("_verytmp_foreign_fds", [])
 
 
+def call_uninterrupted(call: Callable[[*_Ts], _T], *args: *_Ts) -> _T:
+    """Call a function that is written in C, and return what it returns: no signal handler runs in between.
+
+    Python runs signal handlers after a call, before the result has a name: a handler that raises then loses the result.
+    A ``for`` loop gives it a name first, and nothing runs on the way back from here. So this is safe where the caller
+    names the result at once, and handles it in a ``finally``; and not in ``f(call_uninterrupted(...))``, for a handler
+    may run when *f* is entered.
+    """
+    for result in starmap(call, (args,)):
+        return result
+    raise AssertionError("there is one tuple of arguments")
+
+
+def call_owned(call: Callable[[*_Ts], int], *args: *_Ts) -> OwnedFd:
+    """Call a function that is written in C and returns a new descriptor, and return that descriptor's owner.
+
+    No signal handler runs before it has one.
+    """
+    return next(map(owner, starmap(call, (args,))))
+
+
 def opened(name: str, flags: int, directory: int | None, mode: int = 0o777) -> OwnedFd:
-    """openat(2), and an owner for the file descriptor. No Python code runs in between, so no signal can lose it."""
-    return next(map(owner, map(partial(os.open, dir_fd=directory), (name,), (flags,), (mode,))))
+    """openat(2), and an owner for what it opens."""
+    return call_owned(partial(os.open, dir_fd=directory), name, flags, mode)
 
 
 def identity(fileno: int, fstat: Callable[[int], os.stat_result] = os.fstat) -> tuple[int, int] | None:
@@ -113,7 +138,7 @@ def raised(held: OwnedFd, lowest: int = STANDARD_STREAMS) -> OwnedFd:
         from fcntl import F_DUPFD_CLOEXEC, fcntl
 
         try:
-            higher = next(map(owner, map(fcntl, (held.fileno(),), (F_DUPFD_CLOEXEC,), (floor,))))
+            higher = call_owned(fcntl, held.fileno(), F_DUPFD_CLOEXEC, floor)
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.EMFILE) or floor == STANDARD_STREAMS:
                 raise

@@ -61,12 +61,13 @@ def send(root: RootFds, later: bool) -> tuple[Any, ...]:
 
     *later* means that the caller who sent it is gone, and nobody would see an error: then a closed root is sent.
     """
+    facts = root.token, root.inodes_above, root.at, root.host_read_only
     if not later:
         root.check_open()
     elif root.closed:
-        return receive, (type(root), root.token, root.inodes_above)
+        return receive, (type(root), *facts)
     if get_spawning_popen() is not None:
-        return receive, (type(root), root.token, root.inodes_above, *map(DupFd, root.filenos))
+        return receive, (type(root), *facts, *map(DupFd, root.filenos))
     with _lock:
         sent = _sent.get(root.token)
         if sent is None or sent.fds.closed:
@@ -87,7 +88,7 @@ def send(root: RootFds, later: bool) -> tuple[Any, ...]:
     token = root.token
     sharer: Any = resource_sharer
     ticket = sharer._resource_sharer.register(give, bool)
-    return receive, (type(root), token, root.inodes_above, Ticket(ticket, len(root.filenos)))
+    return receive, (type(root), *facts, Ticket(ticket, len(root.filenos)))
 
 
 class Ticket:
@@ -115,7 +116,7 @@ class Ticket:
         return found
 
 
-def receive(kind: type[RootFds], token: str, inodes_above: int, *sent: Any) -> RootFds:
+def receive(kind: type[RootFds], token: str, inodes_above: int, at: str, host_read_only: bool, *sent: Any) -> RootFds:
     """The root that was sent, or this process's own root of the same directory; a closed one, if nothing was sent."""
     detached: list[int] = []
     for each in sent:
@@ -128,7 +129,7 @@ def receive(kind: type[RootFds], token: str, inodes_above: int, *sent: Any) -> R
         return root
     for fd in fds:
         os.set_inheritable(fd.fileno(), False)
-    return kind(fds, token, inodes_above)
+    return kind(fds, token, inodes_above, at, host_read_only)
 
 
 def forget_oldest() -> None:

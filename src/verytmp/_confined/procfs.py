@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 
-# Bound at import, so that a test that replaces them does not change the strings of other tests.
-from os import getpid, readlink, urandom
+# Bound at import, so that a test that replaces os's functions does not change the strings of other tests; and not to
+# os's, for such a test may be the first that imports this module.
+try:
+    from posix import getpid, readlink, urandom
+except ImportError:  # not Linux
+    from os import getpid, readlink, urandom
 
 NOWHERE = "/dev/null/fd/"  # no file can be below a device
 
@@ -56,11 +60,26 @@ def new_token() -> str:
     return "".join([TOKEN_CHARACTERS[byte % len(TOKEN_CHARACTERS)] for byte in urandom(TOKEN_LENGTH)])
 
 
+def is_own_namespace(fd: int) -> bool:
+    """Whether this process is in the mount namespace that *fd* is a descriptor of."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat("/proc/thread-self/ns/mnt"))
+    except OSError:
+        return False
+
+
+names: dict[str, str] = {}  # of this process's roots that are mounted by a name: by token
+
+
 def path_in_root(text: str, token: str) -> str | None:
     """The path within a root, from ``/`` on, that a string of the root leads to; None for any other string.
 
-    It may be a string of another process that has the same root, as the parent before a fork: its token is the same.
+    It may be a string of another process that has the same root, as the parent before a fork: its token is the same. Or
+    it is the root's name in a mount namespace.
     """
+    name = names.get(token)
+    if name is not None and (text == name or text.startswith(f"{name}/")):
+        return text[len(name) :] or "/"
     head, found, rest = text.partition(f"/{token}")
     if not found or (rest and rest[0] != "/"):
         return None

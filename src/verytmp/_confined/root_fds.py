@@ -12,7 +12,7 @@ from _weakref import ref  # weakref itself takes a millisecond to import
 from functools import partial
 
 from .owned_fd import KeptFds, raised
-from .procfs import proc_fd
+from .procfs import is_own_namespace, names, proc_fd
 from .resolver import collapse
 
 TYPE_CHECKING = False
@@ -37,25 +37,39 @@ class RootFds:
             a lock of the whole machine whenever a file in it is closed.
         token: the root's name in the directory above it.
         inodes_above: so many directories of the same file system are not the user's.
+        at: the root's name in a mount namespace, whose descriptor is the third one; with fewer descriptors, its name for
+            all processes; empty if it has no name.
+        host_read_only: whether Landlock has to keep programs from writing elsewhere, because no namespace does.
 
     Raises `OSError` where a descriptor has to be exchanged, and the process may have no more of them.
     """
 
-    __slots__ = ("__weakref__", "_fds", "_place", "_root_fds", "around_close", "fd", "inodes_above", "origin", "token")
+    __slots__ = (
+        "__weakref__", "_fds", "_place", "_root_fds",
+        "around_close", "at", "fd", "host_read_only", "inodes_above", "named", "origin", "token",
+    )  # fmt: skip
 
     by_token: ClassVar[dict[str, ref[RootFds]]] = {}  # all of this process
 
-    def __init__(self, fds: tuple[OwnedFd, ...], token: str, inodes_above: int) -> None:
+    def __init__(
+        self, fds: tuple[OwnedFd, ...], token: str, inodes_above: int, at: str = "", host_read_only: bool = False
+    ) -> None:
         self._fds = KeptFds(*[raised(each, LOWEST_IN_STRINGS) for each in fds[:1]], *fds[1:])
         self._root_fds: KeptFds | None = None  # of the root directory itself, which close() closes too
         self.around_close: tuple[Callable[[], None], Callable[[], None]] | None = None  # called before and after it
         self.fd = self._fds.filenos[0] if fds else -1
         self.token = token
         self.inodes_above = inodes_above
+        self.at = at
+        self.host_read_only = host_read_only
         self._place = f"{self.fd}/{token}/"  # in /proc: strings are asked for more often than roots are made
+        # In that namespace itself, strings begin with the name.
+        self.named = f"{at}/" if at and len(self._fds.filenos) > 2 and is_own_namespace(self._fds.filenos[2]) else ""
         self.origin = self.drive()  # which a forked child goes on comparing and hashing by
         if fds:
-            self.by_token[token] = ref(self, partial(self.by_token.pop, token))
+            self.by_token[token] = ref(self, partial(forget, token))
+            if at:
+                names[token] = at
 
     @property
     def closed(self) -> bool:
@@ -87,13 +101,40 @@ class RootFds:
 
     def drive(self) -> str:
         """The root's directory, as every process of this user can open it."""
-        return f"{proc_fd()}{self._place[:-1]}"
+        return self.named[:-1] or f"{proc_fd()}{self._place[:-1]}"
 
     def string(self, relative: str) -> str:
         """A path as a string. It holds no ``..``: a program that cleans paths up lexically would leave the root.
 
         The root's own ends with a slash, as that of an anchor does: what is appended to it is looked for in the root.
+        A real name has none.
         """
         if ".." in relative:
             relative = collapse(relative)
+        if self.named:
+            return self.named + relative if relative else self.at
         return f"{proc_fd()}{self._place}{relative}"
+
+    def name(self, relative: str) -> str:
+        """A path as programs in the root's mount namespace see it; as `string`, without ``..``.
+
+        Raises `ValueError` if the root has no name.
+        """
+        if not self.at:
+            raise ValueError("this root has no name: make it with at=, as in VeryTmpRoot(at='/work')")
+        return f"{self.at}/{collapse(relative) if '..' in relative else relative}".rstrip("/")
+
+    def namespace(self) -> int | None:
+        """The fd of the mount namespace in which the root has its name; None if all processes see the name.
+
+        Raises `ValueError` if the root has no name, or is closed.
+        """
+        self.name("")
+        self.check_open()
+        return self._fds.filenos[2] if len(self._fds.filenos) > 2 else None
+
+
+def forget(token: str, _: object) -> None:
+    """Forget a root whose `RootFds` has gone."""
+    RootFds.by_token.pop(token, None)
+    names.pop(token, None)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import _socket
 import errno
 import os
-from fcntl import F_DUPFD_CLOEXEC, fcntl
 from functools import partial
 from operator import itemgetter, methodcaller
 
-from .._confined.owned_fd import STANDARD_STREAMS, owner
+from .._confined.owned_fd import KeptFds, owner
 from . import protocol
 from .child import Refused
 
@@ -22,32 +21,29 @@ FLAGS = int(_socket.MSG_CMSG_CLOEXEC | _socket.MSG_DONTWAIT)  # members of an en
 
 
 class Line(_socket.socket):
-    """It closes itself when it goes, and warns nobody.
+    """It closes its descriptor when it goes, if that is still its own, and warns nobody.
 
-    A signal handler's exception may come anywhere, but not into what is in C: so a socket that is dropped is closed by
-    its own `close`, and a descriptor that arrives has its owner before any Python runs.
+    A program may close all descriptors there are, as daemons do, and open its own under their numbers. And a signal
+    handler's exception may come anywhere, but not into what is in C. So the socket does not own the descriptor, and one
+    that arrives has its owner before any Python runs.
     """
 
-    __slots__ = ("__weakref__", "_itself")
+    __slots__ = ("__weakref__", "_fds")
 
     def __init__(self, number: int) -> None:
-        if number < STANDARD_STREAMS:
-            number, low = fcntl(number, F_DUPFD_CLOEXEC, STANDARD_STREAMS), number
-            os.close(low)
-        super().__init__(fileno=number)
-        self._itself = os.fstat(number)
+        self._fds = KeptFds(owner(number))
+        super().__init__(fileno=self._fds.fileno())
 
-    __del__ = _socket.socket.close
+    __del__ = _socket.socket.detach
 
     def lost(self) -> bool:
-        """Whether a program that closes all descriptors, as daemons do, was here. Then its number is not given back."""
-        try:
-            if os.path.samestat(os.fstat(self.fileno()), self._itself):
-                return False
-        except OSError:
-            pass
+        """Whether it is closed, by us or by a program that closes all descriptors."""
+        return not self._fds.are_ours()
+
+    def close(self) -> None:
+        """Close it, if it is still this one."""
         self.detach()
-        return True
+        self._fds.close()
 
     def adopted(self, count: int) -> tuple[epoll, ...]:
         """The descriptors that have come, so many, and nothing of the message about them. It does not wait."""

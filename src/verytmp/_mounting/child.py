@@ -54,9 +54,8 @@ class Unanswered(Refused):
 
 def perform(operation: str, options: list[str], signals: SignalsHeld, *, threads: int) -> tuple[list[int], str]:
     """Have a child perform a privileged operation: its descriptors, and how it got them. No child is left."""
-    connection, descriptors, how = conversation(
-        protocol.encode(operation, *options), protocol.ROOT_FDS, signals, threads
-    )
+    count = protocol.NAMED_FDS if operation == protocol.NAMED else protocol.ROOT_FDS
+    connection, descriptors, how = conversation(protocol.encode(operation, *options), count, signals, threads)
     connection.close()
     return descriptors, how
 
@@ -99,10 +98,10 @@ def probe(what: str, signals: SignalsHeld, *, threads: int) -> list[protocol.Ref
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a process is stopped, as by SIGSTOP: proc_pid_stat(5). False where that cannot be read."""
+    """Whether a process is stopped, as by SIGSTOP or a debugger: proc_pid_stat(5). False where that cannot be read."""
     try:
         with FileIO(f"/proc/{pid}/stat") as file:  # the built-in `open` may be a test's own
-            return file.read(4096).rpartition(b")")[2].split()[:1] == [b"T"]
+            return file.read(4096).rpartition(b")")[2].lstrip()[:1] in (b"T", b"t")
     except OSError:
         return False
 

@@ -25,7 +25,7 @@ import select
 from posix import getegid, geteuid, getgid, getuid  # a test may have put others in os
 
 from .. import _syscalls
-from . import protocol, tmpfs
+from . import namespaces, protocol, tmpfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ def main(descriptor: int) -> None:
         steps = ReportedSteps(connection)
         if operation == protocol.RESIDE:
             answer(connection, steps, settle, connection, steps, int(*fields))
+        elif operation == protocol.ENTER:
+            from . import entered_helper
+
+            answer(connection, steps, entered_helper.settle, connection, steps)
         elif operation in PROBES:
             tell(connection, steps, PROBES[operation])
         else:
@@ -117,6 +121,8 @@ def alone(operation: str, options: list[str], steps: tmpfs.Steps) -> tuple[list[
 
 
 def performed(operation: str, options: list[str], steps: tmpfs.Steps) -> tuple[list[int], str]:
+    if operation == protocol.NAMED:
+        return namespaces.named_root(options, steps)
     return tmpfs.OPERATIONS[operation](options, steps, private=True)
 
 

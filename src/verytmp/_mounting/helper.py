@@ -255,7 +255,7 @@ class Connection(Line):
     def hang_up(self) -> bool:
         """Tell the helper to end, though a forked child may hold a copy of the socket. It is not a parent's to tell."""
         ours = self._user[0] == getpid()
-        if ours:
+        if ours and not self.lost():
             try:
                 self.shutdown(_socket.SHUT_RDWR)
             except OSError:  # it is gone already

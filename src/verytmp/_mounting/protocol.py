@@ -3,7 +3,11 @@
 A message is one `SOCK_SEQPACKET` packet: fields apart by NUL, the first of them its kind.
 
     tmpfs    OPTION...                      the request: an operation, options as mount(8) spells them
+    named    OPTION...                      the same, for a root with a name: ``at=/work``, ``host=ro``
     reside   PID                            the request to stay, for as long as that process lives, and to take others
+    enter                                   the request to stay in a namespace that the asking process will enter
+    named    OPTION...                      to such a helper, with a socket to answer on, which is the root's lease too
+    sync                                    to such a helper, with such a socket: have all that ended been unmounted?
     step     STEP                           the child is about to make this call
     done     HOW                            it is done; the descriptors travel with it
     refused  (STEP ERRNO TEXT)...           it is not; the last refusal decided it
@@ -22,9 +26,13 @@ ERRNO_MAX = 4095  # the kernel's MAX_ERRNO
 Refusal = tuple[str, int, str]  # the step, its errno, what the kernel said
 
 RESIDE = "reside"
+NAMED = "named"
+ENTER, SYNC = "enter", "sync"
 STEP, DONE, REFUSED = "step", "done", "refused"
 
 ROOT_FDS = 2  # that come with a root: of the directory above it, and of its mount
+NAMED_FDS = 3  # and with one that has a name: of its mount namespace too
+ENTER_FDS = 1  # and with a namespace to be entered: its own
 RESIDE_FDS = 1  # and with a resident helper: what tells that it has ended
 
 INT_BYTES = 4  # sizeof(int): a descriptor in SCM_RIGHTS

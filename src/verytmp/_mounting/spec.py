@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 from operator import index
 
+from .._confined.procfs import new_token
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
 VARIABLE = "VERYTMP_FALLBACK"  # in the environment: the default of *fallback*, for a whole run
-KEPT = ("mode", "nosymfollow")  # what a directory in /dev/shm has too, or is the default, which `nosymfollow` tells of
+default_at: bool | None = None  # of *at*: true once this process has entered a namespace
+KEPT = (
+    "mode",
+    "nosymfollow",
+    "host",
+)  # and at=True: what a directory in /dev/shm has too, or is the default, which `nosymfollow` tells of
 
 FORMS = {  # what to write for those that have a notation of their own
     "size": "bytes, or a str as '64m' or '10%'",
@@ -26,7 +33,20 @@ def mount_options(given: Mapping[str, object]) -> list[str]:
     """The words for what was asked for; None asks for nothing. `TypeError` or `ValueError` names the option."""
     if given.get("size") is not None and given.get("nr_blocks") is not None:
         raise ValueError("size and nr_blocks are two units of one limit: give one of them")
-    return [word for key, value in given.items() if value is not None and (word := WORDS[key](key, value))]
+    given = dict(given)
+    if given.get("at") is None:
+        given["at"] = default_at
+    named = given["at"] is not None and given["at"] is not False
+    if not named:
+        given.pop("at", None)
+        if given.pop("host", "rw") != "rw":
+            raise ValueError("host='ro' is for a root with a name: ask for at= too")
+    words = []
+    if given.get("nosymfollow") is None:  # programs need links; paths follow them without the kernel
+        given["nosymfollow"] = True
+    elif named and given["nosymfollow"]:
+        words = ["name_nosymfollow"]
+    return words + [word for key, value in given.items() if value is not None and (word := WORDS[key](key, value))]
 
 
 def judged(asked: Mapping[str, object]) -> tuple[list[str], str]:
@@ -50,7 +70,11 @@ def fallback(asked: object, given: Mapping[str, object]) -> str:
 
 def unkept(given: Mapping[str, object]) -> str:
     """The options that a directory in /dev/shm could not keep."""
-    return ", ".join(key for key, word in given.items() if key not in KEPT and word is not None and word is not False)
+    return ", ".join(
+        key
+        for key, word in given.items()
+        if not (key in KEPT or (key == "at" and word is True) or word is None or word is False)
+    )
 
 
 def passed_over(asked: Mapping[str, object]) -> str:
@@ -113,6 +137,23 @@ def plain(key: str, value: str) -> str:
     return value
 
 
+def named_at(key: str, value: object) -> str:
+    if value is True:
+        return f"{key}=/verytmp/{new_token()}"
+    path: object = value.__fspath__() if isinstance(value, os.PathLike) else value
+    if not isinstance(path, str):
+        raise TypeError(f"{key} must be True, a str or a path, not {type(value).__name__}")
+    if not path.startswith("/") or path.startswith("//") or os.path.normpath(path) != path or path == "/":
+        raise ValueError(f"{key} must be an absolute path below /, without '.', '..' and '//': {path!r}")
+    return f"{key}={plain(key, path)}"
+
+
+def host_access(key: str, value: object) -> str:
+    if value not in ("rw", "ro"):
+        raise ValueError(f"{key} must be 'rw' or 'ro', not {value!r}")
+    return f"{key}={value}"
+
+
 WORDS: dict[str, Callable[[str, object], str]] = {
     "size": amount,
     "nr_blocks": amount,
@@ -126,4 +167,6 @@ WORDS: dict[str, Callable[[str, object], str]] = {
     "noswap": flag,
     "noexec": flag,
     "nosymfollow": flag,
+    "at": named_at,
+    "host": host_access,
 }

@@ -14,7 +14,7 @@ from .._diagnosis.causes import BEFORE, VeryTmpCause
 from .._diagnosis.facts import facts
 from .._diagnosis.rules import LABEL_THEN, MAPS, MOUNTING, UNSHARE, Verdict, judge
 from ..errors import VeryTmpUnavailable
-from . import child
+from . import child, protocol
 from . import tmpfs as _mount
 from .signals import unlost
 from .spec import FORMS
@@ -24,12 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from select import epoll
 
+    from .entered import Entered
     from .helper import Resident
     from .protocol import Refusal
     from .signals import SignalsHeld
 
 PROC = "/proc/thread-self/status"
 FILES = ("/dev/null", "/proc/version", "/etc/passwd")  # the later ones are for a chroot that has next to nothing
+
+
+entered: Entered | None = None  # the namespace that this process has entered
 
 
 class MayNotMount(Exception):
@@ -45,7 +49,11 @@ def tmpfs(options: list[str], resident: Resident | None = None) -> tuple[Tree, s
     named = [f"name={directory}/{new_token()}", *options]
     before: list[Refusal] = []
     threads = 0
-    if resident is None or not resident.needed:
+    if entered is not None and name_in(options) and "host=ro" not in options:
+        return by_entered(entered, named)
+    if name_in(options):
+        resident = None  # XXX
+    elif resident is None or not resident.needed:
         filtered, threads = thread_status()
         try:
             return unlost(lambda signals: directly(named, filtered, signals, threads), threads)
@@ -65,6 +73,19 @@ def tmpfs(options: list[str], resident: Resident | None = None) -> tuple[Tree, s
     return unlost(lambda signals: by_child(named, signals, threads, before), threads)
 
 
+def by_entered(helper: Entered, options: list[str]) -> tuple[Tree, str]:
+    """A root in the namespace that this process has entered."""
+    try:
+        fds, call = unlost(lambda signals: helper.root(options, signals), thread_status()[1])
+    except child.Unanswered as ended:
+        [(step, number, text)] = ended.refusals
+        remedy = "Start this program anew; or make roots without a name: VeryTmpRoot(at=False)."
+        raise VeryTmpUnavailable(number, step, text, remedy, VeryTmpCause.CHILD) from None
+    except child.Refused as refused:
+        raise explained(refused.refusals, options) from None
+    return tree(fds, options), f"in the namespace that this process has entered, by {call}(2)"
+
+
 def impossible_name() -> str:
     """What the directory above the root is called in the mount: as a file of the host's that is no directory.
 
@@ -82,10 +103,15 @@ def impossible_name() -> str:
     raise VeryTmpUnavailable(errno.ENOENT, "/dev/null", reason, remedy, "proc")
 
 
+def name_in(options: Sequence[str]) -> str:
+    """Where the root is to be mounted by name; empty for one without."""
+    return next((option[3:] for option in options if option.startswith("at=")), "")
+
+
 def tree(fds: tuple[epoll, ...], options: list[str]) -> Tree:
     token = _mount.name_of(options).rpartition("/")[2]
     try:
-        return Tree(fds, token, _mount.inodes_above(options))
+        return Tree(fds, token, _mount.inodes_above(options), name_in(options))
     except OSError as error:  # the descriptor table is full
         raise explained([("fcntl(F_DUPFD)", error.errno or 0, error.strerror or "")]) from None
 
@@ -107,7 +133,7 @@ def directly(options: list[str], filtered: bool, signals: SignalsHeld, threads: 
 
 def by_child(options: list[str], signals: SignalsHeld, threads: int, before: list[Refusal]) -> tuple[Tree, str]:
     try:
-        fds, call = child.perform("tmpfs", options, signals, threads=threads)
+        fds, call = child.perform(protocol.NAMED if name_in(options) else "tmpfs", options, signals, threads=threads)
     except child.Refused as refused:
         raise explained([*before, *refused.refusals], options, signals, threads) from None
     return tree(
@@ -131,6 +157,8 @@ def explained(
 ) -> Exception:
     """The error for refusals, the last of which decided it."""
     *before, (step, number, text) = refusals
+    if step == "at":
+        return OSError(number, text, name_in(options))
     if number == errno.EINVAL and (step in ("options", "mount", "fchownat") or step.startswith("fsconfig(")):
         asked = [option for option in options if not option.startswith("name=")]
         about = [option for option in asked if step == f"fsconfig({option.partition('=')[0]})"] or asked

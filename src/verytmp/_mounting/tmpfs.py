@@ -94,7 +94,7 @@ def parted(options: Sequence[str], steps: Steps) -> tuple[list[str], set[str]]:
     return [
         charged(option, inodes_above(options))
         for option in options
-        if option not in ATTRIBUTES and not option.startswith(("mode=", "name="))
+        if option not in ATTRIBUTES and not option.startswith(("mode=", "name", "at=", "host="))
     ], attributes
 
 

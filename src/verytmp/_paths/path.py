@@ -61,6 +61,11 @@ class VeryTmpPath(VeryTmpPurePath):
     def __reduce__(self) -> tuple[object, ...]:
         return derived, (self._tree, self._rel, type(self))
 
+    @property
+    def at(self) -> PurePosixPath:
+        """The path as the programs see it that `VeryTmpRoot.run` starts. `ValueError` for a root without a name."""
+        return PurePosixPath(self._tree.name(self._rel))
+
     # -- what a path leads to ------------------------------------------------------------------------------------------
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:

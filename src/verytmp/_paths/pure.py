@@ -173,7 +173,7 @@ class VeryTmpPurePath(PosixPath):
     @property
     def anchor(self) -> str:
         """The drive and the root."""
-        return self._tree.string("")
+        return f"{self._tree.drive()}/"
 
     @property
     def parts(self) -> tuple[str, ...]:

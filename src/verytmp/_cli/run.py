@@ -1,0 +1,181 @@
+"""``verytmp run``: any program, in a private directory in memory that is gone when it ends."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import warnings
+from pathlib import Path
+
+from .. import VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+PROGRAM = "verytmp run"
+FAILED, NOT_STARTED = 125, 126  # as of env(1) and timeout(1): of our own, and of what could not be started
+
+# What a fault in this very process raises is not held back.
+WATCHED = signal.valid_signals() - {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
+
+DESCRIPTION = """\
+Run a program in a private directory in memory, which is gone when the program ends, however it ends.
+
+The program starts in that directory, which is empty. It has a name (by default /verytmp/<random>), so whatever asks
+where it is works there: git, SQLite, node, pip. Nobody else sees it, in no mount table. All else is there as usual.
+Exit status, signals, and the terminal are the program's own. Without COMMAND, it is your shell: $SHELL.
+"""
+
+EXAMPLES = """\
+examples:
+  verytmp run                                   a shell in a directory that is gone when you leave it
+  verytmp run -- git clone /srv/project.git .   then what is cloned is gone, too: see --keep
+  verytmp run --keep result -- make -f ~/Makefile
+                                                what make leaves in the directory is in ./result afterwards
+  verytmp run --at /tmp -- pytest ~/project     every program in it has a /tmp of its own: no litter
+  verytmp run --size 100m --host ro -- ~/script
+                                                at most 100 MiB, and nothing else can be written to
+  #!/usr/bin/env -S verytmp run --chdir . -- sh
+                                                as the first line of a script: --chdir . lets sh find the script
+
+exit status: the program's. A signal that ends the program ends this command as well. 127: there is no such program;
+126: it cannot be started; 125: there is no such directory to be had, or --keep has failed; 2: an option is wrong.
+
+What --host ro does not keep from the program: the network, other processes of yours, devices. It is no sandbox for
+programs that you do not trust.
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Run a command. Returns its exit status; where nothing is left to be done, this process becomes the command."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else the shell has it ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends this as other programs, without a traceback
+    asked = parse(arguments)
+    try:
+        keep = asked.keep and empty_directory(asked.keep)
+        start = os.path.abspath(asked.chdir) if asked.chdir else None
+        root = make_root(asked)
+        command, fds = root.wrap(asked.command, cwd=start, unshare_pid=asked.unshare_pid)
+        os.environ["PWD"] = start or str(root.at)
+    except (OSError, ValueError) as error:
+        print(f"{PROGRAM}: {in_options(error)}", file=sys.stderr)
+        return FAILED
+    for fd in fds:
+        os.set_inheritable(fd, True)
+    if root.kind == "tmpfs" and not keep:  # the namespace, and so the root, lasts as long as the command
+        os.execv(command[0], command)
+    status = supervise(command)
+    failed = bool(keep) and not kept(root, keep)
+    root.close()
+    if os.WIFSIGNALED(status):
+        end_by(os.WTERMSIG(status))
+    return os.waitstatus_to_exitcode(status) or (FAILED if failed else 0)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        usage=f"{PROGRAM} [OPTION...] [--] [COMMAND [ARGUMENT...]]",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--at", metavar="DIR", help="its name. What is in a directory of that name is not seen meanwhile")
+    add("--size", help="the most that its files may take, as 64m or 10%%; by default half of the memory")
+    add("--host", choices=("rw", "ro"), default="rw", help="ro: nothing but this directory can be written to")
+    add("--keep", metavar="DIR", help="copy what is left in it to this new directory, whatever the exit status is")
+    add("--chdir", metavar="DIR", help="start in this directory instead, as it is called from here")
+    add("--unshare-pid", action="store_true", help="end what the program has left running, when it ends")
+    shm = "where this is refused (as in Docker), use a directory in /dev/shm, which is removed in the end"
+    add("--fallback", choices=("none", "shm"), help=shm)
+    add("command", nargs=argparse.REMAINDER, metavar="COMMAND", help=argparse.SUPPRESS)
+    asked = parser.parse_args(arguments)
+    if asked.command[:1] == ["--"]:
+        del asked.command[0]
+    asked.command = asked.command or [os.environ.get("SHELL") or "/bin/sh"]
+    return asked
+
+
+def empty_directory(name: str) -> Path:
+    """The directory to copy to, which is made before anything is run whose result might have no place."""
+    path = Path(name).absolute()
+    path.mkdir(exist_ok=True)
+    if any(path.iterdir()):
+        raise FileExistsError(f"--keep {name}: there is something in it already; name a new directory")
+    return path
+
+
+def make_root(asked: argparse.Namespace) -> VeryTmpRoot:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", VeryTmpFallbackWarning)
+        root = VeryTmpRoot(at=asked.at or True, size=asked.size, host=asked.host, fallback=asked.fallback)
+    for warning in caught:
+        print(f"{PROGRAM}: {warning.message}", file=sys.stderr)
+    return root
+
+
+def in_options(error: Exception) -> str:
+    """An error in the words of the command line."""
+    text = str(error)
+    if isinstance(error, VeryTmpUnavailable):
+        text = text.replace('VeryTmpRoot(fallback="shm")', f"{PROGRAM} --fallback shm")
+    return text
+
+
+def supervise(command: list[str]) -> int:
+    """Run a command to its end, as if it was this process: its wait status.
+
+    What others send to this process is passed on. What the terminal sends goes to both, so it is not. When the command
+    is stopped, this process stops too, so that the shell sees it, and both go on together.
+    """
+    signal.signal(
+        signal.SIGCHLD, signal.SIG_DFL
+    )  # who has started this may ignore it: then nothing could be waited for
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            os.execv(command[0], command)
+        finally:
+            os._exit(NOT_STARTED)
+    while True:
+        found = signal.sigwaitinfo(WATCHED)
+        if found.si_signo != signal.SIGCHLD:
+            if found.si_code <= 0:  # SI_USER and the like: from a process
+                os.kill(child, found.si_signo)
+            continue
+        ended, status = os.waitpid(child, os.WNOHANG | os.WUNTRACED)
+        if ended and os.WIFSTOPPED(status):
+            os.kill(os.getpid(), signal.SIGSTOP)
+            os.kill(child, signal.SIGCONT)
+        elif ended:
+            return status
+
+
+def kept(root: VeryTmpRoot, target: Path) -> bool:
+    """Copy what is in the root. Whether all of it could be."""
+    try:
+        root.path.copy_into(target, follow_symlinks=False, preserve_metadata=True)
+    except OSError as error:
+        notes = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
+        print(f"{PROGRAM}: --keep: {error}.{notes}", file=sys.stderr)
+        return False
+    return True
+
+
+def end_by(number: int) -> NoReturn:
+    """End this process by a signal, as the command has ended, without a second core file."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if number not in (signal.SIGKILL, signal.SIGSTOP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+    os.kill(os.getpid(), number)
+    sys.exit(128 + number)  # where this is the first process of a container, no signal ends it

@@ -1,0 +1,1 @@
+"""Programs that run in the mount namespace of a root with a name."""

@@ -1,0 +1,288 @@
+"""Programs in a root's mount namespace, by `subprocess`'s own means: `VeryTmpRoot.run`, `popen` and `wrap`."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from contextlib import closing
+from subprocess import PIPE, CalledProcessError, CompletedProcess, Popen, SubprocessError, TimeoutExpired
+
+from .._confined.tree import Tree
+from .._mounting.child import interpreter
+from . import trampoline
+from .trampoline import IGNORED_BY_PYTHON, STARTED, Plan, enter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+# A process larger than this is not forked: to copy 256 MiB's page tables takes 3 ms, a fresh interpreter some 10.
+FORKED_MAX = 256 << 20  # bytes
+REPORT_BYTES = 65536  # of what went wrong, which is a few file names long
+
+
+def run(
+    tree: Tree,
+    args: object,
+    *,
+    input: Any = None,
+    capture_output: bool = False,
+    timeout: float | None = None,
+    check: bool = False,
+    **options: Any,
+) -> CompletedProcess[Any]:
+    """`subprocess.run`, in the root's namespace."""
+    if input is not None:
+        if options.get("stdin") is not None:
+            raise ValueError("stdin and input arguments may not both be used.")
+        options["stdin"] = PIPE
+    if capture_output:
+        if options.get("stdout") is not None or options.get("stderr") is not None:
+            raise ValueError("stdout and stderr arguments may not be used with capture_output.")
+        options["stdout"] = options["stderr"] = PIPE
+    with popen(tree, args, **options) as process:
+        try:
+            stdout, stderr = process.communicate(input, timeout=timeout)
+        except TimeoutExpired:  # its `output` is what had come by then
+            process.kill()
+            process.wait()
+            raise
+        except BaseException:
+            process.kill()
+            raise
+        status = process.poll()
+        assert status is not None
+        if check and status:
+            raise CalledProcessError(status, process.args, output=stdout, stderr=stderr)
+    return CompletedProcess(process.args, status, stdout, stderr)
+
+
+def popen(
+    tree: Tree,
+    args: Any,
+    *,
+    executable: Any = None,
+    shell: bool = False,
+    cwd: Any = None,
+    env: Mapping[Any, Any] | None = None,
+    preexec_fn: Any = None,
+    restore_signals: bool = True,
+    pass_fds: Any = (),
+    user: Any = None,
+    group: Any = None,
+    extra_groups: Any = None,
+    unshare_pid: bool = False,
+    **options: Any,
+) -> Popen[Any]:
+    """`subprocess.Popen`, in the root's namespace."""
+    names, words = words_of(args, tree)
+    if shell:
+        words = [os.fsdecode(in_name(executable or "/bin/sh", tree)), "-c", *words]
+        executable = words[0]
+    if env is not None:
+        env = {in_name(key, tree): in_name(value, tree) for key, value in env.items()}
+    options |= {"env": env, "restore_signals": restore_signals}
+    report, told = os.pipe()
+    with closing(Fd(report)), closing(Fd(told)) as end:
+        plan = Plan(
+            **way_in(tree),
+            report=str(told),
+            cwd=directory(cwd, tree),
+            groups="" if extra_groups is None else ",".join(str(group_id(each)) for each in extra_groups) or "-",
+            group="" if group is None else str(group_id(group)),
+            user="" if user is None else str(user_id(user)),
+            ignored="" if restore_signals else ignored(),
+            pids="1" if unshare_pid else "",
+            executable=os.fsdecode(in_name(executable or words[0], tree)),
+        )
+        if not unshare_pid and may_fork():
+            try:
+                process = forked(plan, words, preexec_fn, pass_fds, options)
+            except SubprocessError:
+                end.close()
+                raise_reported(report)
+                raise
+        else:
+            if preexec_fn is not None:
+                raise ValueError("preexec_fn needs a process with one thread, and less than 256 MiB, to be called in")
+            process = spawned(plan, words, pass_fds, options)
+            end.close()
+            confirm(process, report)
+    process.args = names
+    return process
+
+
+def wrap(
+    tree: Tree, args: Any, *, executable: Any = None, cwd: Any = None, unshare_pid: bool = False
+) -> tuple[list[str], tuple[int, ...]]:
+    """The arguments that start a program in the root's namespace, and the file descriptors to pass to it."""
+    _, words = words_of(args, tree)
+    plan = Plan(
+        **way_in(tree),
+        report="",
+        cwd=directory(cwd, tree),
+        groups="",
+        group="",
+        user="",
+        ignored="",
+        pids="1" if unshare_pid else "",
+        executable=os.fsdecode(in_name(executable or words[0], tree)),
+    )
+    return command(plan, words), tuple(int(fd) for fd in (plan.namespace,) if fd)
+
+
+# -- what a program is started with ------------------------------------------------------------------------------------
+
+
+def words_of(args: Any, tree: Tree) -> tuple[Any, list[str]]:
+    """The arguments with the root's paths by their names: as they were given, and as a list."""
+    if isinstance(args, str | bytes | os.PathLike):
+        names = in_name(args, tree)
+        return names, [os.fsdecode(names)]
+    names = [in_name(each, tree) for each in args]
+    return names, [os.fsdecode(each) for each in names]
+
+
+def way_in(tree: Tree) -> dict[str, str]:
+    """The fields of a `Plan` that say how a program gets to where the root has its name."""
+    namespace = tree.namespace()
+    return {"namespace": "" if namespace is None else str(namespace), "only": tree.at if tree.host_read_only else ""}
+
+
+def in_name(value: Any, tree: Tree) -> Any:
+    """A path of the root as its name in the namespace; anything else as it is."""
+    other = getattr(value, "_tree", None)
+    if not isinstance(other, Tree):
+        return value
+    if other is not tree:
+        raise ValueError(f"{value!r} is of another root, which has no name in this one's namespace")
+    return tree.name(getattr(value, "_rel", ""))
+
+
+def directory(cwd: Any, tree: Tree) -> str:
+    """The directory to start in: by default the root, from which a relative one begins."""
+    found = os.path.join(tree.name(""), "" if cwd is None else os.fsdecode(in_name(cwd, tree)))
+    if "\0" in found:
+        raise ValueError("embedded null byte")
+    return found
+
+
+def user_id(user: str | int) -> int:
+    if isinstance(user, str):
+        from pwd import getpwnam
+
+        return getpwnam(user).pw_uid
+    return checked_id("user", user)
+
+
+def group_id(group: str | int) -> int:
+    if isinstance(group, str):
+        from grp import getgrnam
+
+        return getgrnam(group).gr_gid
+    return checked_id("group", group)
+
+
+def checked_id(what: str, value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"{what} must be a str or an int, not {type(value).__name__}")
+    if value < 0:
+        raise ValueError(f"{what} must not be negative: {value}")
+    return value
+
+
+def ignored() -> str:
+    """Which signals a program inherits as ignored, of those that every Python ignores."""
+    return ",".join(str(int(each)) for each in IGNORED_BY_PYTHON if signal.getsignal(each) is signal.SIG_IGN)
+
+
+# -- how it is started -------------------------------------------------------------------------------------------------
+
+
+def may_fork() -> bool:
+    """Whether a forked copy of this process may run Python: it has one thread. And not much to be copied."""
+    with open("/proc/self/status", "rb", 0) as file:
+        status = file.read(8192)
+    size, threads = (int(status.partition(name)[2].split(None, 1)[0]) for name in (b"\nVmRSS:", b"\nThreads:"))
+    return threads == 1 and size << 10 <= FORKED_MAX
+
+
+def forked(plan: Plan, words: list[str], preexec_fn: Any, pass_fds: Any, options: dict[str, Any]) -> Popen[Any]:
+    """Start a program in a copy of this process, which enters the namespaces first."""
+
+    def enter_first() -> None:
+        try:
+            enter(plan)
+        except OSError as error:
+            trampoline.report(plan, error)
+            raise
+        if preexec_fn is not None:
+            preexec_fn()
+
+    return Popen(words, executable=plan.executable, preexec_fn=enter_first, pass_fds=pass_fds, **options)
+
+
+def spawned(plan: Plan, words: list[str], pass_fds: Any, options: dict[str, Any]) -> Popen[Any]:
+    """Start a program by way of a fresh interpreter."""
+    if not options.pop("close_fds", True):
+        pass_fds = [*pass_fds, *inheritable()]
+    return Popen(
+        command(plan, words), pass_fds=(*pass_fds, *(int(fd) for fd in (plan.namespace, plan.report) if fd)), **options
+    )
+
+
+def command(plan: Plan, words: list[str]) -> list[str]:
+    executable = interpreter()
+    if not executable:
+        raise OSError(errno.ENOENT, "there is no Python to start a program by (sys.executable)", sys.executable)
+    return [executable, "-I", "-S", "-B", trampoline.__file__, *plan, *words]
+
+
+def inheritable() -> list[int]:
+    """The file descriptors that a program would inherit."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if os.get_inheritable(int(name)):
+                found.append(int(name))
+        except OSError:  # the one that they were listed with
+            pass
+    return found
+
+
+def confirm(process: Popen[Any], report: int) -> None:
+    """Wait until the program itself runs. If it cannot be started, there is no process, and an `OSError`."""
+    try:
+        raise_reported(report)
+    except BaseException:
+        process.kill()
+        with process:
+            pass
+        raise
+
+
+def raise_reported(report: int) -> None:
+    """Raise what was reported, when all who could report something have ended, or run the program."""
+    text = b"".join(iter(lambda: os.read(report, REPORT_BYTES), b""))
+    if text == STARTED:
+        return
+    number, _, rest = text.removeprefix(STARTED).decode("utf-8", "surrogateescape").partition("\0")
+    if not number.isdigit():
+        raise OSError(errno.ECONNRESET, "the interpreter that was to start the program ended without a word")
+    message, _, filename = rest.partition("\0")
+    raise OSError(int(number), message, filename or None)
+
+
+class Fd:
+    """A file descriptor that is closed once."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)

@@ -1,0 +1,186 @@
+"""From a process's own namespaces into a root's, and on to a program: setns(2), then execve(2).
+
+It runs in a forked copy of the process (`enter` is called), or in a fresh interpreter (this file is run), which needs
+no copy, and into which a process with more than one thread can send a program.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    import sys
+
+    sys.modules["verytmp"] = type(sys)("verytmp")
+    sys.modules["verytmp"].__path__ = [__file__.rsplit("/", 2)[0]]
+    from verytmp._programs import trampoline  # noqa: PLW0406  # once more, by the name that others know
+
+    trampoline.main(sys.argv[1:])
+
+import _signal
+import errno
+import os
+from collections import namedtuple
+from fcntl import ioctl
+
+from .. import _syscalls
+from .._confined.procfs import is_own_namespace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple, NoReturn
+
+    class Plan(NamedTuple):
+        """What is done on the way into a root's namespaces, in the order of these fields; each of them is text.
+
+        Attributes:
+            namespace: the mount namespace's file descriptor; empty where the root has its name for everybody.
+            only: below this directory alone the program may write, which Landlock sees to; empty for no such rule.
+            report: that of a pipe for what went wrong; empty for standard error.
+            cwd: the directory to start in.
+            group, user: to become; empty for no change.
+            groups: the supplementary groups, apart by commas; empty for no change, ``-`` for none.
+            ignored: signals that the program is to ignore, of those that Python ignores; apart by commas.
+            pids: whether the program gets a pid namespace of its own, ``rw`` or ``ro`` as its /proc is to be; or empty.
+            executable: what to start, which is looked for in the program's PATH if it has no slash.
+        """
+
+        namespace: str
+        only: str
+        report: str
+        cwd: str
+        groups: str
+        group: str
+        user: str
+        ignored: str
+        pids: str
+        executable: str
+else:
+    Plan = namedtuple("Plan", "namespace only report cwd groups group user ignored pids executable")  # noqa: PYI024
+
+CAPABILITIES_MAX = 64  # capset(2) knows so many; the kernel has 41 (Linux 6.18)
+NOT_FOUND, NOT_STARTED = 127, 126  # the status of a shell for a program that is not there, or cannot be started
+STARTED = b"+"  # what the report begins with: all went well up to execve(2)
+IGNORED_BY_PYTHON = (_signal.SIGPIPE, _signal.SIGXFSZ)
+
+
+def main(arguments: list[str]) -> NoReturn:
+    """Enter the namespaces, and become the program. *arguments* are a `Plan`, and the program's own."""
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+    plan, args = Plan(*arguments[: len(Plan._fields)]), arguments[len(Plan._fields) :]
+    for fd in (plan.namespace, plan.report):
+        if fd:
+            os.set_inheritable(int(fd), False)
+    try:
+        enter(plan)
+        if plan.pids:
+            from .pids import contain
+
+            contain(plan)
+        for number in IGNORED_BY_PYTHON:
+            if str(int(number)) not in plan.ignored.split(","):
+                _signal.signal(number, _signal.SIG_DFL)
+        if plan.report:
+            os.write(int(plan.report), STARTED)
+        execute(plan.executable, args)
+    except OSError as error:
+        report(plan, error)
+        os._exit(NOT_FOUND if error.errno in (errno.ENOENT, errno.ENOTDIR) else NOT_STARTED)
+
+
+def report(plan: Plan, error: OSError) -> None:
+    """Say why the program is not started."""
+    if plan.report:
+        text = f"{error.errno or 0}\0{error.strerror}\0{error.filename or ''}"
+        os.write(int(plan.report), text.encode("utf-8", "surrogateescape"))
+    else:
+        os.write(2, f"verytmp: {error}\n".encode("utf-8", "backslashreplace"))
+
+
+def execute(executable: str, args: list[str]) -> NoReturn:
+    """execve(2), as `subprocess` has it: the environment's PATH, and the errors with the executable's name."""
+    try:
+        os.execvpe(executable, args, environment())
+    except OSError as error:
+        error.filename = executable
+        raise
+
+
+def environment() -> dict[bytes, bytes]:
+    """The environment that this interpreter was given, which may have put LC_CTYPE into its own (PEP 538)."""
+    found = dict(os.environb)
+    try:
+        with open("/proc/self/environ", "rb", 0) as file:
+            if b"\0LC_CTYPE=" not in b"\0" + file.readall():
+                found.pop(b"LC_CTYPE", None)
+    except OSError:  # not readable for a process that may not be dumped
+        pass
+    return found
+
+
+def enter(plan: Plan) -> None:
+    """Enter a root's namespaces, in a process with one thread. `OSError` with what could not be done."""
+    kept = None
+    if plan.namespace and not is_own_namespace(namespace := int(plan.namespace)):
+        kept = enter_user_namespace(namespace)
+        step("setns(CLONE_NEWNS)", _syscalls.setns, namespace, _syscalls.CLONE_NEWNS)
+    if kept is not None:
+        drop_capabilities(kept)
+    os.chdir(plan.cwd)
+    if plan.only:
+        from .landlock import write_below_only
+
+        write_below_only(plan.only)
+    if plan.groups:
+        os.setgroups([int(group) for group in plan.groups.split(",") if group != "-"])
+    if plan.group:
+        os.setregid(int(plan.group), int(plan.group))
+    if plan.user:
+        os.setreuid(int(plan.user), int(plan.user))
+
+
+def enter_user_namespace(namespace: int) -> int | None:
+    """Enter the user namespace that owns a mount namespace, if that is another one than this process's.
+
+    Returns the capabilities that this process had before; None if there was no need to enter it.
+    """
+    owner = ioctl(namespace, _syscalls.NS_GET_USERNS)
+    try:
+        if os.path.samestat(os.fstat(owner), os.stat("/proc/self/ns/user")):
+            return None
+        kept = capabilities()
+        step("setns(CLONE_NEWUSER)", _syscalls.setns, owner, _syscalls.CLONE_NEWUSER)
+    finally:
+        os.close(owner)
+    return kept
+
+
+def capabilities() -> int:
+    """The capabilities of this process: CapPrm of proc_pid_status(5)."""
+    with open("/proc/self/status", "rb", 0) as file:
+        return int(file.read(8192).partition(b"\nCapPrm:\t")[2].partition(b"\n")[0], 16)
+
+
+def drop_capabilities(kept: int) -> None:
+    """Have no capability of a user namespace that was entered, and let the program get none but *kept*.
+
+    Whoever enters a user namespace has all capabilities in it. execve(2) takes them away, but not from user 0, nor where
+    the program's file has capabilities of its own: so they leave the bounding set too.
+    """
+    for capability in range(CAPABILITIES_MAX):
+        if not kept >> capability & 1:
+            try:
+                _syscalls.prctl(_syscalls.PR_CAPBSET_DROP, capability)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                break  # the kernel has no more
+    _syscalls.capset()
+
+
+def step(name: str, call: object, *args: object) -> None:
+    """Make a call; its error says what it was for."""
+    try:
+        call(*args)  # type: ignore[operator]
+    except OSError as error:
+        error.strerror = f"{name}, to enter the root's namespaces: {error.strerror}"
+        raise
