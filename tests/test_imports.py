@@ -27,11 +27,12 @@ MAY_IMPORT = {
     "_syscalls": set[str](),
     "_paths": {"_confined", "errors"},
     "_mounting": {"_confined.owned_fd", "_diagnosis", "_syscalls", "errors"},
+    "_programs": {"_confined", "_syscalls", "errors"},
     "_shm": {"_confined", "_diagnosis", "_mounting.spec", "errors"},
-    "_root": {"_confined", "_diagnosis", "_mounting", "_paths", "_shm", "errors"},
+    "_root": {"_confined", "_diagnosis", "_mounting", "_paths", "_programs", "_shm", "errors"},
     "_factory": {"_mounting", "_root"},
     "_available": {"__init__", "_diagnosis", "_root", "errors"},
-    "__init__": {"_available", "_diagnosis.causes", "_factory", "_paths.path", "_root", "errors"},
+    "__init__": {"_available", "_diagnosis.causes", "_factory", "_paths.path", "_programs.enter", "_root", "errors"},
     "_pytest": {"__init__", "_mounting.spec"},
     "pytest_plugin": {"__init__", "_pytest"},
     "_cli": {"__init__", "_available", "_diagnosis", "_mounting", "_shm"},
@@ -42,7 +43,17 @@ MAY_IMPORT = {
 UNTIL_NOW = {
     "_diagnosis.rules": ["_mounting.protocol"],
     "_mounting.helper": ["_confined.procfs"],
+    "_mounting.spec": ["_confined.procfs"],
     "_mounting.strategy": ["_confined.procfs", "_confined.tree"],
+    "_programs.enter": [
+        "_mounting.child",
+        "_mounting.entered",
+        "_mounting.signals",
+        "_mounting.spec",
+        "_mounting.strategy",
+        "_root",
+    ],
+    "_programs.run": ["_mounting.child"],
 }
 
 LAZY = [

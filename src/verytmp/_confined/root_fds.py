@@ -37,8 +37,8 @@ class RootFds:
             a lock of the whole machine whenever a file in it is closed.
         token: the root's name in the directory above it.
         inodes_above: so many directories of the same file system are not the user's.
-        at: the root's name in a mount namespace, whose descriptor is the third one; with fewer descriptors, its name for
-            all processes; empty if it has no name.
+        at: the root's name in a mount namespace, whose descriptor is the third one; with fewer descriptors, its name
+            for all processes; empty if it has no name.
         host_read_only: whether Landlock has to keep programs from writing elsewhere, because no namespace does.
 
     Raises `OSError` where a descriptor has to be exchanged, and the process may have no more of them.
