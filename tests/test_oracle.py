@@ -221,6 +221,7 @@ BUGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bug", "nosymfollow"), list(zip(BUGS, itertools.cycle([True, False]), strict=False)))
 def test_a_planted_bug_is_found(oracle: Oracle, nosymfollow: bool, bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     source = Path(verytmp._confined.resolver.__file__).read_text()

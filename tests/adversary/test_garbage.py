@@ -20,6 +20,8 @@ from verytmp._mounting import child, child_process, protocol, strategy
 from verytmp._mounting.child import Child, Refused
 from verytmp._mounting.signals import SignalsHeld
 
+pytestmark = pytest.mark.slow
+
 FEW = 600
 
 words = st.sampled_from(

@@ -22,6 +22,8 @@ from support.race_targets import ANSWERS, LOOKS, OPERATIONS, TREES, RaceTarget, 
 
 from verytmp import VeryTmpRoot, VeryTmpUnavailable
 
+pytestmark = pytest.mark.slow
+
 ENOUGH = 16  # descriptors that no operation needs all of
 
 

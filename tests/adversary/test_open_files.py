@@ -14,6 +14,8 @@ from support.race_targets import ANSWERS, OPERATIONS, TREES, RaceTarget
 
 from verytmp import VeryTmpCause, VeryTmpFactory, VeryTmpRoot, VeryTmpUnavailable
 
+pytestmark = pytest.mark.slow
+
 # Which opened files there is no room for: all, or those of one step of an operation.
 STEPS = {"any": 0, "a new file": os.O_CREAT, "a place": os.O_PATH, "a directory": os.O_DIRECTORY}
 

@@ -87,6 +87,7 @@ def test_holes_come_in(root: VeryTmpRoot, host: Path) -> None:
     assert os.stat(root / "big").st_blocks <= os.stat(host / "big").st_blocks
 
 
+@pytest.mark.usefixtures("few_bytes")
 def test_a_hole_of_five_gigabytes(root: VeryTmpRoot, elsewhere: Path) -> None:
     size = 5 << 30
     sparse(os.fspath(root / "big"), [(size - 10, 5)], size)
