@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
-from support import host_state, refusals, tripwire
+from support import host_state, kernel, refusals, tripwire
 from support.canary import TOOLS
 from support.runs import Run
 
@@ -23,7 +24,11 @@ from verytmp import VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable
 
 pytest_plugins = ["pytester"]
 
-OURS = f"verytmp-tests-{os.getpid()}-"
+# The same for the workers of pytest-xdist, which the first process looks after.
+OURS = f"verytmp-tests-{os.environ.setdefault('VERYTMP_TESTS', str(os.getpid()))}-"
+
+
+CANARY, WRONG = pytest.StashKey["Canary"](), pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -73,10 +78,17 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
+    session.config.stash[CANARY] = Canary(session.config.getoption("--alone"))
     way = session.config.getoption("--way")
     made = repr(VeryTmpRoot())
     if way and {"direct": "directly", "helper": "child", "named": "child", "shm": "/dev/shm"}[way] not in made:
         pytest.exit(f"roots should be made by the {way} way: {made}", returncode=3)
+
+
+def pytest_collection_finish() -> None:
+    """All that pytest has made by now stays: no collection, and no fork's, needs to look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -97,16 +109,29 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         raise
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for reason in unexpected_skips(terminalreporter, config):
-        terminalreporter.write_line(f"FAILED: this skip is not allowed here: {reason}", red=True)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter and session.exitstatus == 0 and unexpected_skips(reporter, session.config):
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
+    """What nothing may be: it is said in the summary, after an interruption too."""
+    wrong = []
+    try:
+        yield
+    except Exception as error:  # of a test's fixture, when that was interrupted: pytest would end with it at once
+        wrong.append(f"at the end: {error!r}")
+    config = session.config
+    if config.getoption("--way") == "shm":
+        VeryTmpRoot().close()  # which removes what the tests' children have left that were ended
+    if CANARY in config.stash:
+        wrong += [f"new on the host: {name}" for name in config.stash[CANARY].changes()]
+    if reporter := config.pluginmanager.get_plugin("terminalreporter"):
+        wrong += [f"this skip is not allowed here: {reason}" for reason in unexpected_skips(reporter, config)]
+    config.stash[WRONG] = wrong
+    if wrong and session.exitstatus == 0:
         session.exitstatus = 4
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for line in config.stash.get(WRONG, []):
+        terminalreporter.write_line(f"FAILED: {line}", red=True)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -134,24 +159,26 @@ def unexpected_skips(reporter: pytest.TerminalReporter, config: pytest.Config) -
     return sorted(reason for reason in reasons if not any(fnmatchcase(reason, line) for line in allowed))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def canary(request: pytest.FixtureRequest) -> Iterator[None]:
+class Canary:
     """Nothing may appear where a path that escaped would end up, nor where a program leaves its litter.
 
-    Other programs use the directories for temporary files too: what appears there counts with --alone.
+    Other programs use the directories for temporary files too: what appears there counts with --alone. Without it, what
+    is called as ours is.
     """
-    folders = {"/", os.getcwd()}
-    if request.config.getoption("--alone"):
-        folders |= {"/tmp", "/dev/shm", tempfile.gettempdir(), os.path.expanduser("~")}
-    folders = {folder for folder in folders if os.path.isdir(folder)}
-    before = set(host_state.names(*folders))
-    mounts = host_state.mounts()
-    yield
-    if request.config.getoption("--way") == "shm":
-        VeryTmpRoot().close()  # which removes what the tests' children have left that were ended
-    new = {name for name in set(host_state.names(*folders)) - before if os.path.basename(name) not in TOOLS}
-    assert not {name for name in new if not of_another_suite(name)}, "new on the host"
-    assert host_state.mounts() == mounts
+
+    def __init__(self, alone: bool) -> None:
+        folders = {"/", os.getcwd(), "/tmp", "/dev/shm", tempfile.gettempdir(), os.path.expanduser("~")}
+        self.alone = alone
+        self.folders = {folder for folder in folders if os.path.isdir(folder) and os.access(folder, os.R_OK)}
+        self.private = kernel.private_mounts()
+        self.before, self.mounts = set(host_state.names(*self.folders)), set(host_state.mounts())
+
+    def changes(self) -> list[str]:
+        new = {
+            name for name in set(host_state.names(*self.folders)) - self.before if os.path.basename(name) not in TOOLS
+        }
+        found = sorted(name for name in new if (self.alone or "verytmp" in name) and not of_another_suite(name))
+        return found + sorted(set(host_state.mounts()) ^ self.mounts if self.private else ())
 
 
 def of_another_suite(name: str) -> bool:

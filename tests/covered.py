@@ -54,7 +54,7 @@ def main(pythons: list[str]) -> int:
 
 def suite(python: str, way: str) -> subprocess.CompletedProcess[str]:
     user = [python, "tests/unprivileged.py"] if way == "helper" and not os.geteuid() else []
-    pytest = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.support.measured", "--way", way]
+    pytest = ["-m", "pytest", "-q", "-m", "", "-p", "no:cacheprovider", "-p", "tests.support.measured", "--way", way]
     # In full, for the children of tests that have another working directory.
     coverage = ["-m", "coverage", "run", f"--source={os.path.abspath('src/verytmp')}"]
     command = [*user, python, *coverage, *pytest, *LEFT_OUT, *WAYS[way]]

@@ -47,7 +47,7 @@ PARTS = {
 }
 # What is about other things than the mutant, or what is forbidden in the namespace.
 LEFT_OUT = "not planted_bug and not would_trip and not test_owner and not noswap"
-OPTIONS = ["-x", "-q", "-p", "no:cacheprovider", "-k", LEFT_OUT]
+OPTIONS = ["-x", "-q", "-m", "", "-p", "no:cacheprovider", "-k", LEFT_OUT]
 OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of what is loaded beforehand
 
 HEAD = """# What no test noticed

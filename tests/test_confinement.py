@@ -8,11 +8,12 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
 from support import host_state
+from support.all_operations import OPERATIONS, Place
 from support.children import in_child
 from support.kernel import libc
 
@@ -112,31 +113,8 @@ def test_the_descriptor_gives_no_power_over_the_mount(root: VeryTmpRoot) -> None
 
 # -- attempts ----------------------------------------------------------------------------------------------------------
 
-READS: dict[str, Callable[[VeryTmpPath], object]] = {
-    "read_bytes": lambda p: p.read_bytes(),
-    "read_text": lambda p: p.read_text(),
-    "open": lambda p: p.open("rb").close(),
-    "stat": lambda p: p.stat(),
-    "exists": lambda p: p.exists() or missing(),
-    "is_file": lambda p: p.is_file() or missing(),
-    "iterdir": lambda p: list(p.iterdir()),
-}
-
-WRITES: dict[str, Callable[[VeryTmpPath], object]] = {
-    "write_bytes": lambda p: p.write_bytes(b"x"),
-    "write_text": lambda p: p.write_text("x"),
-    "open": lambda p: p.open("w").close(),
-    "append": lambda p: p.open("a").close(),
-    "touch": lambda p: p.touch(),
-    "unlink": lambda p: p.unlink(),
-    "mkdir": lambda p: (p.parent / "new").mkdir(),
-    "rename away": lambda p: p.rename("/stolen"),
-    "rmdir": lambda p: p.parent.rmdir(),
-}
-
-
-def missing() -> object:
-    raise FileNotFoundError
+# What is true of a link that is there, wherever it leads, or of a place where nothing is.
+NO_ANSWER: tuple[object, ...] = (False, [], [False, False, False])
 
 
 def attempts(root: VeryTmpRoot, secret: Path) -> dict[str, VeryTmpPath]:
@@ -179,25 +157,33 @@ def attempts(root: VeryTmpRoot, secret: Path) -> dict[str, VeryTmpPath]:
     }
 
 
-def test_nothing_is_read_outside(root: VeryTmpRoot, secret: Path) -> None:
+READS = [name for name, operation in OPERATIONS.items() if not (operation.changes or operation.of_link)]
+WRITES = [name for name, operation in OPERATIONS.items() if operation.changes]
+
+
+@pytest.mark.parametrize("name", READS)
+def test_nothing_is_read_outside(root: VeryTmpRoot, secret: Path, name: str) -> None:
     for how, path in attempts(root, secret).items():
-        for name, read in READS.items():
-            try:
-                pytest.fail(f"{name} by {how}: {read(path)!r}")
-            except (FileNotFoundError, NotADirectoryError):
-                pass
+        try:
+            found = OPERATIONS[name].call(path, Place(root, root))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        assert found in NO_ANSWER, how
 
 
 @pytest.mark.parametrize("name", WRITES)
 def test_nothing_is_changed_outside(root: VeryTmpRoot, secret: Path, name: str) -> None:
     before = host_state.look(str(secret.parent))
     status = os.stat(secret)
-    for path in attempts(root, secret).values():
-        try:
-            WRITES[name](path)
-        except OSError:
-            pass
-        assert host_state.look(str(secret.parent)) == before
+    with VeryTmpRoot() as other:
+        host_state.make(other.fileno(), {"file": b"inside"})
+        for path in attempts(root, secret).values():
+            (root / "file").write_bytes(b"inside")
+            try:
+                OPERATIONS[name].call(path, Place(root, other))
+            except (OSError, NotImplementedError):
+                pass
+            assert host_state.look(str(secret.parent)) == before
     assert os.stat(secret).st_mtime_ns == status.st_mtime_ns
 
 

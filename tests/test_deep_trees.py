@@ -15,6 +15,8 @@ from support.children import in_child
 
 from verytmp import VeryTmpPath, VeryTmpRoot
 
+pytestmark = pytest.mark.slow
+
 DEEP = {True: 5000, False: 500}  # where the mount follows links, each component is a call of its own
 SEARCHED = {True: 2100, False: 300}
 WALKED = {True: 1050, False: 150}  # these ask many times as often

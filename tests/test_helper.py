@@ -31,6 +31,8 @@ from verytmp._mounting.spec import MountSpec
 
 Speak = Callable[[socket.socket], object]
 
+PTRACE_TRACEME = 0
+
 
 def fds(*descriptors: int) -> list[tuple[int, int, bytes]]:
     return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors).tobytes())]
@@ -205,6 +207,24 @@ def test_waiting_can_be_interrupted() -> None:
     with pytest.raises(Interrupted):
         hear(lambda peer: time.sleep(60))
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_what_is_stopped(traced: bool) -> None:
+    """By SIGSTOP alone, and where a debugger is told of that: the two states have letters of their own."""
+    pid = os.fork()
+    if pid == 0:
+        if traced:
+            kernel.libc.ptrace(PTRACE_TRACEME, 0, 0, 0)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        os._exit(1)
+    assert not _helper.is_stopped(os.getpid())
+    assert os.waitpid(pid, os.WUNTRACED)[0] == pid
+    stopped = _helper.is_stopped(pid)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert stopped
+    assert not _helper.is_stopped(pid)
 
 
 SPEC = MountSpec(directory="dev/null", token="x7k2m9qa")

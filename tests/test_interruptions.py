@@ -18,6 +18,8 @@ from support.children import in_child
 from verytmp import VeryTmpRoot
 from verytmp._confined.owned_fd import call_owned, call_uninterrupted
 
+pytestmark = pytest.mark.slow
+
 
 class Interrupted(Exception):
     pass

@@ -20,6 +20,8 @@ from support.children import in_child, processes_with
 
 from verytmp import VeryTmpRoot
 
+pytestmark = pytest.mark.slow
+
 MIB = 1 << 20
 HELD = 200 * MIB
 

@@ -49,7 +49,7 @@ def refused(run: Run, *options: str, code: str = USES, how: Callable[[], None] =
 
 DIAGNOSIS = "no private tmpfs could be made: unshare(CLONE_NEWUSER|CLONE_NEWNS): Operation not permitted"
 
-SHORT = "verytmp: unshare(CLONE_NEWUSER|CLONE_NEWNS) (EPERM), as was said"
+SHORT = "verytmp: unshare(CLONE_NEWUSER|CLONE_NEWNS) (EPERM), as reported before"
 
 
 def test_a_refusal_is_told_once_in_the_header(run: Run) -> None:

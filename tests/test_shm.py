@@ -338,6 +338,7 @@ def test_killed_ones_are_swept(place: str) -> None:
     assert roots() == []
 
 
+@pytest.mark.slow
 def test_many_at_once() -> None:
     """Making, sweeping and removing in six threads: nobody's living root is taken for a dead one."""
 

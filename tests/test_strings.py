@@ -151,6 +151,7 @@ def test_the_root_that_takes_the_numbers_is_another_one(root: VeryTmpRoot) -> No
         assert not os.path.exists(f"{text}/f")
 
 
+@pytest.mark.slow
 def test_strings_never_repeat() -> None:
     texts = set()
     for _ in range(200):

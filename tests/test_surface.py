@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path, PosixPath
 
 import pytest
-from support import tripwire
+from support import all_operations, tripwire
 
 from verytmp import VeryTmpPath, VeryTmpRoot
 
@@ -144,6 +144,13 @@ def test_the_newest_surface_is_here(name: str) -> None:
         assert set(NEWEST[name].split()) <= parameters
     else:
         assert NEWEST[name] == ""
+
+
+def test_every_operation_is_attacked() -> None:
+    """The tests of confinement, races, attacks and closed roots are made from one table: all of pathlib is in it."""
+    names = {name for name in dir(PosixPath) if not name.startswith("_")}
+    assert all_operations.covered() - {"is_reserved", "link_to"} == set(NEWEST)
+    assert names <= all_operations.covered()
 
 
 def test_the_newest_surface_is_all_of_pathlib() -> None:

@@ -92,6 +92,7 @@ def pinned(index: int) -> set[Report]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", PYTHONS)
 @pytest.mark.parametrize("checker", CHECKERS)
 def test_samples(project: Path, checker: Callable[[Path, str], Iterator[Report]], version: str) -> None:
@@ -138,6 +139,7 @@ MUTATIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutation", MUTATIONS)
 def test_stubs_against_the_code(project: Path, mutation: str) -> None:
     """And that stubtest would see it if they differed."""

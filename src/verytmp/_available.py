@@ -8,8 +8,6 @@ from .errors import VeryTmpUnavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Self
-
     from . import VeryTmpCause
 
 
@@ -18,13 +16,13 @@ class VeryTmpAvailability:
 
     Attributes:
         error: what `VeryTmpRoot` would raise, or None.
-        made: how one was made: ``"directly, by fsopen(2)"``; empty where none can be.
+        method: how one was made: ``"directly, by fsopen(2)"``; empty where none can be.
     """
 
-    __slots__ = ("error", "made")
+    __slots__ = ("error", "method")
 
-    def __init__(self, made: str = "", error: VeryTmpUnavailable | None = None) -> None:
-        self.made = made
+    def __init__(self, method: str = "", error: VeryTmpUnavailable | None = None) -> None:
+        self.method = method
         self.error = error
 
     def __bool__(self) -> bool:
@@ -41,20 +39,10 @@ class VeryTmpAvailability:
         return self.error.remedy if self.error else ""
 
     def __str__(self) -> str:
-        return str(self.error) if self.error else f"a private tmpfs can be made {self.made}"
+        return str(self.error) if self.error else f"a private tmpfs can be made {self.method}"
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self}>"
-
-    @classmethod
-    def tried(cls) -> Self:
-        """By making one, which is gone again."""
-        try:
-            tree, made = mount(MountSpec())
-        except VeryTmpUnavailable as error:
-            return cls(error=error)
-        tree.close()
-        return cls(made)
 
 
 def available() -> VeryTmpAvailability:
@@ -63,4 +51,9 @@ def available() -> VeryTmpAvailability:
     >>> import pytest, verytmp
     >>> needs_verytmp = pytest.mark.skipif(not verytmp.available(), reason=str(verytmp.available()))
     """
-    return VeryTmpAvailability.tried()
+    try:
+        tree, method = mount(MountSpec())
+    except VeryTmpUnavailable as error:
+        return VeryTmpAvailability(error=error)
+    tree.close()
+    return VeryTmpAvailability(method)

@@ -353,9 +353,11 @@ def mount(spec: MountSpec, helper: HelperClient | None = None) -> tuple[Tree, st
     mounted = strategy.mount(spec, helper)
     try:
         made = mounted.spec
-        return Tree(mounted.fds, made.token, made.inodes_above, made.at), mounted.how
+        tree = Tree(mounted.fds, made.token, made.inodes_above, made.at)
     except OSError as error:  # the descriptor table is full
         raise refusals.explained([("fcntl(F_DUPFD)", error.errno or 0, error.strerror or "")]) from None
+    tree.user_namespace = mounted.namespace
+    return tree, mounted.how
 
 
 def check_available() -> None:

@@ -66,8 +66,8 @@ class VeryTmpUnavailable(VeryTmpError):
         name = errorcode.get(self.errno or 0, self.errno)
         last, *before = self.reason.partition(BEFORE)  # the number is the last one's
         text = f"no private tmpfs could be made: {self.step}: {last} ({name}){''.join(before)}."
-        if self.cause.words:
-            text += f" The cause is {self.cause.words}"
+        if self.cause.description:
+            text += f" The cause is {self.cause.description}"
             text += f" ({'; '.join(self.evidence)})." if self.evidence else "."
         elif self.evidence:
             text += f" What was read: {'; '.join(self.evidence)}."

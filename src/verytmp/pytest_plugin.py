@@ -1,6 +1,6 @@
-"""The pytest plugin: options, fixtures and hooks. What is behind them waits in other rooms until somebody uses it.
+"""The pytest plugin: options, fixtures and hooks. The modules behind them are imported when they are needed.
 
-There is nothing to rewrite for pytest, which would warn where the module has been imported before: PYTEST_DONT_REWRITE
+It has no assertions for pytest to rewrite, which would warn if the module was imported before: PYTEST_DONT_REWRITE
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if fallback and fallback not in FALLBACKS:
         raise pytest.UsageError(f"verytmp_fallback is one of {', '.join(FALLBACKS)}, and not {fallback}")
     keep = config.invocation_params.dir / str(config.getoption("--verytmp-keep") or "")
-    if keep.exists() and not keep.is_dir():  # a test file, say, whose place it has taken on the command line
+    if keep.exists() and not keep.is_dir():  # such as a test file after it on the command line
         raise pytest.UsageError(f"--verytmp-keep takes a directory, and {keep} is none")
     if active(config):
         from ._pytest.tmp_path import override

@@ -27,9 +27,10 @@ from typing import Any, Literal, NamedTuple
 
 import pytest
 from support import canary, host_state, oracle
-from support.all_operations import READING, REFUSALS, Case
+from support.all_operations import REFUSALS
 from support.archives import CANONICALISES, data_filter, member, needs_filters, tar, tar_filter
 from support.canary import Canary
+from support.hostile_paths import READING, Case
 
 from verytmp import VeryTmpPath, VeryTmpRoot
 

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import pytest
 from support import canary, host_state, oracle
-from support.all_operations import CHANGING, INSIDE, READING, REFUSALS, Case
+from support.all_operations import INSIDE, REFUSALS
 from support.canary import Canary
+from support.hostile_paths import CHANGING, READING, Case
 
 from verytmp import VeryTmpPath, VeryTmpRoot
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import canary
+from support import canary, kernel
 from support.canary import Canary
+from support.children import in_child
 
 from verytmp import VeryTmpRoot
 
@@ -74,6 +76,25 @@ def test_it_sings_for_the_top(other: Canary) -> None:
         assert str(path) in other.changes()
     finally:
         path.unlink()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may write to the host's root directory")
+def test_it_is_deaf_to_other_programs(other: Canary) -> None:
+    path = Path(tempfile.mkdtemp(prefix="another-program-", dir="/"))
+    try:
+        assert other.changes() == []
+    finally:
+        path.rmdir()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may write to the host's root directory")
+def test_it_sings_for_another_directory_in_place_of_one(other: Canary) -> None:
+    def covered() -> list[str]:
+        kernel.private_mounts()
+        kernel.cover("/usr")
+        return other.changes()
+
+    assert in_child(covered) == ["/usr"]
 
 
 def test_it_knows_what_tells_of_the_host(planted: Canary) -> None:

@@ -24,6 +24,8 @@ from verytmp._mounting.protocol import Refused, Reply
 from verytmp._mounting.signals import Caller
 from verytmp._mounting.spec import MountSpec
 
+pytestmark = pytest.mark.slow
+
 FEW = 600
 PLAIN = b"tmpfs\x000\0d/n\0t\x00448\0\0\0\0"  # the request for a root; options may follow
 

@@ -18,6 +18,8 @@ from support.race_targets import LOOKS, OPERATIONS, READS, WRITES, RaceTarget
 
 from verytmp import VeryTmpRoot
 
+pytestmark = pytest.mark.slow
+
 FEW = 30  # choices of moments for each operation; with --endurance, all of them
 
 UNCHANGING = READS | LOOKS

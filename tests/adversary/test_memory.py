@@ -15,7 +15,11 @@ from support.children import ChildFailed, in_child
 
 from verytmp import VeryTmpRoot
 
-pytestmark = [pytest.mark.tmpfs, pytest.mark.skipif(bool(cgroup.missing()), reason=cgroup.missing() or "-")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.tmpfs,
+    pytest.mark.skipif(bool(cgroup.missing()), reason=cgroup.missing() or "-"),
+]
 
 MIB = 1 << 20
 MOST = 48 * MIB  # what all processes of the container may have together

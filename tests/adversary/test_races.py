@@ -19,6 +19,8 @@ from support.race_targets import LOOKS, OPERATIONS, READS, TREES, WRITES, RaceTa
 
 from verytmp import VeryTmpPath, VeryTmpRoot
 
+pytestmark = pytest.mark.slow
+
 BRIEF = 0.02  # seconds for each operation; --endurance is shared out among them
 LONGER = 0.1  # where an operation was not hit yet
 THREADS = 32

@@ -21,6 +21,8 @@ from support.race_targets import OPERATIONS, RaceTarget
 
 from verytmp import VeryTmpFactory, VeryTmpRoot, _shm
 
+pytestmark = pytest.mark.slow
+
 PR_SET_CHILD_SUBREAPER = 36
 KILLS = 60
 ROOMS = 24  # user namespaces that there are for all of a storm: a lost one would soon be missed

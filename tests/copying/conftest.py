@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,29 @@ def elsewhere(request: pytest.FixtureRequest, root: VeryTmpRoot) -> Iterator[Pat
             yield other.path
     else:
         yield request.getfixturevalue("host")
+
+
+SPARSE_BYTES = 16 << 20  # more than the tests of holes have in any file
+
+
+@pytest.fixture
+def few_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Holes that are filled by mistake would take all of the machine's memory: it fails before that."""
+    asked = 0
+
+    def counted(call: Callable[..., int], size: Callable[..., int]) -> Callable[..., int]:
+        def counting(*args: object) -> int:
+            nonlocal asked
+            asked += size(*args)
+            assert asked < SPARSE_BYTES, f"{asked} bytes are copied"
+            return call(*args)
+
+        return counting
+
+    sizes: dict[str, Callable[..., int]] = {
+        "copy_file_range": lambda reading, writing, count, *offsets: count,
+        "sendfile": lambda writing, reading, offset, count: count,
+        "pwrite": lambda writing, data, offset: len(data),
+    }
+    for name, size in sizes.items():
+        monkeypatch.setattr(os, name, counted(getattr(os, name), size))

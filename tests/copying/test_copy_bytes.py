@@ -12,7 +12,7 @@ from support.children import in_child
 from support.copies import REFUSED, SIZE, bring_in, refuse, sparse, there
 
 from verytmp import VeryTmpRoot
-from verytmp._paths import transfer
+from verytmp._confined import copy_fd
 
 LAYOUTS = {
     "holes between": [(0, 70_000), (1 << 20, 4096), ((4 << 20) - 100, 300_000), (SIZE - 9, 9)],
@@ -58,9 +58,9 @@ def test_a_file_system_that_does_not_tell_of_holes(host: Path) -> None:
     with (host / "large").open("wb") as file:
         file.truncate(1 << 20)
     with open("/proc/self/maps", "rb", 0) as reading, (host / "copy").open("wb") as writing:
-        transfer.copy_bytes(reading.fileno(), writing.fileno(), (host / "large").stat())
+        copy_fd.copy_bytes(reading.fileno(), writing.fileno(), (host / "large").stat())
         with pytest.raises(OSError):
-            transfer.copy_bytes(writing.fileno(), writing.fileno(), (host / "large").stat())
+            copy_fd.copy_bytes(writing.fileno(), writing.fileno(), (host / "large").stat())
     assert b"r-xp" in (host / "copy").read_bytes()
 
 
@@ -71,7 +71,7 @@ def test_a_file_that_cannot_be_read_on(host: Path) -> None:
         kernel.seccomp(kernel.Rule("lseek", errno.EIO))
         with open(host / "file", "rb", 0) as reading, open(host / "copy", "wb", 0) as writing:
             try:
-                transfer.copy_bytes(reading.fileno(), writing.fileno(), os.fstat(reading.fileno()))
+                copy_fd.copy_bytes(reading.fileno(), writing.fileno(), os.fstat(reading.fileno()))
             except OSError as error:
                 return error.errno
         return None
@@ -87,6 +87,7 @@ def test_holes_come_in(root: VeryTmpRoot, host: Path) -> None:
     assert os.stat(root / "big").st_blocks <= os.stat(host / "big").st_blocks
 
 
+@pytest.mark.usefixtures("few_bytes")
 def test_a_hole_of_five_gigabytes(root: VeryTmpRoot, elsewhere: Path) -> None:
     size = 5 << 30
     sparse(os.fspath(root / "big"), [(size - 10, 5)], size)

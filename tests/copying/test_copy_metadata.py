@@ -14,7 +14,7 @@ from support.children import in_child
 from support.copies import ACCESSED, MODIFIED, TREE, age, bring_in, failure, metadata
 
 from verytmp import VeryTmpRoot
-from verytmp._paths import transfer
+from verytmp._confined import copy_fd
 
 MODES = {"d": 0o1750, "d/f": 0o640, "d/e": 0o500, "d/e/g": 0o400, "f": 0o754, "empty": 0o2}
 
@@ -127,13 +127,13 @@ def test_attributes_that_are_refused_are_left_behind(host: Path) -> None:
         pytest.skip("this kernel's tmpfs has no user extended attributes")
     os.mkfifo(host / "fifo")
     with (host / "f").open("rb") as file, (host / "fifo").open("r+b", 0) as fifo, open("/proc/self/stat", "rb") as stat:
-        transfer.copy_metadata(file.fileno(), fifo.fileno())
+        copy_fd.copy_metadata(file.fileno(), fifo.fileno())
         assert os.listxattr(fifo.fileno()) == []
         assert (host / "fifo").stat().st_mtime_ns == (host / "f").stat().st_mtime_ns
-        assert transfer.extended_attributes(stat.fileno()) == []
+        assert copy_fd.extended_attributes(stat.fileno()) == []
     directory = os.open(host, os.O_PATH)
     with pytest.raises(OSError) as caught:
-        transfer.extended_attributes(directory)
+        copy_fd.extended_attributes(directory)
     os.close(directory)
     assert caught.value.errno == errno.EBADF
 

@@ -145,6 +145,7 @@ LARGEST = (1 << 63) - 1  # bytes: the largest offset that there is
 
 
 @pytest.mark.parametrize("size", [LARGEST, LARGEST - 1, LARGEST - 4095, 1 << 62])
+@pytest.mark.usefixtures("few_bytes")
 def test_a_hole_as_large_as_can_be(root: VeryTmpRoot, elsewhere: Path, size: int) -> None:
     for pieces in ([], [(0, b"first")], [(size - 5, b"last!")], [(0, b"first"), (1 << 40, b"middle")]):
         with open(root / "big", "wb") as file:

@@ -94,6 +94,7 @@ def test_few_descriptors_are_enough(root: VeryTmpRoot, way: str) -> None:
     assert found[:needed] == [errno.EMFILE] * needed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["copy", "move"])
 def test_three_thousand_levels(root: VeryTmpRoot, host: Path, verb: str) -> None:
     dig(root.fileno(), 3000)

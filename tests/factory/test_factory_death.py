@@ -18,6 +18,8 @@ from support.kernel import Rule
 from verytmp import VeryTmpFactory, VeryTmpRoot, VeryTmpUnavailable
 from verytmp._mounting import child as _helper
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_dead_helper_is_replaced() -> None:
     def make() -> None:

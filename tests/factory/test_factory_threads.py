@@ -20,6 +20,8 @@ from verytmp import VeryTmpFactory, VeryTmpRoot
 from verytmp._mounting import child as _helper
 from verytmp._mounting import helper
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("way", [in_child, by_helper])
 def test_threads(way: Callable[..., Any]) -> None:

@@ -1,16 +1,18 @@
-"""Every operation of the funnel, made on a hostile path or with a hostile target, and what an attack may do there."""
+"""Every operation of a path, once: the tests of confinement, races, attacks and closed roots are made from this table.
+
+`tests/test_surface.py` compares it with the public names of the newest pathlib: an operation that is not here fails.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import partial
 from itertools import islice
-from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
-from support.canary import Canary
 from verytmp import VeryTmpPath, VeryTmpRoot
 
 # What an operation may answer instead of a result. RuntimeError is pathlib's for a loop of symlinks, before 3.13.
@@ -20,18 +22,20 @@ INSIDE = b"inside"
 MANY = 100  # more than any of our trees has
 
 
-@dataclass
-class Case:
-    """A hostile string, the root that it is tried on, and another root beside it."""
+class Kind(Enum):
+    """What an operation does, and in how many steps. Many steps may see different trees."""
+
+    READ = auto()
+    READ_MANY = auto()
+    WRITE = auto()
+    WRITE_MANY = auto()
+
+
+class Place(NamedTuple):
+    """What an operation needs besides its path. `race_targets` and `hostile_paths` have their own, with more in it."""
 
     root: VeryTmpRoot
     other: VeryTmpRoot
-    planted: Canary
-    text: str
-
-    @property
-    def path(self) -> VeryTmpPath:
-        return self.root / self.text
 
     @property
     def file(self) -> VeryTmpPath:
@@ -40,146 +44,163 @@ class Case:
 
     @property
     def new(self) -> VeryTmpPath:
-        """A name that is not taken."""
-        return self.root / f"{self.planted.mark}-new"
+        """A name in the root that is not taken."""
+        return self.root / "new"
 
 
-def opened(mode: str, case: Case) -> Any:
-    with case.path.open(mode) as file:
+@dataclass(frozen=True)
+class Operation:
+    """One way to call a method.
+
+    Args:
+        call: the call, on a path and in a place.
+        kind: what it does.
+        raced: on which paths it is tried while names are exchanged, below the directory that is (`race_targets`).
+        as_argument: the path is an argument, and may be a string.
+        of_link: it is about a symlink itself.
+    """
+
+    call: Callable[[Any, Any], object]
+    kind: Kind
+    raced: tuple[str, ...] = ()
+    as_argument: bool = False
+    of_link: bool = False
+
+    @property
+    def changes(self) -> bool:
+        return self.kind in (Kind.WRITE, Kind.WRITE_MANY)
+
+
+def opened(path: Any, mode: str) -> list[Any]:
+    with path.open(mode) as file:
+        found: list[Any] = [os.fstat(file.fileno())]
         if file.writable():
-            file.write("written" if "b" not in mode else b"written")
+            file.write(INSIDE if "b" in mode else INSIDE.decode())
             file.flush()
-        if not file.readable():
-            return None
-        file.seek(0)
-        return file.read()
+        if file.readable():
+            file.seek(0)
+            found.append(file.read())
+        return found
 
 
-def below(paths: Iterable[VeryTmpPath]) -> list[Any]:
-    """All that found paths tell of themselves. Whoever gets out need not find everything that is there."""
-    found: list[Any] = []
-    for path in islice(paths, MANY):
-        try:
-            found += [path.lstat(), path.stat(), path.read_bytes()]
-        except REFUSALS:
-            continue
+def opened_in(mode: str, path: Any, _: object) -> list[Any]:
+    return opened(path, mode)
+
+
+def reads(call: Callable[[Any, Any], object], *raced: str, many: bool = False, of_link: bool = False) -> Operation:
+    return Operation(call, Kind.READ_MANY if many else Kind.READ, raced, of_link=of_link)
+
+
+def changes(
+    call: Callable[[Any, Any], object], *raced: str, many: bool = False, as_argument: bool = False
+) -> Operation:
+    return Operation(call, Kind.WRITE_MANY if many else Kind.WRITE, raced, as_argument)
+
+
+# By pathlib's name, with what is particular to the call behind it.
+OPERATIONS: dict[str, Operation] = {
+    "stat": reads(lambda p, _: p.stat(), "f", "", "d/f", ".."),
+    "lstat": reads(lambda p, _: p.lstat(), "f", of_link=True),
+    "exists": reads(lambda p, _: p.exists(), "f"),
+    "exists, not following": reads(lambda p, _: p.exists(follow_symlinks=False), of_link=True),
+    "is_file": reads(lambda p, _: p.is_file(), "f"),
+    "is_dir": reads(lambda p, _: p.is_dir(), ""),
+    "is_symlink": reads(lambda p, _: p.is_symlink(), "l", of_link=True),
+    "is_fifo": reads(lambda p, _: p.is_fifo()),
+    "is_socket": reads(lambda p, _: p.is_socket()),
+    "is_block_device": reads(lambda p, _: p.is_block_device()),
+    "is_char_device": reads(lambda p, _: p.is_char_device()),
+    "is_mount": reads(lambda p, _: p.is_mount(), of_link=True),
+    "info": reads(lambda p, _: p.info.is_dir(), "d"),
+    "info of all": reads(lambda p, _: [p.info.exists(), p.info.is_file(), p.info.is_symlink()], of_link=True),
+    "samefile": reads(lambda p, _: p.samefile(p), "f", many=True),
+    "owner": reads(lambda p, _: p.owner()),
+    "group": reads(lambda p, _: p.group()),
+    "open r": reads(lambda p, _: opened(p, "r")),
+    "open rb": reads(lambda p, _: opened(p, "rb"), "f"),
+    "read_bytes": reads(lambda p, _: p.read_bytes(), "f", "l", "d/f", "d/../f"),
+    "read_text": reads(lambda p, _: p.read_text(encoding="latin-1"), "f"),
+    "iterdir": reads(lambda p, _: list(islice(p.iterdir(), MANY)), "", "d"),
+    "readlink": reads(lambda p, _: p.readlink(), "l", of_link=True),
+    "resolve": reads(lambda p, _: p.resolve(), "d/f", "../slot/d/../../f", many=True, of_link=True),
+    "resolve strictly": reads(lambda p, _: p.resolve(strict=True), many=True),
+    "glob": reads(lambda p, _: list(islice(p.glob("*"), MANY)), "", many=True),
+    "glob above": reads(lambda p, _: list(islice(p.glob("../*"), MANY)), many=True, of_link=True),
+    "rglob": reads(lambda p, _: list(islice(p.rglob("*"), MANY)), "", many=True),
+    "rglob by links": reads(lambda p, _: list(islice(p.rglob("*", recurse_symlinks=True), MANY)), "", many=True),
+    "walk": reads(lambda p, _: list(islice(p.walk(), MANY)), "", many=True),
+    "walk by links": reads(lambda p, _: list(islice(p.walk(follow_symlinks=True, top_down=False), MANY)), many=True),
+    "write_bytes": changes(lambda p, _: p.write_bytes(INSIDE), "f", "l"),
+    "write_text": changes(lambda p, _: p.write_text(INSIDE.decode()), "f"),
+    **{f"open {mode}": changes(partial(opened_in, mode)) for mode in ("w", "wb", "a", "x", "r+", "a+")},
+    "open a+b": changes(lambda p, _: opened(p, "a+b"), "f"),
+    "open w+b": changes(lambda p, _: opened(p, "w+b"), "f"),
+    "open x+b": changes(lambda p, _: opened(p, "x+b"), "new"),
+    "touch": changes(lambda p, _: p.touch(), "f"),
+    "touch new": changes(lambda p, _: p.touch(exist_ok=False), "new"),
+    "chmod": changes(lambda p, _: p.chmod(0o750), "f", ""),
+    "lchmod": changes(lambda p, _: p.lchmod(0o750)),
+    "mkdir": changes(lambda p, _: p.mkdir(), "new"),
+    "mkdir parents": changes(lambda p, _: (p / "a" / "b").mkdir(parents=True, exist_ok=True), "new", many=True),
+    "rmdir": changes(lambda p, _: p.rmdir(), "empty"),
+    "unlink": changes(lambda p, _: p.unlink(), "f"),
+    "unlink missing_ok": changes(lambda p, _: p.unlink(missing_ok=True)),
+    "symlink_to": changes(lambda p, _: p.symlink_to("f"), "new"),
+    "symlink_to it": changes(lambda p, place: place.new.symlink_to(p), as_argument=True),
+    "hardlink_to": changes(lambda p, place: p.hardlink_to(place.file), "new"),
+    "hardlink_to it": changes(lambda p, place: place.new.hardlink_to(p), "f", as_argument=True),
+    "rename": changes(lambda p, place: p.rename(place.new), "f", "d"),
+    "rename to it": changes(lambda p, place: place.file.rename(p), "f", as_argument=True),
+    "replace": changes(lambda p, place: p.replace(str(place.new))),
+    "replace it": changes(lambda p, place: place.file.replace(p), as_argument=True),
+    "copy": changes(lambda p, place: p.copy(place.new), "f"),
+    "copy to it": changes(lambda p, place: place.file.copy(p), "new", as_argument=True),
+    "copy the link": changes(lambda p, place: p.copy(place.new, follow_symlinks=False, preserve_metadata=True)),
+    "copy tree": changes(lambda p, place: p.copy(place.new), "", many=True),
+    "copy tree to it": changes(lambda p, place: place.file.with_name("empty").copy(p), "new", many=True),
+    "copy out": changes(lambda p, place: p.copy(place.other / "new", preserve_metadata=True), "", many=True),
+    "copy in": changes(lambda p, place: (place.other / "file").copy(p), many=True),
+    "copy_into": changes(lambda p, place: place.file.copy_into(p), many=True, as_argument=True),
+    "move": changes(lambda p, place: p.move(place.new), many=True),
+    "move to it": changes(lambda p, place: place.file.move(p), many=True, as_argument=True),
+    "move out": changes(lambda p, place: p.move(place.other / "new"), "f", "d", "", many=True),
+    "move_into": changes(lambda p, place: place.file.move_into(p), many=True, as_argument=True),
+}
+
+# These ask the kernel nothing.
+PURE = {
+    "absolute", "anchor", "as_posix", "as_uri", "drive", "expanduser", "full_match", "is_absolute", "is_junction",
+    "is_relative_to", "is_reserved", "joinpath", "match", "name", "parent", "parents", "parser", "parts", "relative_to",
+    "root", "stem", "suffix", "suffixes", "with_name", "with_segments", "with_stem", "with_suffix",
+}  # fmt: skip
+REFUSED = {"cwd", "from_uri", "home"}
+# The same as another one, and deprecated or for old Pythons.
+ALIASES = {"link_to"}
+
+
+def covered() -> set[str]:
+    """The public names that are accounted for."""
+    return {name.partition(" ")[0].rstrip(",") for name in OPERATIONS} | PURE | REFUSED | ALIASES
+
+
+def looked_at(found: Any) -> Any:
+    """An operation's result, in which paths are replaced by what they say of themselves: by all ways of reading."""
+    if isinstance(found, VeryTmpPath):
+        answers: list[Any] = []
+        for look in (found.lstat, found.stat, found.read_bytes):
+            try:
+                answers.append(look())
+            except REFUSALS:
+                continue
+        return answers
+    if isinstance(found, tuple) and len(found) == 3 and isinstance(found[0], VeryTmpPath):  # of `walk`
+        place, names, files = found
+        return [names, files, *(looked_at(place / name) for name in names + files)]
+    if isinstance(found, list):
+        return [looked_at(each) for each in found]
     return found
 
 
-def walked(path: VeryTmpPath, **keywords: Any) -> list[Any]:
-    return [
-        (names, files, *below(place / name for name in names + files))
-        for place, names, files in islice(path.walk(**keywords), MANY)
-    ]
-
-
-def linked(case: Case, make: Callable[[Any], None], target: object) -> Any:
-    make(target)
-    return below([case.new])
-
-
-def through(case: Case, words: str) -> Any:
-    """A symlink is made with these words, and used in every way."""
-    case.new.symlink_to(words)
-    told: list[Any] = [case.new.readlink().as_posix() == words]
-    for use in (
-        lambda: case.new.read_bytes(),
-        lambda: below(case.new.iterdir()),
-        lambda: below(case.new.rglob("*")),
-        lambda: case.new.resolve().read_bytes(),
-        lambda: case.new.stat(),
-        lambda: case.new.write_bytes(b"written"),
-        lambda: case.new.chmod(0o755),
-        lambda: case.new.touch(),
-        lambda: (case.new / f"{case.planted.mark}-below").write_bytes(b"written"),
-        lambda: (case.new / f"{case.planted.mark}-below").mkdir(),
-        lambda: (case.new / "secret").unlink(),
-    ):
-        try:
-            told.append(use())
-        except REFUSALS:
-            continue
-    return told
-
-
-def by_the_kernel(case: Case, call: Callable[[str], object]) -> object:
-    """The path's string in the hands of others. They follow links only where the mount does, which is documented."""
-    return call(os.fspath(case.path)) if case.root.nosymfollow else None
-
-
-READING: dict[str, Callable[[Case], object]] = {
-    "read_bytes": lambda c: c.path.read_bytes(),
-    "read_text": lambda c: c.path.read_text(encoding="latin-1"),
-    "open r": partial(opened, "r"),
-    "open rb": partial(opened, "rb"),
-    "stat": lambda c: c.path.stat(),
-    "lstat": lambda c: c.path.lstat(),
-    "is": lambda c: [
-        c.path.exists(),
-        c.path.exists(follow_symlinks=False),
-        c.path.is_dir(),
-        c.path.is_symlink(),
-        c.path.is_fifo(),
-        c.path.is_socket(),
-        c.path.is_block_device(),
-        c.path.is_char_device(),
-        c.path.is_mount(),
-    ],
-    "info": lambda c: [c.path.info.exists(), c.path.info.is_dir(), c.path.info.is_file(), c.path.info.is_symlink()],
-    "iterdir": lambda c: below(c.path.iterdir()),
-    "glob": lambda c: below(c.path.glob("*")),
-    "glob of it": lambda c: below(c.root.path.glob(c.text)),
-    "glob above it": lambda c: below(c.path.glob("../*")),
-    "rglob": lambda c: below(c.path.rglob("*", recurse_symlinks=True)),
-    "rglob of it": lambda c: below(c.root.path.rglob(c.text)),
-    "walk": lambda c: walked(c.path),
-    "walk of links": lambda c: walked(c.path, follow_symlinks=True, top_down=False),
-    "resolve": lambda c: c.path.resolve().read_bytes(),
-    "resolve strictly": lambda c: c.path.resolve(strict=True).read_bytes(),
-    "readlink": lambda c: c.path.readlink() == PurePosixPath(""),
-    "samefile": lambda c: c.path.samefile(c.planted.secret) and c.planted.content,
-    "samefile of it": lambda c: c.file.samefile(c.text),
-    "owner": lambda c: [c.path.owner(), c.path.group()],
-    "parents": lambda c: below(c.path.parents),
-    "its string, opened": lambda c: by_the_kernel(c, lambda text: os.close(os.open(text, os.O_RDONLY))),
-    "its string, stat": lambda c: by_the_kernel(c, os.stat),
-    "its string, listed": lambda c: by_the_kernel(c, lambda text: os.listdir(text) and None),
-}
-
-CHANGING: dict[str, Callable[[Case], object]] = {
-    "write_bytes": lambda c: c.path.write_bytes(b"written"),
-    "write_text": lambda c: c.path.write_text("written"),
-    **{f"open {mode}": partial(opened, mode) for mode in ("w", "wb", "a", "x", "r+", "w+b", "a+")},
-    "touch": lambda c: c.path.touch(),
-    "touch new": lambda c: c.path.touch(exist_ok=False),
-    "chmod": lambda c: c.path.chmod(0o755),
-    "lchmod": lambda c: c.path.lchmod(0o755),
-    "mkdir": lambda c: c.path.mkdir(),
-    "mkdir parents": lambda c: (c.path / f"{c.planted.mark}-a" / "b").mkdir(parents=True, exist_ok=True),
-    "write below": lambda c: (c.path / f"{c.planted.mark}-below").write_bytes(b"written"),
-    "write beside": lambda c: c.path.with_name(f"{c.planted.mark}-beside").write_bytes(b"written"),
-    "unlink": lambda c: c.path.unlink(),
-    "unlink below": lambda c: (c.path / "secret").unlink(missing_ok=True),
-    "rmdir": lambda c: c.path.rmdir(),
-    "rename it": lambda c: below([c.path.rename(c.new)]),
-    "rename to it": lambda c: c.file.rename(c.text),
-    "replace it": lambda c: below([c.path.replace(str(c.new))]),
-    "replace by path": lambda c: c.file.replace(c.path),
-    "hardlink to it": lambda c: linked(c, c.new.hardlink_to, c.text),
-    "hardlink at it": lambda c: c.path.hardlink_to(c.file),
-    "symlink at it": lambda c: c.path.symlink_to("file"),
-    "symlink to it": lambda c: through(c, c.text),
-    "symlink to its path": lambda c: linked(c, c.new.symlink_to, c.path),
-    "copy it": lambda c: below([c.path.copy(c.new), *c.new.rglob("*")]),
-    "copy its link": lambda c: below([c.path.copy(c.new, follow_symlinks=False, preserve_metadata=True)]),
-    "copy to it": lambda c: c.file.copy(c.text),
-    "copy into it": lambda c: c.file.copy_into(c.text),
-    "copy it to another root": lambda c: below([c.path.copy(c.other / "copy"), *c.other.path.rglob("*")]),
-    "copy it from another root": lambda c: (c.other / "file").copy(c.path),
-    "move it": lambda c: below([c.path.move(c.new)]),
-    "move to it": lambda c: c.file.move(c.text),
-    "move into it": lambda c: c.file.move_into(c.text),
-    "move it to another root": lambda c: below([c.path.move(c.other / "moved"), *c.other.path.rglob("*")]),
-    "its string, made": lambda c: by_the_kernel(c, os.mkdir),
-    "its string, unlinked": lambda c: by_the_kernel(c, os.unlink),
-}
+def below(paths: Iterable[VeryTmpPath]) -> list[Any]:
+    """All that found paths tell of themselves."""
+    return [looked_at(path) for path in islice(paths, MANY)]

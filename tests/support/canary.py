@@ -84,9 +84,10 @@ class Canary:
         found = self.touched()
         found += [path for path in host_state.names(str(self.folder)) if path not in self.planted]
         now = top()
-        changed = [name for name in self.top.keys() | now.keys() if self.top.get(name) != now.get(name)]
-        # What has another canary's mark is another suite's, at the same time: it tries there if that one sings.
-        found += [f"/{name}" for name in changed if self.mark in name or not name.startswith(PREFIX)]
+        # Files come and go with other programs: of those, our mark tells which are ours. A run with --alone sees all.
+        found += [f"/{name}" for name in self.top.keys() | now.keys() if self.mark in name]
+        lasting = [name for name, status in self.top.items() if status[2] is False]  # directories, and links
+        found += [f"/{name}" for name in lasting if now.get(name) != self.top[name] and not name.startswith(PREFIX)]
         places = {"/", "/tmp", "/dev/shm", "/dev", tempfile.gettempdir(), self.home_before, self.cwd_before}
         for place in places:
             if os.access(place, os.R_OK):

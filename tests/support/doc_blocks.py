@@ -29,6 +29,7 @@ NOT_RUN = {
     "sudo *": "it changes the machine",
     "echo * | *sudo *": "it changes the machine",
     ".ci/*": "it runs this suite",
+    "nox *": "it runs this suite",
 }
 
 

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from support import host_state, kernel
+from support import all_operations, host_state, kernel
+from support.all_operations import INSIDE, Kind, Operation, looked_at
 from support.oracle import wipe
 from verytmp import VeryTmpPath, VeryTmpRoot
 
-INSIDE, SECRET = b"inside", b"the host's secret"
+SECRET = b"the host's secret"
 NAMES = {"f", "d", "empty", "l"}
 UP = "/".join([".."] * 30)
 
@@ -40,11 +41,19 @@ class RaceTarget:
     def __init__(self, root: VeryTmpRoot, host: Path, other: VeryTmpRoot, spelling: str = "absolute") -> None:
         self.root, self.host, self.other = root, host, other
         self.words = SPELLINGS[spelling](host)
-        self.device = os.stat(root.fileno()).st_dev
+        self.devices = {os.stat(each.fileno()).st_dev for each in (root, other)}
         self.fd = root.fileno()
         if not os.listdir(host):
             host_state.make(str(host), tree(SECRET) | {"host only": SECRET, "slot": tree(SECRET)})
         self.untouched = self.look_at_host()
+
+    @property
+    def file(self) -> VeryTmpPath:
+        return self.root / "f"
+
+    @property
+    def new(self) -> VeryTmpPath:
+        return self.root / "new"
 
     def reset(self, changed: bool = True) -> None:
         """Put everything back; where an operation has *changed* nothing, an adversary has exchanged names at most."""
@@ -74,10 +83,9 @@ class RaceTarget:
         text = repr(result)
         if SECRET.decode() in text or "host only" in text:
             return f"the host was read: {text}"
-        for status in result if isinstance(result, list) else [result]:
-            if isinstance(status, os.stat_result) and status.st_dev != self.device:
-                return f"the host was looked at: {text}"
-        return ""
+        if isinstance(result, os.stat_result) and result.st_dev not in self.devices:
+            return f"the host was looked at: {text}"
+        return next(filter(None, map(self.read_outside, result)), "") if isinstance(result, list) else ""
 
 
 def _statuses(folder: str) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -92,87 +100,36 @@ def _statuses(folder: str) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield folder, (status.st_mode, status.st_nlink, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def opened(path: VeryTmpPath, mode: str, data: bytes = b"") -> list[Any]:
-    with path.open(mode) as file:
-        status = os.fstat(file.fileno())
-        return [status, file.write(data) if data else file.read()]
+def run_at(operation: Operation, relative: str) -> Callable[[VeryTmpPath, RaceTarget], object]:
+    """An operation on a path below ``slot``. What is not found, though it is there at every moment, is an error."""
+
+    def run(slot: VeryTmpPath, target: RaceTarget) -> object:
+        result: Any = operation.call(slot / relative, target)
+        if result is False or (relative == "" and operation is ITERDIR and not {path.name for path in result} >= NAMES):
+            raise FileNotFoundError(errno.ENOENT, "it was there at every moment")
+        return [looked_at(result), *map(looked_at, result.walk())] if isinstance(result, VeryTmpPath) else result
+
+    return run
 
 
-def walked(path: VeryTmpPath) -> list[Any]:
-    return [(str(place), directories, files) for place, directories, files in path.walk()]
+ITERDIR = all_operations.OPERATIONS["iterdir"]
 
 
-# Each operation, on ``slot``; what it gives is looked at for the host's secrets.
-READS: dict[str, Callable[[VeryTmpPath, RaceTarget], object]] = {
-    "stat": lambda p, _: (p / "f").stat(),
-    "stat directory": lambda p, _: p.stat(),
-    "stat below": lambda p, _: (p / "d" / "f").stat(),
-    "stat above": lambda p, _: (p / "..").stat(),
-    "lstat": lambda p, _: (p / "f").lstat(),
-    "exists": lambda p, _: (p / "f").exists() or missing(),
-    "is_file": lambda p, _: (p / "f").is_file() or missing(),
-    "is_dir": lambda p, _: p.is_dir() or missing(),
-    "info": lambda p, _: (p / "d").info.is_dir() or missing(),
-    "open": lambda p, _: opened(p / "f", "rb"),
-    "read_bytes": lambda p, _: (p / "f").read_bytes(),
-    "read_text": lambda p, _: (p / "f").read_text(),
-    "read by a link": lambda p, _: (p / "l").read_bytes(),
-    "read below": lambda p, _: (p / "d" / "f").read_bytes(),
-    "read back and forth": lambda p, _: (p / "d" / ".." / "f").read_bytes(),
-    "read from above": lambda p, _: (p / ".." / "slot" / "d" / ".." / ".." / "f").exists(),
-    "iterdir": lambda p, _: all_of({path.name for path in p.iterdir()}),
-    "iterdir below": lambda p, _: [path.name for path in (p / "d").iterdir()],
-    "readlink": lambda p, _: (p / "l").readlink(),
-    "samefile": lambda p, _: (p / "f").samefile(p / "f"),
-    "lexists": lambda p, _: (p / "l").is_symlink() or missing(),
-}
-LOOKS: dict[str, Callable[[VeryTmpPath, RaceTarget], object]] = {  # in many steps, which may see different trees
-    "resolve": lambda p, _: str((p / "d" / "f").resolve()),
-    "glob": lambda p, _: sorted(map(str, p.glob("*"))),
-    "rglob": lambda p, _: sorted(map(str, p.rglob("*"))),
-    "rglob by links": lambda p, _: sorted(map(str, p.rglob("*", recurse_symlinks=True))),
-    "walk": lambda p, _: walked(p),
-}
-WRITES: dict[str, Callable[[VeryTmpPath, RaceTarget], object]] = {
-    "write_bytes": lambda p, _: (p / "f").write_bytes(INSIDE),
-    "write_text": lambda p, _: (p / "f").write_text("inside"),
-    "write by a link": lambda p, _: (p / "l").write_bytes(INSIDE),
-    "append": lambda p, _: opened(p / "f", "a+b", INSIDE),
-    "truncate": lambda p, _: opened(p / "f", "w+b", INSIDE),
-    "create": lambda p, _: opened(p / "new", "x+b", INSIDE),
-    "touch": lambda p, _: (p / "f").touch(),
-    "touch new": lambda p, _: (p / "new").touch(exist_ok=False),
-    "chmod": lambda p, _: (p / "f").chmod(0o640),
-    "chmod directory": lambda p, _: p.chmod(0o750),
-    "mkdir": lambda p, _: (p / "new").mkdir(),
-    "rmdir": lambda p, _: (p / "empty").rmdir(),
-    "unlink": lambda p, _: (p / "f").unlink(),
-    "symlink_to": lambda p, _: (p / "new").symlink_to("f"),
-    "hardlink_to": lambda p, _: (p / "new").hardlink_to(p / "f"),
-    "rename from": lambda p, _: (p / "f").rename("/new"),
-    "rename to": lambda p, target: (target.root / "f").rename(p / "f"),
-    "rename within": lambda p, _: (p / "d").rename(p / "new"),
-    "rename above": lambda p, _: (p / "f").rename(p / ".." / "new"),
-    "copy file": lambda p, _: (p / "f").copy("/new").read_bytes(),
-    "copy to": lambda p, target: str((target.root / "f").copy(p / "new")),
-}
-TREES: dict[str, Callable[[VeryTmpPath, RaceTarget], object]] = {  # in many steps
-    "mkdir parents": lambda p, _: (p / "new" / "a" / "b").mkdir(parents=True),
-    "copy tree": lambda p, _: walked(p.copy("/new")),
-    "copy tree to": lambda p, target: walked((target.root / "empty").copy(p / "new")),
-    "copy elsewhere": lambda p, target: walked(p.copy(target.other / "new", preserve_metadata=True)),
-    "move file": lambda p, target: (p / "f").move(target.other / "new").read_bytes(),
-    "move tree": lambda p, target: walked((p / "d").move(target.other / "new")),
-    "move all": lambda p, target: walked(p.move(target.other / "new")),
-}
+def raced(*kinds: Kind) -> dict[str, Callable[[VeryTmpPath, RaceTarget], object]]:
+    """The operations of these kinds, each on the paths that it is raced on."""
+    return {
+        f"{name} {relative}".rstrip(): run_at(operation, relative)
+        for name, operation in all_operations.OPERATIONS.items()
+        if operation.kind in kinds
+        for relative in operation.raced
+    }
+
+
+READS = raced(Kind.READ)
+LOOKS = raced(Kind.READ_MANY)
+WRITES = raced(Kind.WRITE)
+TREES = raced(Kind.WRITE_MANY)
 OPERATIONS = READS | LOOKS | WRITES | TREES
 # What answers "there is nothing" for all that cannot be looked at, as pathlib does.
-ANSWERS = {"info"} | ({"exists", "is_file", "is_dir", "lexists"} if sys.version_info >= (3, 14) else set())
-
-
-def missing() -> object:
-    raise FileNotFoundError(errno.ENOENT, "it was there at every moment")
-
-
-def all_of(names: set[str]) -> set[str]:
-    return names if names >= NAMES else missing()  # type: ignore[return-value]
+EXISTS = {name for name in READS if name.startswith(("exists", "is_"))} if sys.version_info >= (3, 14) else set[str]()
+ANSWERS = {"info d"} | EXISTS

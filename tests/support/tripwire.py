@@ -20,26 +20,9 @@ from verytmp import VeryTmpPath
 
 SOURCE = Path(verytmp.__file__).parent
 TESTS = str(Path(__file__).parent.parent) + "/"
-MODULES = {
-    str(SOURCE / f"{room}.py")
-    for room in (
-        "_paths/path",
-        "_paths/pure",
-        "_confined/tree",
-        "_confined/root_fds",
-        "_confined/last_step",
-        "_confined/whole_files",
-        "_confined/open_modes",
-        "_confined/resolver",
-        "_paths/realpath",
-        "_paths/glob",
-        "_paths/info",
-        "_confined/owned_fd",
-        "_confined/procfs",
-        "_confined/removal",
-        "_confined/dir_stack",
-    )
-}
+OUTWARD = {"transfer.py", "tree_copy.py"}  # `copy` and `move` to or from a host path
+MODULES = {str(file) for package in ("_confined", "_paths") for file in (SOURCE / package).glob("*.py")}
+MODULES -= {str(SOURCE / "_paths" / name) for name in OUTWARD}
 OPENERS = {
     ("owned_fd.py", "opened"),
     ("tree.py", "file"),
@@ -49,10 +32,10 @@ OPENERS = {
 }  # who gives os.open a directory: its audit event does not say so
 CALLERS = {("owned_fd.py", "call_owned"), ("owned_fd.py", "call_uninterrupted")}  # on behalf of the function above them
 
-# The ways out: `copy` and `move` to or from a plain path, and a plain path to compare a file with. The directory of the
+# The ways out: `copy` and `move` to or from a host path, and a host path to compare a file with. The directory of the
 # fallback is made, and removed, by its name.
 OUT = {
-    (str(SOURCE / "_paths/transfer.py"), None),
+    *((str(SOURCE / "_paths" / name), None) for name in OUTWARD),
     (str(SOURCE / "_paths/path.py"), "samefile"),
     (str(SOURCE / "_shm.py"), None),
 }

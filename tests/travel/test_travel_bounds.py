@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from support.travels import HEAD, run
 
+pytestmark = pytest.mark.slow
+
 KEPT = HEAD + "from verytmp._confined.pickling import KEPT_FOR_OTHERS\n"
 
 # No root of the test's own: only what is sent counts.

@@ -1,8 +1,8 @@
 """The way down a tree of directories and up again, by descriptors: linear in its depth, with two open at a time.
 
 Each directory is entered by its name in the one above it, and left by ``..``. That has to lead to the directory which
-was above when it was entered, by device and inode number. If a directory was moved meanwhile, nothing is done where it
-lies now.
+was above when it was entered, by device and inode number. If a directory was moved in between, nothing is done in its
+new place.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Descriptors that cannot be lost: whoever drops one closes it."""
+"""File descriptors that cannot be lost: each has an owner, an object that closes it when it goes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     owner = OwnedFd.fromfd
     close: Any = OwnedFd.close
 else:
-    # They are Linux's, and gevent takes them away (eventlet, poll): then there are no roots.
+    # Only Linux has them, and gevent removes epoll (eventlet, poll): then no root can be made.
     OwnedFd = getattr(select, "epoll", None)
     owner = getattr(OwnedFd, "fromfd", None)
     close = getattr(OwnedFd, "close", None)
@@ -33,8 +33,8 @@ else:
 
 STANDARD_STREAMS = 3  # file descriptors below this are theirs: a thread may write to one that is not there, at any time
 
-# Owners of descriptors that are not ours any more, which must not close what is there now. They live as long as `sys`
-# does: at the interpreter's end, when this module goes, the program's files have yet to be written out.
+# Owners of foreign fds: they were ours once, and must not close the files that have them now. They live as long as
+# `sys` does: when the interpreter ends, and this module goes, the program's files have yet to be written out.
 _foreign: list[OwnedFd] = sys.__dict__.setdefault("_verytmp_foreign_fds", [])
 
 
@@ -65,7 +65,7 @@ def opened(name: str, flags: int, directory: int | None, mode: int = 0o777) -> O
 
 
 def identity(fileno: int, fstat: Callable[[int], os.stat_result] = os.fstat) -> tuple[int, int] | None:
-    """What tells an open file from another one: its device and inode; None for what is not open."""
+    """The device and inode of an open file, which no other file has; None if the descriptor is closed."""
     try:
         status = fstat(fileno)
     except OSError:
@@ -76,12 +76,12 @@ def identity(fileno: int, fstat: Callable[[int], os.stat_result] = os.fstat) -> 
 class KeptFds:
     """Descriptors that are kept for long, and are closed together, each only while it is still the one that was given.
 
-    A program may close all descriptors there are, as daemons do, and open files of its own: those must not be closed in
-    their place. When this object goes without having been closed, its descriptors are closed likewise.
+    A program may close all descriptors, as daemons do, and open files of its own: those must not be closed instead.
+    When this object goes without having been closed, its descriptors are closed likewise.
 
     Args:
         owners: the descriptors' owners.
-        lowest: file descriptors below this one are exchanged for higher ones, where there is room for those.
+        lowest: file descriptors below this one are exchanged for higher ones, where the limits allow it.
     """
 
     __slots__ = ("_owners", "filenos", "identities")
@@ -114,7 +114,7 @@ class KeptFds:
         any(map(close, owners))
 
     def _ours(self, identity: Any = identity, foreign: list[OwnedFd] = _foreign) -> tuple[OwnedFd, ...]:
-        """The owners that may close theirs. The others are kept from closing anything, for ever."""
+        """The owners that may close theirs. The others never close anything: they are kept in `_foreign`."""
         known = dict(zip(self.filenos, self.identities, strict=True))
         still_open = [each for each in self._owners if not each.closed]
         ours = tuple(each for each in still_open if identity(each.fileno()) == known[each.fileno()])
@@ -123,13 +123,14 @@ class KeptFds:
             self._owners = ours
         return ours
 
-    __del__ = _ours  # what is left to their owners, they close. (The arguments outlive this module.)
+    __del__ = _ours  # the owners that it leaves close theirs. (The default arguments outlive this module.)
 
 
 def raised(held: OwnedFd, lowest: int = STANDARD_STREAMS) -> OwnedFd:
-    """The owner of the same file under a number that is at least *lowest*, or, where there is no room, no standard one.
+    """Duplicate a file descriptor to one that is at least *lowest*, and close it; nothing, if it is that already.
 
-    `OSError` (EMFILE) if there is no room for that either.
+    Where limits allow none so high, the new one is above the standard streams'. Raises `OSError` (EMFILE) if there is
+    none at all.
     """
     for floor in (lowest, STANDARD_STREAMS):
         if held.fileno() >= floor:

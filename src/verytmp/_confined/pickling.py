@@ -1,7 +1,7 @@
 """Roots on their way to another process of multiprocessing's: the descriptors are duplicated there.
 
-To a process that is being started they go along. To any other one they go when that asks for them: by then the root may
-have been closed here, or nobody may ever ask. So what is kept for others is counted, and bounded.
+A process that is being started gets them with its other data. Any other process asks for them later: by then the root
+may have been closed here, or that process may have ended. So what is kept for others is counted, and bounded.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from .root_fds import RootFds
 
-# So many roots that are closed or dropped here are kept for processes that have not asked for them yet. More are in
-# nobody's way in a program that works; in one whose receivers die, each would keep its files for ever.
+# The most roots that are kept, after they were closed or dropped here, for processes that have not asked for them yet.
+# A program that works needs few; in one whose receivers die, each would keep its files for ever.
 KEPT_FOR_OTHERS = 16
 
 GONE = "the root is gone: the process that sent it has closed it, or dropped it, before it was received"
@@ -37,18 +37,18 @@ class Sent:
     def __init__(self, root: RootFds) -> None:
         self._root = ref(root, lambda _: forget_oldest())
         self.fds = root.kept_fds()
-        self.waiting = 0  # so many have not asked yet
+        self.waiting = 0  # how many processes have not asked yet
 
     def is_here(self) -> bool:
         root = self._root()
         return root is not None and not root.closed
 
     def before_close(self) -> None:
-        """Keep copies of the descriptors, whose numbers are about to be free."""
+        """Keep duplicates of the descriptors, which are about to be closed."""
         if self.waiting and self.fds.are_ours():
             try:
                 self.fds = KeptFds(*(owner(os.dup(fd)) for fd in self.fds.filenos))
-            except OSError:  # there is no room for them, and closing must not fail
+            except OSError:  # the process may have no more of them, and closing must not fail
                 pass
 
 
@@ -57,7 +57,10 @@ _lock = _thread.RLock()  # a root may be dropped anywhere
 
 
 def send(root: RootFds, later: bool) -> tuple[Any, ...]:
-    """What its pickle is to hold. *later* says that who sends it is not there any more to see an error."""
+    """What a root's pickle holds, as `__reduce__` returns it.
+
+    *later* means that the caller who sent it is gone, and nobody would see an error: then a closed root is sent.
+    """
     facts = root.token, root.inodes_above, root.at, root.host_read_only
     if not later:
         root.check_open()
@@ -78,7 +81,7 @@ def send(root: RootFds, later: bool) -> tuple[Any, ...]:
             if not sent.waiting and _sent.get(token) is sent:
                 del _sent[token]
             fds = sent.fds
-        if fds.are_ours():  # a program that closes all descriptors may have opened its own
+        if fds.are_ours():  # a program that has closed all descriptors may have opened its own
             for fd in fds.filenos:
                 send_handle(connection, fd, process)
 
@@ -89,7 +92,7 @@ def send(root: RootFds, later: bool) -> tuple[Any, ...]:
 
 
 class Ticket:
-    """With which a process asks for what was sent to it."""
+    """What a process gets at first, and asks for the descriptors with."""
 
     __slots__ = ("_count", "_ticket")
 
@@ -100,7 +103,7 @@ class Ticket:
         return Ticket, (self._ticket, self._count)
 
     def detach(self) -> list[int]:
-        """The descriptors, which are the caller's. `FileNotFoundError` if the sender has them no more."""
+        """The file descriptors, which the caller closes. `FileNotFoundError` if the sender has closed them."""
         found: list[int] = []
         sharer: Any = resource_sharer
         with sharer._resource_sharer.get_connection(self._ticket) as connection:
@@ -114,12 +117,12 @@ class Ticket:
 
 
 def receive(kind: type[RootFds], token: str, inodes_above: int, at: str, host_read_only: bool, *sent: Any) -> RootFds:
-    """The root that was sent, or the one of the same directory that is here already; a closed one, if nothing came."""
-    numbers: list[int] = []
+    """The root that was sent, or this process's own root of the same directory; a closed one, if nothing was sent."""
+    detached: list[int] = []
     for each in sent:
         found = each.detach()
-        numbers += found if isinstance(found, list) else [found]
-    fds = tuple(map(owner, numbers))
+        detached += found if isinstance(found, list) else [found]
+    fds = tuple(map(owner, detached))
     here = kind.by_token.get(token)
     root = here() if here is not None else None
     if root is not None and not root.closed:
@@ -130,7 +133,7 @@ def receive(kind: type[RootFds], token: str, inodes_above: int, at: str, host_re
 
 
 def forget_oldest() -> None:
-    """Let go of the roots that are kept for others alone, but for the last ones."""
+    """Close what is kept for other processes alone, but for the newest KEPT_FOR_OTHERS."""
     with _lock:
         kept = [token for token, sent in list(_sent.items()) if not sent.is_here()]
         gone = [_sent.pop(token) for token in kept[:-KEPT_FOR_OTHERS]]

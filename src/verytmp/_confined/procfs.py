@@ -11,11 +11,11 @@ try:
 except ImportError:  # not Linux
     from os import getpid, readlink
 
-NOWHERE = "/dev/null/fd/"  # leads nowhere, for every process
+NOWHERE = "/dev/null/fd/"  # no file can be below a device
 
 
 def self_fd(descriptor: int) -> str:
-    """The very file under an `O_PATH` descriptor, for calls that take neither such a one nor an empty name."""
+    """A name for the file of an `O_PATH` descriptor, for calls that take neither the descriptor nor an empty name."""
     return f"/proc/self/fd/{descriptor}"
 
 
@@ -25,9 +25,9 @@ _cached = (0, "")
 def proc_fd() -> str:
     """``/proc/<this process>/fd/``.
 
-    The number is /proc's own. In a new pid namespace that still sees the old /proc, getpid(2)'s would be another
-    process's; then it is asked for each time, for a /proc of the new namespace may be mounted. Where /proc does not
-    know this process, or is not there, strings lead nowhere.
+    The pid is the one in /proc. In a new pid namespace that still has the old /proc, getpid(2) is another process's;
+    then /proc is read each time, for one of the new namespace may be mounted later. Where /proc does not have this
+    process, or is not mounted, strings lead nowhere.
     """
     global _cached
     pid = getpid()
@@ -64,7 +64,7 @@ names: dict[str, str] = {}  # of this process's roots that are mounted by a name
 
 
 def path_in_root(text: str, token: str) -> str | None:
-    """What a string of a root's own says within the root, from ``/`` on; None for any other string.
+    """The path within a root, from ``/`` on, that a string of the root leads to; None for any other string.
 
     It may be a string of another process that has the same root, as that before a fork: the token tells. Or it is the
     root's name in a mount namespace.

@@ -30,7 +30,7 @@ def delete(tree: Tree, relative: str) -> None:
     """Remove a file, a symlink, or a directory with all below it.
 
     Raises:
-        OSError: with the path that it is about. What comes before that in the traversal is gone then.
+        OSError: with the path that it is about. What came before it in the traversal has been removed.
     """
     if S_ISDIR(tree.stat(relative, False).st_mode):
         delete_contents(tree, relative)
@@ -40,7 +40,7 @@ def delete(tree: Tree, relative: str) -> None:
 
 
 def delete_contents(tree: Tree, relative: str, override_permissions: bool = False) -> None:
-    """Remove all that is in a directory, as `delete`. *override_permissions* is as for `empty`."""
+    """Remove all that is in a directory, as `delete`; with *override_permissions* as for `empty`."""
     with open_directory(tree, relative, DIRECTORY) as top:
         try:
             empty(top, os.fstat(top.fileno()).st_dev, override_permissions)
@@ -50,7 +50,7 @@ def delete_contents(tree: Tree, relative: str, override_permissions: bool = Fals
 
 
 def open_directory(tree: Tree, relative: str, flags: int) -> OwnedFd:
-    """Open a directory, and no link to one. A root is no link; if it may not be searched, that flag means ENOTDIR."""
+    """Open a directory, and no link to one. (For a root that may not be searched, O_NOFOLLOW would mean ENOTDIR.)"""
     return tree.open(relative, flags if relative else flags & ~os.O_NOFOLLOW)
 
 
@@ -80,25 +80,25 @@ def empty(top: OwnedFd, device: int, override_permissions: bool = False) -> None
 
 
 def unlink_entries(stack: DirStack) -> list[str]:
-    """Remove what is no directory from the current one, and return the names of those that are."""
+    """Remove all files and links in the current directory. Returns the names of the directories in it."""
     directories, others = whole_files.list_dirs_and_files(stack.fd)
     for name in others:
         try:
             os.unlink(name, dir_fd=stack.fd)
         except FileNotFoundError:
             continue
-        except IsADirectoryError:  # it was exchanged for one
+        except IsADirectoryError:  # it has been replaced by a directory
             directories.append(name)
     return directories
 
 
 def enter(stack: DirStack, device: int, override_permissions: bool, name: str) -> bool:
-    """Enter a directory, if it still is one, to remove all that is in it."""
+    """Enter a directory to remove all that is in it. Returns False if it is none any more, and is removed."""
     try:
         directory = open_listable(name, stack.here, device, override_permissions)
     except FileNotFoundError:
         return False
-    except NotADirectoryError:  # it was exchanged for a file or a link
+    except NotADirectoryError:  # it has been replaced by a file or a link
         os.unlink(name, dir_fd=stack.fd)
         return False
     stack.push(name, directory)
@@ -119,7 +119,7 @@ def open_listable(name: str, here: OwnedFd, device: int, override_permissions: b
     try:
         mode = check_device(found, device, name).st_mode
         if override_permissions and mode & ALL_OF_THE_OWNERS != ALL_OF_THE_OWNERS:
-            os.chmod(found.fileno(), ALL_OF_THE_OWNERS)  # this way needs no /proc
+            os.chmod(found.fileno(), ALL_OF_THE_OWNERS)  # this call needs no /proc
     except BaseException:
         found.close()
         raise
@@ -142,7 +142,7 @@ def remove_directory(name: str, directory: int) -> None:
         os.rmdir(name, dir_fd=directory)
     except FileNotFoundError:
         pass
-    except NotADirectoryError:  # it was exchanged for a file or a link
+    except NotADirectoryError:  # it has been replaced by a file or a link
         os.unlink(name, dir_fd=directory)
 
 
@@ -150,10 +150,10 @@ def remove_directory(name: str, directory: int) -> None:
 
 
 def check_removable(tree: Tree, relative: str) -> None:
-    """See whether `delete` may remove all this: `move` asks, before it copies.
+    """Check that `delete` may remove all this, before `move` copies it.
 
-    The directory that it is in, and each that is not empty below it, has to be writable and searchable, and all on one
-    file system. For a root, that is asked of what is in it.
+    Its parent directory, and each directory below it that is not empty, has to be writable and searchable, and all on
+    one file system. Of a root, only its contents are checked.
 
     Raises:
         OSError: EACCES, or EROFS, with the directory's path; EBUSY for a path that ends in ``..``.
@@ -188,9 +188,9 @@ def check_removable(tree: Tree, relative: str) -> None:
 
 
 def check_writable(directory: int, name: str) -> None:
-    """Raise what removing something from this directory would."""
+    """Raise the error that the removal of something from this directory would: EACCES or EROFS, with *name*."""
     wanted = os.W_OK | os.X_OK
-    # By faccessat2(2). Old containers refuse that call with EPERM, and not the second one, access(2).
+    # By faccessat2(2). Old container runtimes refuse that call with EPERM, and allow the second one, access(2).
     if not (os.access(".", wanted, dir_fd=directory, effective_ids=True) or os.access(self_fd(directory), wanted)):
         number = errno.EROFS if os.statvfs(directory).f_flag & os.ST_RDONLY else errno.EACCES
         error = OSError(number, os.strerror(number), name)

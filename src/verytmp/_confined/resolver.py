@@ -1,6 +1,6 @@
-"""The resolver: a walk under the root, one component at a time, that no symlink and no ``..`` leads out of.
+"""Component-wise resolution under the root, which no symlink and no ``..`` leads out of.
 
-It serves what the kernel cannot do in one call: links in a mount that refuses to follow them, ``..``, and paths longer
+It is for what the kernel cannot do in one call: links in a mount that refuses to follow them, ``..``, and paths longer
 than PATH_MAX. It follows as after chroot(2): an absolute link begins at the root, and ``..`` stops there.
 """
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 LINKS_MAX = 40  # as the kernel's MAXSYMLINKS: path_resolution(7)
 PATH_MAX = 4096
 STRAIGHT_LINKS = 8  # for more, component-wise resolution is faster
-ATTEMPTS = 16  # at a name that is a link and a directory in turn
-STRIDE_BYTES = 4000  # fewer than PATH_MAX: what fits is entered in one call
+ATTEMPTS = 16  # at a name that is swapped between a link and a directory
+STRIDE_BYTES = 4000  # fewer than PATH_MAX: paths that are this long are entered in one call
 DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW if hasattr(os, "O_PATH") else 0
 
 # The most components that one resolution takes besides the path's own: those of LINKS_MAX targets, each of which has
@@ -40,11 +40,11 @@ def resolve(
 
     The root is the directory *token* in the one of the file descriptor *above*.
 
-    With *follow*, the name was no symlink when it was looked at. It may be one by now, so whatever the caller does with
-    it must not follow. ``.`` means the directory itself. Without *follow*, it is the path's last component.
+    With *follow*, the name was no symlink when it was looked at. It may be one by now, so the caller's call must not
+    follow it. ``.`` means the directory itself. Without *follow*, it is the path's last component.
 
-    With *strides*, the mount follows no symlinks: many components can be entered at once, for a link among them is
-    refused. Deep trees would take forever else. With *create*, the name is for O_CREAT: a link's ``a/`` makes no ``a``.
+    With *strides*, the mount follows no symlinks: many components can be entered in one call, for the kernel refuses a
+    link among them. With *create*, the name is for O_CREAT: a link's ``a/`` makes no ``a``.
 
     Raises the `OSError` that the kernel would, and `ValueError` for a null byte.
     """
@@ -158,10 +158,10 @@ class Resolution:
                 del self._kept[level]
 
     def up(self, levels: int) -> list[str]:
-        """Go back by so many levels, or to the root.
+        """Go back by a number of levels, at most to the root.
 
-        Returns the names that are to be resolved again to get there: none, but where they have been renamed meanwhile,
-        or where descriptors are lacking.
+        Returns the names that have to be resolved again to get there: none, unless they have been renamed, or the
+        process has no descriptor left.
         """
         depth = max(0, len(self.names) - levels)
         for level in [level for level in self._kept if level > depth]:
@@ -176,7 +176,7 @@ class Resolution:
         del self.names[nearest:]
         done = 0
         while done < len(again) and not starved:
-            # Not straight there: those between are needed when it goes on like this.
+            # In several steps: the directories between are needed if the path goes up again.
             reach = fitting(again, done) if self._strides else done + 1
             stop = most_even(nearest + done, nearest + reach) - nearest
             try:
@@ -187,7 +187,7 @@ class Resolution:
             except OSError:
                 break
             done = stop
-        self._searchable = levels > 0  # a name in it has been looked up, or it is a root that was asked
+        self._searchable = levels > 0  # a name in it has been looked up, or it is a root that was checked
         return again[done:]
 
     def check_searchable(self) -> None:
@@ -197,7 +197,7 @@ class Resolution:
             self._searchable = True
 
     def _given_up(self, error: OSError) -> bool:
-        """Whether *error* is a lack of descriptors, and some were kept that are closed now."""
+        """Close the kept directories if *error* is a lack of descriptors. Returns whether there were any to close."""
         if error.errno not in (errno.EMFILE, errno.ENFILE) or len(self._kept) < 2:
             return False
         self._starved = True
@@ -207,19 +207,19 @@ class Resolution:
         return True
 
     def _exhausted(self) -> OSError:
-        """What is raised when more components than any path can have were taken: EMFILE if that is why, else ELOOP."""
+        """The error after more components than any path can have: EMFILE if descriptors were lacking, else ELOOP."""
         number = errno.EMFILE if self._starved else errno.ELOOP
         return OSError(number, os.strerror(number))
 
     def take(self, components: list[str], follow: bool, create: bool = False) -> str:
-        """Go on from the current directory with a path's *components*; for the rest see `resolve`.
+        """Resolve *components* from the current directory on; the other arguments are those of `resolve`.
 
         Returns the name in the directory that is then the current one.
         """
         self._left += len(components)
         pending = components[::-1]
         slashed = False
-        step_singly_for = 0  # so many names are taken one by one, for among them is no directory
+        step_singly_for = 0  # the number of names to take one by one, for one of them is no directory
         while True:
             many = next_chunk(pending) if self._strides and not step_singly_for else []
             if len(many) > 1:
@@ -278,9 +278,9 @@ class Resolution:
                 return "."
 
     def _not_entered(self, name: str, error: OSError) -> str | None:
-        """The target of what could not be entered, for it is a symlink; or None when it could be in the end.
+        """The target of a name that could not be entered because it is a symlink; None if it could be entered later.
 
-        Raises *error* for what is neither. Where names are being swapped, it looks again, ATTEMPTS times at most.
+        Raises *error* if it is neither. Where names are being swapped, it is tried again, at most ATTEMPTS times.
         """
         for attempt in range(ATTEMPTS):
             if error.errno not in (errno.ENOTDIR, errno.ELOOP):
@@ -299,12 +299,12 @@ class Resolution:
         try:
             raise error
         finally:
-            del error  # its traceback holds this frame, and so all that is above it: no circle may keep that alive
+            del error  # its traceback refers to this frame: no reference cycle may keep the frames above alive
 
     def _followed(self, target: str) -> list[str]:
-        """The components that a link's target stands for, from what is now the current directory.
+        """The components of a link's target; goes to the root first if it is absolute.
 
-        Raises `OSError` (ELOOP) when these are too many links.
+        Raises `OSError` (ELOOP) after LINKS_MAX links.
         """
         self._links += 1
         if self._links > LINKS_MAX:
@@ -323,9 +323,9 @@ def open_root(above: int, token: str) -> OwnedFd:
 
 
 def below_root(target: str, token: str) -> str | None:
-    """What an absolute target says after the root, which is as after chroot(2); None for a relative one.
+    """An absolute target's path from the root on, as after chroot(2); None for a relative one.
 
-    A string of the root's own begins there too, though a program that has it may have made the link.
+    A string of the root begins at the root too: a program that was given it may have made the link.
     """
     return (path_in_root(target, token) or target)[1:] if target.startswith("/") else None
 
@@ -334,7 +334,7 @@ def substitute_links(above: int, token: str, relative: str, follow: bool) -> Ite
     """Paths to the same place, each with one link less in it, found by reading the links; until ".." is in one of them.
 
     Only for a mount that follows none: one call is made with each until one works, and the kernel refuses what still
-    has a link in it. No directory is opened, which takes a third of a walk's time where there is one link.
+    has a link in it. No directory is opened, which for one link takes a third of the time of component-wise resolution.
     """
     if not relative or ".." in relative:
         return
@@ -343,21 +343,21 @@ def substitute_links(above: int, token: str, relative: str, follow: bool) -> Ite
     while links < STRAIGHT_LINKS:
         low, high = first, len(names) - 1 - (not follow)
         target = None
-        while target is None:  # halving what is left, for the one that has no link before it
+        while target is None:  # binary search for the first link
             if low > high:
                 return
             first = (low + high) // 2
             try:
                 target = os.readlink("/".join([token, *names[: first + 1]]), dir_fd=above)
             except OSError as error:
-                if error.errno == errno.EINVAL:  # it is something else, and there is no link before it
+                if error.errno == errno.EINVAL:  # it is no link, and none is before it
                     low = first + 1
                 elif error.errno == errno.ELOOP:
                     high = first - 1
                 else:
                     return
         links += 1
-        if "/" not in target and target not in (".", ".."):  # another name in the same directory: most links are so
+        if "/" not in target and target not in (".", ".."):  # another name in the same directory, as in most links
             names[first] = target
         else:
             below = below_root(target, token)
@@ -372,7 +372,7 @@ def substitute_links(above: int, token: str, relative: str, follow: bool) -> Ite
 
 
 def next_chunk(pending: list[str]) -> list[str]:
-    """The next components that one call may enter: no ``..``, nor the last of all. *pending* has them last to first."""
+    """The next components that one call may enter: up to ``..``, never the last one. *pending* is in reverse order."""
     size = 0
     for index in range(len(pending) - 1, 0, -1):
         size += 1 + 4 * len(pending[index])  # a character is four bytes at most
@@ -382,7 +382,7 @@ def next_chunk(pending: list[str]) -> list[str]:
 
 
 def fitting(names: list[str], start: int) -> int:
-    """The end of as many of these names from *start* on as one call may enter, and of one at least."""
+    """The end of a slice of *names* from *start* on that one call may enter; it has one name at least."""
     size = 0
     for index in range(start, len(names)):
         size += 1 + 4 * len(names[index])
@@ -392,14 +392,14 @@ def fitting(names: list[str], start: int) -> int:
 
 
 def most_even(low: int, high: int) -> int:
-    """The number above *low*, and not above *high*, that the largest power of two divides."""
+    """The number in ``low < n <= high`` that is divisible by the largest power of two."""
     while (evener := high & (high - 1)) > low:
         high = evener
     return high
 
 
 def step_into(name: str, current: OwnedFd) -> OwnedFd:
-    """The owner of a directory in *here*, which is closed for it."""
+    """Open a directory in *current*, and close *current*."""
     there = opened(name, DIRECTORY, current.fileno())
     current.close()
     return there
@@ -416,7 +416,7 @@ def readlink(name: str, current: OwnedFd) -> str | None:
 
 
 def is_being_swapped(name: str, directory: int) -> bool:
-    """Whether there is a directory or a link now, where neither was seen a moment ago."""
+    """Whether a name is a directory or a link now, after a call has found that it is neither."""
     try:
         mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
     except OSError:
@@ -425,16 +425,16 @@ def is_being_swapped(name: str, directory: int) -> bool:
 
 
 def backoff(attempt: int) -> None:
-    """Wait before looking again, longer each time.
+    """Wait before the next attempt, longer each time.
 
-    Who swaps names in a loop as long as ours meets us at the same place each time: of walks that did not wait, one in
-    200 lost 16 times in a row. Of 1.3 million that did, none.
+    An attacker whose rename loop has our period wins every time: without delays, one resolution in 200 lost 16 times in
+    a row; with them, none of 1.3 million.
     """
     time.sleep(attempt * 1e-6)
 
 
 def collapse(relative: str) -> str:
-    """A path without ``..``, as the words alone have it, stopping at the root; also without empty and ``.`` parts."""
+    """A path with its ``..`` removed lexically, at most up to the root; also without empty and ``.`` components."""
     names: list[str] = []
     for name in relative.split("/"):
         if name == "..":

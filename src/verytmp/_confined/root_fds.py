@@ -46,7 +46,7 @@ class RootFds:
 
     __slots__ = (
         "__weakref__", "_fds", "_place", "_root_fds",
-        "around_close", "at", "fd", "host_read_only", "inodes_above", "named", "origin", "token",
+        "around_close", "at", "fd", "host_read_only", "inodes_above", "named", "origin", "token", "user_namespace",
     )  # fmt: skip
 
     by_token: ClassVar[dict[str, ref[RootFds]]] = {}  # all of this process
@@ -57,6 +57,7 @@ class RootFds:
         self._fds = KeptFds(*[raised(each, LOWEST_IN_STRINGS) for each in fds[:1]], *fds[1:])
         self._root_fds: KeptFds | None = None  # of the root directory itself, which close() closes too
         self.around_close: tuple[Callable[[], None], Callable[[], None]] | None = None  # called before and after it
+        self.user_namespace: object = None  # kept for as long as this is open
         self.fd = self._fds.filenos[0] if fds else -1
         self.token = token
         self.inodes_above = inodes_above
@@ -91,6 +92,7 @@ class RootFds:
         if before is not None:
             before()
         self._fds.close(self._root_fds)
+        self.user_namespace = None
         if after is not None:
             after()
 

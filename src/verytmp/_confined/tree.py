@@ -62,19 +62,19 @@ class Tree(RootFds):
         self.kernel_nosymfollow = bool(fds and os.statvfs(self.fd).f_flag & ST_NOSYMFOLLOW)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # A pickler is in C, so the next frame is whoever uses it. multiprocessing's can take a descriptor along.
+        # A pickler is in C, so the next frame is its user's. multiprocessing's can send descriptors too.
         if sys._getframe(1).f_globals.get("__name__") != "multiprocessing.reduction":
             raise TypeError("a root cannot be pickled, nor a path in it: its directory has no name to be found by")
         from .pickling import send
 
-        # A queue's own thread pickles what was put there: an error would be nobody's.
+        # A queue's own thread pickles what was put there: nobody would see an error.
         return send(self, sys._getframe(2).f_code.co_name == "_feed")
 
     def root_fd(self) -> int:
-        """The root directory's own descriptor (`O_PATH`). It is opened when it is first asked for."""
+        """The root directory's own file descriptor (`O_PATH`), which is opened by the first call."""
         if self._root_fds is None:
             fds = KeptFds(self.open("", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW))
-            if self._root_fds is None:  # another thread's may be in somebody's hands already
+            if self._root_fds is None:  # another thread may have returned its own already
                 self._root_fds = fds
         self.check_open()
         return self._root_fds.filenos[0]
@@ -287,7 +287,7 @@ class Tree(RootFds):
     def file(
         self, relative: str, mode: str, buffering: int, encoding: str | None, errors: str | None, newline: str | None
     ) -> IO[Any]:
-        """As the built-in `open`, which would take a tenth longer with an opener: it asks the kernel more.
+        """As the built-in `open`, which would take a tenth longer with an opener: it makes two more system calls.
 
         Nothing is opened if the arguments cannot be right.
         """
@@ -311,7 +311,7 @@ class Tree(RootFds):
                 break
             raw.name = self.string(relative)
             file = wrapped(raw, how, buffering, encoding, errors, newline)
-            return file  # type: ignore[no-any-return]  # what it is, the mode says
+            return file  # type: ignore[no-any-return]  # its class depends on the mode
         except OSError as error:
             if error.errno is None:  # it cannot be read or written in this mode, and no path is the reason
                 raise
@@ -341,7 +341,7 @@ class Tree(RootFds):
         return self._with_open_fd(relative, LISTED, os.listdir)
 
     def scandir(self, relative: str, links: bool) -> list[tuple[str, int]]:
-        """A directory's names, each with its type: S_IFDIR, S_IFLNK if *links* are asked for, or 0 for all else."""
+        """A directory's names, each with its type: S_IFDIR, S_IFLNK if *links* is true, or 0 for all else."""
         read = whole_files.list_with_types_and_links if links else whole_files.list_with_types
         return self._with_open_fd(relative, LISTED, read)
 
@@ -387,7 +387,7 @@ class Tree(RootFds):
         """Make the root directory anew, which a program has removed by its string, as `shutil.rmtree` does."""
         try:
             with opened(".", os.O_PATH | os.O_DIRECTORY, self.fd) as above:
-                if not self._fds.are_ours():  # never make something in a directory that only has the same number
+                if not self._fds.are_ours():  # the same fd may be another directory's
                     raise OSError(errno.EBADF, os.strerror(errno.EBADF))
                 os.mkdir(self.token, mode, dir_fd=above.fileno())
         except OSError as error:
@@ -433,7 +433,7 @@ class Tree(RootFds):
         return target
 
     def symlink(self, relative: str, target: str) -> None:
-        if not target:  # the kernel's first question
+        if not target:  # which the kernel checks first
             self._raise_with_paths(OSError(errno.ENOENT, os.strerror(errno.ENOENT)), relative)
         self._at_entry(symlink_here, relative, target, at_root=errno.EEXIST)
 

@@ -1,4 +1,4 @@
-"""What is in a file or a directory that is open: all of it at once, by its descriptor. No name is looked up here."""
+"""The whole contents of an open file or directory. No name is looked up here."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import os
 from stat import S_IFDIR, S_IFLNK, S_ISREG
 
 SMALL_BYTES = 1 << 14  # read without asking for the size
-FILE_BYTES = 1 << 16  # read at once from what does not know its size
-LINKS_OF_A_LEAF = 2  # of a directory: its name, and its own "."
+FILE_BYTES = 1 << 16  # read at once where the size is not known
+LINKS_OF_A_LEAF = 2  # of a directory without directories in it: its name, and its own "."
 
 
 def read(descriptor: int) -> bytes:
     """A file's bytes."""
-    # Most files are small. To read one, and then nothing, takes 0.4 us less than to ask for its size first.
+    # Most files are small. To read until nothing is left takes 0.4 us less than to get the size first.
     data = os.read(descriptor, SMALL_BYTES)
     chunks = [data]
     if len(data) == SMALL_BYTES:
         status = os.fstat(descriptor)
-        if S_ISREG(status.st_mode):  # all of it at once: joining it to the rest would copy it once more
+        if S_ISREG(status.st_mode):  # all of it at once, because joining parts would copy it again
             chunks = [os.pread(descriptor, status.st_size + 1, 0)]
             if len(chunks[0]) == status.st_size:  # and not one byte more
                 return chunks[0]
@@ -29,7 +29,7 @@ def read(descriptor: int) -> bytes:
 
 
 def write(data: bytes | memoryview, descriptor: int) -> None:
-    """Write these bytes from where the file is. An error has a note of how many there were."""
+    """Write these bytes at the file's position. An error has a note of how many were written."""
     written = 0
     try:
         written = os.write(descriptor, data)
@@ -41,7 +41,7 @@ def write(data: bytes | memoryview, descriptor: int) -> None:
 
 
 def list_with_types(descriptor: int) -> list[tuple[str, int]]:
-    """A directory's names, each with S_IFDIR, or 0 for anything else: the kernel tells it along with the name."""
+    """A directory's names, each with S_IFDIR, or 0 for anything else: getdents(2) returns the type with the name."""
     names = names_if_no_subdirs(descriptor)
     if names is not None:
         return [(name, 0) for name in names]
@@ -50,7 +50,7 @@ def list_with_types(descriptor: int) -> list[tuple[str, int]]:
 
 
 def list_with_types_and_links(descriptor: int) -> list[tuple[str, int]]:
-    """As `kinds`, with S_IFLNK for symlinks. (A function of ours for each entry would take as long again.)"""
+    """As `kinds`, with S_IFLNK for symlinks. (To call a Python function for each entry would take twice as long.)"""
     with os.scandir(descriptor) as entries:
         return [
             (entry.name, S_IFDIR if is_dir else S_IFLNK if entry.is_symlink() else 0)
@@ -65,7 +65,7 @@ def list_dirs_and_files(descriptor: int) -> tuple[list[str], list[str]]:
     if names is not None:
         return [], names
     with os.scandir(descriptor) as scanned:
-        entries = list(scanned)  # going through them twice takes less than appending each
+        entries = list(scanned)  # two comprehensions take less time than one loop that appends
     return (
         [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)],
         [entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)],
@@ -73,10 +73,10 @@ def list_dirs_and_files(descriptor: int) -> tuple[list[str], list[str]]:
 
 
 def names_if_no_subdirs(directory: int) -> list[str] | None:
-    """A directory's names, if none of them is a directory's; else None.
+    """A directory's names, if no directory is in it; else None.
 
-    Each directory in one is a link more to it, by its ``..``. So nobody has to be asked for the types of what is in
-    one that has but its own two. What went while its name was read counts as a file.
+    Each directory in it adds a link to it, by its ``..``. So if it has only its own two, no types have to be read. An
+    entry that was removed while the names were read counts as a file.
     """
     if os.fstat(directory).st_nlink != LINKS_OF_A_LEAF:
         return None

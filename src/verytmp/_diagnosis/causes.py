@@ -28,12 +28,12 @@ class VeryTmpCause(StrEnum):
     UNKNOWN = "unknown"  #: none of these, as far as can be told
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """The cause as a part of a sentence; empty where the refusal itself says it."""
-        return WORDS.get(self, "")
+        return DESCRIPTIONS.get(self, "")
 
 
-WORDS = {
+DESCRIPTIONS = {
     VeryTmpCause.SECCOMP_CALL: "a seccomp filter, which refuses this call",
     VeryTmpCause.SECCOMP_FLAGS: "a seccomp filter, which refuses new namespaces",
     VeryTmpCause.APPARMOR: "AppArmor",

@@ -35,6 +35,7 @@ NEW_USER = "unshare(CLONE_NEWUSER)"
 LABEL_THEN = "label after that"  # what AppArmor has made of it
 
 UNSHARE = "unshare(CLONE_NEWUSER|CLONE_NEWNS)"
+NEW_MOUNTS = "unshare(CLONE_NEWNS)"  # in a user namespace that was made before
 MAPS = ("setgroups", "uid_map", "gid_map")
 MOUNTING = ("fsopen", "fsmount", "mount(MS_PRIVATE)", "mount")
 NAMING = (  # what only a root with a name takes
@@ -88,7 +89,7 @@ STANDING = (Cause.SECCOMP_CALL, Cause.SECCOMP_FLAGS, Cause.SYSCTL, Cause.KERNEL)
 
 def stands(step: str, number: int, cause: Cause) -> bool:
     """Whether a refusal is of any root, and for as long as nothing changes that can be read."""
-    if step not in ("unshare(CLONE_NEWNS)", UNSHARE, *MAPS, *MOUNTING):
+    if step not in (NEW_MOUNTS, UNSHARE, *MAPS, *MOUNTING):
         return False  # it may be the refusal of one option
     # A limit that is reached answers ENOSPC too, under a filter that has nothing to do with it.
     return cause in STANDING and (number != errno.ENOSPC or step == UNSHARE or cause is Cause.SYSCTL)
@@ -163,7 +164,7 @@ def judge(refusals: Sequence[Refusal], facts: Mapping[str, str], tried: Mapping[
 
 def rules(case: Case) -> Iterator[_Rule]:
     yield from (killed, full_table, green_threads, no_processes, no_proc)
-    if case.step == UNSHARE:
+    if case.step in (UNSHARE, NEW_MOUNTS):
         yield from UNSHARE_RULES.get(case.errno, ())
     elif case.step in MAPS:
         yield from MAP_RULES.get(case.errno, ())

@@ -67,23 +67,28 @@ def first_request(request: Request, log: CallLog, connection: _socket.socket) ->
         from . import entered_helper
 
         return entered_helper.daemonize(log, connection)
-    enter_namespaces(log)
-    return perform(request, log)
+    new = enter_namespaces(log, request.fds)
+    try:
+        fds, how = OPERATIONS[request.operation](request, log)
+    except BaseException:
+        for fd in new:
+            os.close(fd)
+        raise
+    return protocol.encode_done(how, [*fds, *new]), [*fds, *new]
 
 
 def perform(request: Request, log: CallLog) -> tuple[bytes, list[int]]:
-    """An operation: the reply, and the descriptors that go with it."""
-    return OPERATIONS[request.operation](request, log)
-
-
-def make_tmpfs(request: Request, log: CallLog) -> tuple[bytes, list[int]]:
-    fds, how = tmpfs.make_tmpfs(MountSpec.decode(request.fields), log, private=True)
+    """An operation, in a helper."""
+    fds, how = OPERATIONS[request.operation](request, log)
     return protocol.encode_done(how, fds), fds
 
 
-def make_named(request: Request, log: CallLog) -> tuple[bytes, list[int]]:
-    fds, how = named.make_named(MountSpec.decode(request.fields), log)
-    return protocol.encode_done(how, fds), fds
+def make_tmpfs(request: Request, log: CallLog) -> tuple[list[int], str]:
+    return tmpfs.make_tmpfs(MountSpec.decode(request.fields), log, private=True)
+
+
+def make_named(request: Request, log: CallLog) -> tuple[list[int], str]:
+    return named.make_named(MountSpec.decode(request.fields), log)
 
 
 # What is done in namespaces of this process's own.
@@ -93,14 +98,14 @@ OPERATIONS = {protocol.TMPFS: make_tmpfs, protocol.NAMED: make_named}
 def daemonize(request: Request, log: CallLog, connection: _socket.socket) -> tuple[bytes, list[int]]:
     """Leave a helper behind, in namespaces of its own. It is no child of its owner's, who may wait for all it has.
 
-    The reply brings a descriptor that becomes readable when the helper ends, and its process number, as this process's
-    pid namespace has it.
+    The reply brings a descriptor that becomes readable when the helper ends, that of its user namespace if that is new,
+    and its process number, as this process's pid namespace has it.
     """
     owner = int(request.fields[0])
     owners_end = pidfd(owner)
     if os.getppid() not in (owner, 0):  # 0 is a parent in another pid namespace
         raise OSError(errno.ESRCH, os.strerror(errno.ESRCH))  # it is gone, and that number may be anybody's
-    enter_namespaces(log)
+    new = enter_namespaces(log, request.fds)
     log("pipe")
     end, kept = os.pipe()
     log("fork")
@@ -111,7 +116,7 @@ def daemonize(request: Request, log: CallLog, connection: _socket.socket) -> tup
         finally:
             os._exit(0)
     known = pidfd(child)
-    fds = [end if known is None else known]
+    fds = [end if known is None else known, *new]
     return protocol.encode_done(str(child), fds), fds
 
 

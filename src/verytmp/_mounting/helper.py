@@ -25,6 +25,7 @@ from .child import is_stopped
 from .protocol import Refused, Reply, Request, Unanswered
 from .signals import Caller, without_interrupts
 from .spec import new_token
+from .user_namespace import current, made_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from .._confined.owned_fd import OwnedFd
     from .._diagnosis.rules import Refusal
     from .spec import MountSpec
+    from .user_namespace import UserNamespace
 
 AHEAD = 16  # so many roots may be asked for before they are wanted; of each, the kernel keeps some KiB
 HELPERS = 2  # for one request: a helper that dies is replaced once
@@ -57,8 +59,8 @@ class HelperClient:
         self._turn = _thread.RLock()  # a signal handler may want a root in the middle of another one's making
         self.all.add(self)
 
-    def make(self, spec: MountSpec) -> tuple[MountSpec, Reply]:
-        """Have a root made: its spec, with a token of its own, and the helper's reply, with the descriptors.
+    def make(self, spec: MountSpec) -> tuple[MountSpec, Reply, UserNamespace | None]:
+        """Have a root made: its spec, with a token of its own, the helper's reply, and the user namespace it is in.
 
         `Unanswered` where that cannot be had from a helper, `Refused` where the kernel refuses it.
         """
@@ -87,7 +89,7 @@ class HelperClient:
                     raise
                 else:
                     self._keep(connection)
-                    return answer
+                    return *answer, connection.namespace
             raise Unanswered(died)
 
     def _keep(self, connection: Connection) -> None:
@@ -123,16 +125,17 @@ def user() -> tuple[int, int, int]:
 class Connection(Channel):
     """The socket to a helper, which ends when it goes."""
 
-    __slots__ = ("_asked", "_end", "_kind", "_pid", "_poll", "_user", "_wanted")
+    __slots__ = ("_asked", "_end", "_kind", "_pid", "_poll", "_user", "_wanted", "namespace")
 
     all: ClassVar[WeakSet[Connection]] = WeakSet()
 
-    def __init__(self, fd: int | KeptFds, end: KeptFds, pid: int = 0) -> None:
+    def __init__(self, fd: int | KeptFds, end: KeptFds, pid: int = 0, namespace: UserNamespace | None = None) -> None:
         super().__init__(fd)
         self.all.add(self)
         self._end = end  # readable when the helper is gone, though some other process may still hold its socket
         self._pid = pid  # the helper's; 0 where it is not known
         self._user = user()
+        self.namespace = namespace
         self._kind: MountSpec | None = None  # of the roots that were asked for last, without their tokens
         self._asked: list[MountSpec] = []  # for, and their replies have not been read yet, in order
         self._wanted = 0  # so many are to be asked for at once
@@ -281,9 +284,12 @@ def started() -> Connection:
 
 
 def start(caller: Caller) -> Connection:
-    channel, reply = child.start_and_ask(Request(protocol.RESIDE, [str(getpid())]), caller)
-    [end] = reply.fds
-    return Connection(channel.kept, KeptFds(end), int(reply.how) if reply.how.isdecimal() else 0)
+    given = current()
+    request = Request(protocol.RESIDE, [str(getpid())], given.fds() if given else ())
+    channel, reply = child.start_and_ask(request, caller)
+    end, *new = reply.fds
+    pid = int(reply.how) if reply.how.isdecimal() else 0
+    return Connection(channel.kept, KeptFds(end), pid, made_in(given, new))
 
 
 def adopts_orphans() -> bool:

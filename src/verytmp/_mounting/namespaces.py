@@ -12,7 +12,7 @@ from .. import _syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import TypeVar
 
     from .protocol import CallLog
@@ -23,16 +23,35 @@ if TYPE_CHECKING:
 NAMESPACE_PATIENCE = 0.2  # seconds
 NAMESPACE_PAUSE = 0.005
 
+USER_NAMESPACE = "/proc/thread-self/ns/user"
 
-def enter_namespaces(log: CallLog) -> None:
-    """Enter a new mount namespace, in which this process may mount. `OSError` where it is refused."""
+
+def enter_namespaces(log: CallLog, user_namespaces: Sequence[int] = ()) -> list[int]:
+    """Enter a new mount namespace, in which this process may mount.
+
+    Args:
+        log: which hears of each call.
+        user_namespaces: a descriptor of the one to enter, if there is one, and if this process needs one. Where it may
+            not, it makes a new one.
+
+    Returns a descriptor of the user namespace, if a new one was made. Raises `OSError` where it is refused.
+    """
     log("unshare(CLONE_NEWNS)")
     try:
         _syscalls.unshare(_syscalls.CLONE_NEWNS)
     except OSError:  # no privilege: the usual case, and no news
         pass
     else:
-        return
+        return []
+    for fd in user_namespaces:
+        log("setns(CLONE_NEWUSER)")
+        try:
+            _syscalls.setns(fd, _syscalls.CLONE_NEWUSER)
+        except OSError:  # a filter, or this process has other privileges than the one that made it
+            break
+        log("unshare(CLONE_NEWNS)")
+        retry_enospc(lambda: _syscalls.unshare(_syscalls.CLONE_NEWNS), "mnt")
+        return []
     user, group = geteuid(), getegid()
     log("unshare(CLONE_NEWUSER|CLONE_NEWNS)")
     retry_enospc(lambda: _syscalls.unshare(_syscalls.CLONE_NEWUSER | _syscalls.CLONE_NEWNS), "user", "mnt")
@@ -43,6 +62,10 @@ def enter_namespaces(log: CallLog) -> None:
     ):
         log(name)
         write(f"/proc/self/{name}", text)
+    try:
+        return [os.open(USER_NAMESPACE, os.O_RDONLY)]
+    except OSError:  # a filter: the next child makes one of its own
+        return []
 
 
 def write(path: str, text: str) -> None:

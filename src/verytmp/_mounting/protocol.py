@@ -15,6 +15,9 @@ say how many descriptors travel with them, so that a full descriptor table is se
     tried    (STEP ERRNO TEXT)...     a probe's outcomes: 0 for what is allowed
     refused  (STEP ERRNO TEXT)...     it is not done; the last refusal decided it
 
+With the first five, a request may bring the descriptor of a user namespace to enter. If the child made a new one
+instead, the reply brings that one's, after all others.
+
 Nothing here makes sockets or namespaces, so that all of it is tested without either.
 """
 

@@ -6,7 +6,7 @@ import errno
 
 from .._diagnosis.causes import BEFORE, VeryTmpCause
 from .._diagnosis.facts import facts, standing
-from .._diagnosis.rules import LABEL_THEN, MAPS, MOUNTING, UNSHARE, Verdict, judge, stands
+from .._diagnosis.rules import LABEL_THEN, MAPS, MOUNTING, NEW_MOUNTS, UNSHARE, Verdict, judge, stands
 from ..errors import VeryTmpUnavailable
 from . import child, probes
 from .options import FORMS
@@ -53,7 +53,7 @@ def diagnosed(refusals: Sequence[Refusal], caller: Caller | None) -> Verdict:
     """The cause of the last refusal, from what can be read here, and what a child of the caller's meets."""
     known = facts()
     tried: dict[str, int] = {}
-    if caller and refusals[-1][0] in (UNSHARE, *MAPS, *MOUNTING):
+    if caller and refusals[-1][0] in (UNSHARE, NEW_MOUNTS, *MAPS, *MOUNTING):
         for name, number, text in without_interrupts(lambda: child.probe(probes.NAMESPACES, caller), caller):
             if name == LABEL_THEN:
                 known[name] = text.strip("\0\n")

@@ -15,6 +15,7 @@ from .protocol import NAMED, TMPFS, CallLog, Refused, Request, Unanswered
 from .refusals import explained
 from .signals import Caller, without_interrupts
 from .spec import MountSpec, new_token
+from .user_namespace import current, made_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .._diagnosis.rules import Refusal
     from .entered import Entered
     from .helper import HelperClient
+    from .user_namespace import UserNamespace
 
     Strategy = Callable[[MountSpec, Caller], "Mounted | None"]
 
@@ -35,17 +37,20 @@ if TYPE_CHECKING:
             fds: the owners of the descriptors of the directory above the root, and of the mount; for a root with a
                 name, of its mount namespace too.
             how: a few words on how it was made.
+            namespace: the user namespace that it is in, to be kept for as long as the root lives; None for the host's.
             spec: what it was made from, with the root directory's name.
         """
 
         fds: tuple[OwnedFd, ...]
         how: str
+        namespace: UserNamespace | None
         spec: MountSpec
 else:
-    Mounted = namedtuple("Mounted", "fds how spec")  # noqa: PYI024  # typing takes 5 ms to import
+    Mounted = namedtuple("Mounted", "fds how namespace spec")  # noqa: PYI024  # typing takes 5 ms to import
 
 entered: Entered | None = None  # the helper in the namespace that this process has entered
 
+TMPFS_FDS, NAMED_FDS = 2, 3  # that come with a root
 FILES = ("/dev/null", "/proc/version", "/etc/passwd")  # the later ones are for a chroot that has next to nothing
 
 
@@ -100,7 +105,7 @@ def directly(spec: MountSpec, caller: Caller) -> Mounted | None:
 
     def make() -> Mounted:
         fds, call = tmpfs.make_tmpfs(spec, log, private=False)
-        return Mounted(tuple(map(owner, fds)), f"directly, by {call}(2)", spec)
+        return Mounted(tuple(map(owner, fds)), f"directly, by {call}(2)", None, spec)
 
     try:
         return without_interrupts(make, caller)
@@ -119,22 +124,25 @@ def by_entered(helper: Entered, spec: MountSpec, caller: Caller) -> Mounted:
         [(step, number, text)] = ended.refusals
         remedy = "Start this program anew; or make roots without a name: VeryTmpRoot(at=False)."
         raise VeryTmpUnavailable(number, step, text, remedy, "child") from None
-    return Mounted(reply.fds, f"in the namespace that this process has entered, by {reply.how}(2)", spec)
+    return Mounted(reply.fds, f"in the namespace that this process has entered, by {reply.how}(2)", None, spec)
 
 
 def by_helper(helper: HelperClient, spec: MountSpec, _: Caller) -> Mounted:
     """By a factory's helper."""
-    made, reply = helper.make(spec)
-    return Mounted(reply.fds, f"by a resident helper, by {reply.how}(2)", made)
+    made, reply, namespace = helper.make(spec)
+    return Mounted(reply.fds, f"by a resident helper, by {reply.how}(2)", namespace, made)
 
 
 def by_child(spec: MountSpec, caller: Caller) -> Mounted:
     """By a child for this one root."""
     spec = spec.replace(token=new_token())
-    request = Request(NAMED if spec.at else TMPFS, spec.encode())
+    operation, count = (NAMED, NAMED_FDS) if spec.at else (TMPFS, TMPFS_FDS)
+    namespace = current()
+    request = Request(operation, spec.encode(), namespace.fds() if namespace else ())
     reply = without_interrupts(lambda: child.perform(request, caller), caller)
+    namespace = made_in(namespace, reply.fds[count:])
     kind = "forked" if child.can_fork(caller.threads) else "fresh"
-    return Mounted(reply.fds, f"by a {kind} child, by {reply.how}(2)", spec)
+    return Mounted(reply.fds[:count], f"by a {kind} child, by {reply.how}(2)", namespace, spec)
 
 
 def impossible_name() -> str:

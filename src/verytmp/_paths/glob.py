@@ -1,6 +1,6 @@
-"""Patterns: what matches one, and what there is in a tree that does. pathlib's rules, as the running Python has them.
+"""Patterns: which names match, and the search for paths that do, by the rules of the running Python's pathlib.
 
-A path is here what it is to the tree: a relative string. Directories are listed one at a time, through the tree.
+A path is a relative string here, as for the confined operations, which list one directory at a time.
 """
 
 from __future__ import annotations
@@ -20,17 +20,22 @@ if TYPE_CHECKING:
 
 WILD = frozenset("*?[")
 
-# What pathlib has changed.
-LITERALS_LEAD_SOMEWHERE = sys.version_info < (3, 12)  # a name without wildcards is not found where it dangles
-LITERALS_ARE_LISTED = (3, 12) <= sys.version_info < (3, 13)  # it is looked for in its directory, as any pattern is
-START_IS_DIRECTORY = sys.version_info < (3, 13)  # or nothing is found
+# Where pathlib's versions differ.
+LITERALS_LEAD_SOMEWHERE = sys.version_info < (3, 12)  # a dangling link is not found by its name without wildcards
+LITERALS_ARE_LISTED = (
+    (3, 12) <= sys.version_info < (3, 13)
+)  # a name without wildcards is searched for in its directory, as any pattern is
+START_IS_DIRECTORY = sys.version_info < (3, 13)  # else nothing is found
 STARS_ARE_DIRECTORIES = sys.version_info < (3, 13)  # a last "**" gives no files
 STARS_STAND_ALONE = sys.version_info < (3, 13)  # "a**" is an error
 EACH_ONCE = sys.version_info < (3, 13)  # though "**/*/**" finds it in two ways
 
 
 def pattern_parts(pattern: str, recursive: bool) -> list[str]:
-    """A pattern's components; a last empty one says that directories alone are meant. Refuses as pathlib does."""
+    """A pattern's components. A last empty one means that only directories match.
+
+    Raises `NotImplementedError` and `ValueError` for the patterns that pathlib refuses.
+    """
     if pattern.startswith("/"):
         raise NotImplementedError("Non-relative patterns are unsupported")
     parts = [part for part in pattern.split("/") if part and part != "."]
@@ -72,7 +77,7 @@ class Selector:
             yield from found
 
     def _select(self, path: str, parts: list[str], exists: bool) -> Iterator[str]:
-        """What there is below *path* for these components; *exists* says that *path* itself was seen."""
+        """The paths below *path* that match these components; *exists* means that *path* is known to exist."""
         if not parts:
             if exists or is_there(self._tree, path, False):
                 yield path
@@ -129,8 +134,8 @@ class Selector:
                     directories.append(prefix + name)
 
     def _match_recursively(self, start: str, match: Callable[[str], object]) -> Iterator[str]:
-        """The usual ``**/*.txt``, in the same order, with each directory listed once."""
-        directories = [("", [start])]  # those whose names' own directories are still to be looked into
+        """The common case ``**/*.txt``, in the same order, with each directory listed once."""
+        directories = [("", [start])]  # directories with the names in them that are still to be listed
         while directories:
             above, names = directories.pop()
             for directory in names:
@@ -163,7 +168,10 @@ class Selector:
 def walk(
     tree: Tree, start: str, top_down: bool, on_error: Callable[[OSError], object] | None, follow: bool
 ) -> Iterator[tuple[str, list[str], list[str]]]:
-    """os.walk, as `pathlib.Path.walk` has it: a symlink to a directory is a file, unless it is to be followed."""
+    """As `pathlib.Path.walk`: relative paths of directories, each with its directories' and its files' names.
+
+    A symlink to a directory counts as a file, unless *follow*.
+    """
     left: list[str | tuple[str, list[str], list[str]]] = [start]
     while left:
         path = left.pop()
@@ -180,7 +188,7 @@ def walk(
             yield path, directories, files
         else:
             left.append((path, directories, files))
-        if directories:  # which the caller may have exchanged
+        if directories:  # the caller may have changed the list
             left += [below(path, os.fspath(name)) for name in reversed(directories)]
 
 
@@ -221,28 +229,28 @@ def compiled(part: str, case_sensitive: bool) -> Callable[[str], object]:
     """Whether a name matches one component of a pattern."""
     if part == "*":
         return bool
-    import fnmatch  # nobody needs them at first
+    import fnmatch  # not at import: most programs never need them
     import re
 
     return re.compile(fnmatch.translate(part), re.NOFLAG if case_sensitive else re.IGNORECASE).match
 
 
-matcher = lru_cache(maxsize=256)(compiled)  # which takes 10 us, and is asked for once in each directory
+matcher = lru_cache(maxsize=256)(compiled)  # it takes 10 us, and each directory needs it
 
 
 def full_match(text: str, pattern: str, case_sensitive: bool) -> bool:
     """`pathlib.PurePath.full_match`, for Pythons before 3.13: ``**`` stands for any number of components."""
     names, parts = text.split("/"), pattern.split("/")
-    ways = {0}  # how many names are used up: all that is possible after each component
+    ends = {0}  # the numbers of names that the components so far can match
     for index, part in enumerate(parts):
         if part != "**":
             match = compiled(part, case_sensitive)
-            ways = {used + 1 for used in ways if used < len(names) and match(names[used])}
+            ends = {used + 1 for used in ends if used < len(names) and match(names[used])}
         elif index == len(parts) - 1:
-            ways = {len(names) for used in ways if used < len(names)}
+            ends = {len(names) for used in ends if used < len(names)}
         else:
-            ways |= {end for used in ways for end in range(used + 1, len(names)) if any(names[used:end])}
-    return len(names) in ways
+            ends |= {end for used in ends for end in range(used + 1, len(names)) if any(names[used:end])}
+    return len(names) in ends
 
 
 def match(names: tuple[str, ...], pattern: tuple[str, ...], case_sensitive: bool) -> bool:

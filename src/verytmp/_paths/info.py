@@ -1,4 +1,4 @@
-"""What `VeryTmpPath.info` gives: `pathlib.types.PathInfo` (3.14), on every Python."""
+"""`VeryTmpPath.info`: `pathlib.types.PathInfo` (3.14), on every Python."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Info:
-    """What a path is, asked of the kernel once and then remembered. What cannot be looked at is nothing."""
+    """A path's type, asked of the kernel once and then kept. A path that cannot be looked at does not exist."""
 
     __slots__ = ("_known", "_relative", "_tree")
 
@@ -30,13 +30,13 @@ class Info:
                 self._known[follow] = self._tree.stat_or_none(self._relative, follow)
             except OSError:
                 self._known[follow] = None
-            except ValueError:  # no name that a file could have
+            except ValueError:  # no file can have this name
                 self._tree.check_open()
                 self._known[follow] = None
         return self._known[follow]
 
     def exists(self, *, follow_symlinks: bool = True) -> bool:
-        """Whether there is anything; for a symlink, unless told otherwise, whether it leads to anything."""
+        """Whether it exists. Of a symlink, by default, whether its target does."""
         return self._status(follow_symlinks) is not None
 
     def is_dir(self, *, follow_symlinks: bool = True) -> bool:

@@ -1,4 +1,4 @@
-"""`VeryTmpPath`: a map from pathlib's names to the confined operations of `_tree`."""
+"""`VeryTmpPath`: a map from pathlib's names to the confined operations of `_confined.tree`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from . import transfer
 from .info import Info
 from .pure import VeryTmpPurePath, text_of
 from .realpath import realpath
+from .text import decoded, encoded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,16 +30,15 @@ class VeryTmpPath(VeryTmpPurePath):
     """A path in a `VeryTmpRoot`: a `pathlib.Path` whose drive is that root.
 
     A root makes paths (``root / "name"``, ``root.path``), and paths make further ones; the class itself makes none.
-    Nothing that is done through a path reaches outside its root: absolute paths and symlinks begin at the root, and
-    ``..`` stops there, as after chroot(2).
+    No operation of a path reaches outside its root: absolute paths and symlinks begin at the root, and ``..`` stops
+    there, as after chroot(2).
 
     A path keeps its root's directory alive. `str` and `os.fspath` give a path that every process of the same user can
     open while the root is. After the root's `close`, `ValueError` is raised by every operation and by `os.fspath`, but
     not by `str` and `repr`.
 
-    What is not said otherwise is as in `pathlib.Path`, and where its versions differ, as in the running Python. A name
-    or keyword that only a newer Python has is there on the older ones too. An `OSError` has ``str(path)`` as its
-    `filename`.
+    All else is as in `pathlib.Path`, and where its versions differ, as in the running Python. A name or keyword that
+    only a newer Python has is there on the older ones too. An `OSError` has ``str(path)`` as its `filename`.
     """
 
     __slots__ = ()
@@ -51,7 +51,7 @@ class VeryTmpPath(VeryTmpPurePath):
     @classmethod
     def home(cls) -> NoReturn:
         """Refused: home directories are the host's."""
-        raise UnsupportedOperation(f"{cls.__name__}.home(): nobody's home is in a root")
+        raise UnsupportedOperation(f"{cls.__name__}.home(): no home directory is in a root")
 
     @classmethod
     def from_uri(cls, uri: str) -> NoReturn:
@@ -77,7 +77,7 @@ class VeryTmpPath(VeryTmpPurePath):
         return self._tree.stat(self._rel, False)
 
     def exists(self, *, follow_symlinks: bool = True) -> bool:
-        """Whether there is anything; for a symlink, unless told otherwise, whether it leads to anything."""
+        """Whether it exists. Of a symlink, by default, whether its target does."""
         return self._mode(follow_symlinks) is not None
 
     def is_dir(self, *, follow_symlinks: bool = True) -> bool:
@@ -113,7 +113,7 @@ class VeryTmpPath(VeryTmpPurePath):
         return False
 
     def is_mount(self) -> bool:
-        """Whether it is the root, for nothing else is mounted in one."""
+        """Whether it is the root: no other file system is mounted in one."""
         try:
             here = self._tree.stat_or_none(self._rel, False)
             if here is None or not S_ISDIR(here.st_mode):
@@ -125,7 +125,7 @@ class VeryTmpPath(VeryTmpPurePath):
 
     @property
     def info(self) -> Info:
-        """What it is, asked of the kernel once and then remembered by this path object (of Python 3.14)."""
+        """Its type, and whether it exists: asked of the kernel once, then kept by this path object (Python 3.14)."""
         try:
             return self._facts
         except AttributeError:
@@ -150,7 +150,7 @@ class VeryTmpPath(VeryTmpPurePath):
         return getgrgid(self.stat(follow_symlinks=follow_symlinks).st_gid).gr_name
 
     def resolve(self, strict: bool = False) -> Self:
-        """The path without symlinks and ``..``. What is not there is left as it is, unless *strict*.
+        """The path without symlinks and ``..``. A part that does not exist stays as it is, unless *strict*.
 
         A symlink that leads through itself is left as it is too, or an `OSError` (ELOOP) if *strict*; before Python
         3.13, it is a `RuntimeError` either way.
@@ -173,14 +173,14 @@ class VeryTmpPath(VeryTmpPurePath):
         return mode is not None and kind(mode)
 
     def _mode(self, follow: bool) -> int | None:
-        """The file's type and permissions, or None: whatever pathlib takes for "there is nothing" in this Python."""
+        """The type and permissions; None for the errors that this Python takes for "does not exist"."""
         try:
             status = self._tree.stat_or_none(self._rel, follow)
         except OSError:
             if EVERY_ERROR_IS_NOTHING:
                 return None
             raise
-        except ValueError:  # no name that a file could have
+        except ValueError:  # no file can have this name
             self._tree.check_open()
             return None
         return status and status.st_mode
@@ -205,15 +205,10 @@ class VeryTmpPath(VeryTmpPurePath):
     def read_text(self, encoding: str | None = None, errors: str | None = None, newline: str | None = None) -> str:
         """The file's text. *newline* is as for the built-in `open` (pathlib has it since 3.13)."""
         encoding = io.text_encoding(encoding)
-        data = self.read_bytes()
-        if errors is None and newline is None and is_utf_8(encoding):
-            # What a TextIOWrapper does, without making one and its buffer: 0.3 us instead of 2.
-            text = data.decode()
-            return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
-        return io.TextIOWrapper(io.BytesIO(data), encoding, errors, newline).read()
+        return decoded(self.read_bytes(), encoding, errors, newline)
 
     def write_bytes(self, data: ReadableBuffer) -> int:
-        """Make the file hold these bytes. Their number."""
+        """Write these bytes, in place of what the file held. Returns their number."""
         if type(data) is bytes:
             self._tree.write(self._rel, data)
             return len(data)
@@ -227,28 +222,22 @@ class VeryTmpPath(VeryTmpPurePath):
     def write_text(
         self, data: str, encoding: str | None = None, errors: str | None = None, newline: str | None = None
     ) -> int:
-        """Make the file hold this text. The number of characters. If it cannot be encoded, the file stays as it was."""
+        """Write this text, in place of what the file held. Returns the number of characters.
+
+        A text that cannot be encoded leaves the file as it was.
+        """
         encoding = io.text_encoding(encoding)
-        if not isinstance(data, str):
-            raise TypeError(f"data must be str, not {type(data).__name__}")
-        if errors is None and newline is None and type(data) is str and is_utf_8(encoding):
-            self._tree.write(self._rel, data.encode())
-            return len(data)
-        file = io.BytesIO()
-        text = io.TextIOWrapper(file, encoding, errors, newline)
-        text.write(data)
-        text.flush()
-        self._tree.write(self._rel, file.getvalue())
+        self._tree.write(self._rel, encoded(data, encoding, errors, newline))
         return len(data)
 
     def iterdir(self) -> Generator[Self]:
-        """The directory's entries, in no order."""
+        """The directory's entries, in no particular order."""
         return self._entries(self._tree.listdir(self._rel))
 
     def glob(
         self, pattern: StrPath, *, case_sensitive: bool | None = None, recurse_symlinks: bool = False
     ) -> Generator[Self]:
-        """What there is below it that matches a pattern; ``**`` stands for any number of directories."""
+        """The paths below it that match a pattern, in which ``**`` stands for any number of directories."""
         sys.audit("pathlib.Path.glob", self, pattern)
         return self._glob(pattern, False, case_sensitive, recurse_symlinks)
 
@@ -269,10 +258,10 @@ class VeryTmpPath(VeryTmpPurePath):
         on_error: Callable[[OSError], object] | None = None,
         follow_symlinks: bool = False,
     ) -> Iterator[tuple[Self, list[str], list[str]]]:
-        """The directories from this one on, each with its directories' and its files' names (of Python 3.12).
+        """This directory and those below it, each with the names of its directories and of its files (Python 3.12).
 
-        Going down, those that are taken out of the first list are not entered. What cannot be listed is told
-        *on_error*, if it is given, and left out.
+        On the way down (*top_down*), directories that the caller removes from the first list are not entered. For a
+        directory that cannot be listed, *on_error* is called with the error, if it is given.
         """
         sys.audit("pathlib.Path.walk", self, on_error, follow_symlinks)
         for relative, directories, files in _glob.walk(self._tree, self._rel, top_down, on_error, follow_symlinks):
@@ -292,7 +281,7 @@ class VeryTmpPath(VeryTmpPurePath):
         self.chmod(mode, follow_symlinks=False)
 
     def touch(self, mode: int = 0o666, exist_ok: bool = True) -> None:
-        """Make the file if it is not there; else set its times to now."""
+        """Make the file if it does not exist; else set its times to now."""
         if exist_ok and self._tree.touch_if_there(self._rel):
             return
         self._tree.create(self._rel, mode, not exist_ok)
@@ -311,7 +300,7 @@ class VeryTmpPath(VeryTmpPurePath):
             self._mkdir_parents(0o777 if parent_mode is None else parent_mode)
             self.mkdir(mode, False, exist_ok)
         except OSError:
-            # Whether it is there comes first: the kernel may have named another reason.
+            # Not only EEXIST: the kernel may give another reason though the directory exists.
             if not exist_ok or not self.is_dir():
                 raise
 
@@ -319,9 +308,9 @@ class VeryTmpPath(VeryTmpPurePath):
         components = self._rel.split("/")[:-1]
         if len(components) > MANY_LEVELS:
             done = self._tree.mkdir_each(components, mode)
-            if done < len(components):  # this raises the reason
+            if done < len(components):  # this call raises the reason
                 self._derive("/".join(components[: done + 1])).mkdir(mode, False, True)
-        missing = [self.parent]  # no recursion: there may be thousands
+        missing = [self.parent]  # without recursion: there may be thousands
         while True:
             try:
                 missing[-1].mkdir(mode, False, True)
@@ -334,23 +323,23 @@ class VeryTmpPath(VeryTmpPurePath):
             path.mkdir(mode, False, True)
 
     def readlink(self) -> PurePosixPath:  # type: ignore[override]  # a pure path, by decision
-        """The symlink's own words: a pure path, for they may mean anything."""
+        """The symlink's target: a pure path, which may lead anywhere."""
         return PurePosixPath(self._tree.readlink(self._rel))
 
     def symlink_to(  # type: ignore[override]  # bytes are refused
         self, target: StrPath, target_is_directory: bool = False
     ) -> None:
-        """Make it a symlink with these words, which may lead nowhere; ``/`` will be the root.
+        """Make it a symlink to a target, which need not exist; a target's ``/`` is the root.
 
-        A path of this root is written from the root on. Another root's path, or a plain `pathlib.Path`, names another
+        A path of this root is written from the root on. Another root's path, or a host `pathlib.Path`, is on another
         file system: `OSError` (EXDEV). *target_is_directory* is for other systems.
         """
         self._tree.symlink(self._rel, self._link_text(target))
 
     def hardlink_to(self, target: StrPath) -> None:  # type: ignore[override]  # bytes are refused
-        """Make it another name for the file that *target* is, read as by `rename`.
+        """Make it another name for the file *target*, which is read as by `rename`.
 
-        For a symlink itself, or since Python 3.14 for what it leads to.
+        If *target* is a symlink, it is a name for the symlink itself, or since Python 3.14 for what that leads to.
         """
         self._tree.link(self._target_in_root(target)._rel, self._rel, LINKS_ARE_FOLLOWED)
 
@@ -378,7 +367,7 @@ class VeryTmpPath(VeryTmpPurePath):
     def rename(self, target: StrPath) -> Self:
         """Give it another name in this root, and return that path. What had the name is replaced, as by rename(2).
 
-        A string or a pure path is read from the root on. Another root's path, or a plain `pathlib.Path`, names another
+        A string or a pure path is read from the root on. Another root's path, or a host `pathlib.Path`, is on another
         file system: `OSError` (EXDEV).
         """
         path = self._target_in_root(target)
@@ -388,25 +377,28 @@ class VeryTmpPath(VeryTmpPurePath):
     replace = rename
 
     def _target_in_root(self, target: StrPath) -> Self:
-        """The path in this root that an operation within one file system is to use as its other end."""
-        if isinstance(target, VeryTmpPurePath) and target._tree is self._tree:  # the usual one, with nothing to be read
+        """The path in this root that *target* stands for, where both have to be on one file system.
+
+        Raises `OSError` (EXDEV) for a path of another root or of the host, and `ValueError` if the root is closed.
+        """
+        if isinstance(target, VeryTmpPurePath) and target._tree is self._tree:  # the usual case
             self._tree.check_open()
             return self._derive(target._rel)
         return self.with_segments(self._link_text(target))
 
     def _link_text(self, target: StrPath) -> str:
-        """What a path within this root would say in a symlink."""
+        """The text of a symlink to *target*. Raises as `_target_in_root`."""
         self._tree.check_open()
         tree = getattr(target, "_tree", None)  # of a path, or of a root
         if isinstance(tree, Tree):
-            words = "/" + getattr(target, "_rel", "") if tree is self._tree else None
+            inside = "/" + getattr(target, "_rel", "") if tree is self._tree else None
         else:
             text = text_of(target)
-            words = self._without_drive(text)
-            words = None if isinstance(target, Path) and words is text else words
-        if words is None:
+            inside = self._without_drive(text)
+            inside = None if isinstance(target, Path) and inside is text else inside
+        if inside is None:
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(self), None, str(target))
-        return words
+        return inside
 
     # -- whole trees ---------------------------------------------------------------------------------------------------
 
@@ -414,8 +406,8 @@ class VeryTmpPath(VeryTmpPurePath):
         """Copy the file, or the directory and all below it (of Python 3.14).
 
         Args:
-            target: the new path. A string or a pure path is read from the root on. A path of another root, or a plain
-                `pathlib.Path`, is written where it says: this is the way out.
+            target: the new path. A string or a pure path is read from the root on. A path of another root, or a host
+                `pathlib.Path`, is itself the target: so files leave a root.
             follow_symlinks: copy what symlinks lead to, and not the symlinks.
             preserve_metadata: also copy permissions, times and extended attributes.
 
@@ -457,8 +449,8 @@ class VeryTmpPath(VeryTmpPurePath):
             The new path.
 
         Raises:
-            OSError: EACCES, if something may not be removed because a directory is not writable: that is asked first,
-                and nothing is copied. Else as by `copy`. Where not everything was copied, nothing is deleted.
+            OSError: EACCES, if something may not be removed because a directory is not writable: that is checked
+                first, and nothing is copied. Else as by `copy`. Where not everything was copied, nothing is deleted.
         """
         path = self._copy_target(target)
         if isinstance(path, VeryTmpPath) and path._tree is self._tree:
@@ -481,6 +473,7 @@ class VeryTmpPath(VeryTmpPurePath):
         return path.joinpath()
 
     def _copy_target(self, target: StrPath) -> Path:
+        """The path that a copy is made at, which may be of another root or of the host."""
         self._tree.check_open()
         return target if isinstance(target, Path) else self.with_segments(target)
 
@@ -492,22 +485,11 @@ class VeryTmpPath(VeryTmpPurePath):
 # exists(), is_dir() and the like: before 3.14 they raise what is not plainly "there is nothing", as EACCES.
 EVERY_ERROR_IS_NOTHING = sys.version_info >= (3, 14)
 
-UTF_8 = ("utf-8", "UTF-8", "utf8")  # the names that are known without looking them up
-
 LINKS_ARE_FOLLOWED = sys.version_info >= (3, 14)  # by os.link
 
 MANY_LEVELS = 32  # for fewer, a call with the whole path for each costs less than to enter each
 
 LOOPS_ARE_RUNTIME_ERRORS = sys.version_info < (3, 13)
-
-
-def is_utf_8(encoding: str) -> bool:
-    """Whether a text file with this encoding, which `io.text_encoding` gave, is plainly UTF-8."""
-    if encoding == "locale":
-        from _locale import getencoding  # locale's own; that takes 1 ms to import
-
-        encoding = getencoding()
-    return encoding in UTF_8
 
 
 def derived(tree: Tree, relative: str, kind: type[VeryTmpPath] = VeryTmpPath) -> VeryTmpPath:

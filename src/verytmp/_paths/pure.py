@@ -1,7 +1,7 @@
-"""The pure half of `VeryTmpPath`: all that a path says without asking the kernel.
+"""The pure half of `VeryTmpPath`: all that needs no system call.
 
-A path is two slots: its tree, and a relative string. That is normalised when it is made, as pathlib does it: no empty
-and no ``.`` component, no ``/`` at either end; ``..`` stays. What takes more than a glance at the string is left to a
+A path is two slots: its root, as a `Tree`, and a relative string. That is normalised when it is made, as pathlib does
+it: no empty and no ``.`` component, no ``/`` at either end; ``..`` stays. All that is not simple is left to a
 `PurePosixPath`, and so follows the running Python.
 """
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 new = object.__new__
 
-# What each part of ours is kept in: a slot of pathlib's, which would stay empty. With others besides, a path takes more
-# room than a plain one.
+# Our attributes are kept in slots of pathlib's, which would stay empty. With slots of its own, a path would be larger
+# than a host path.
 SLOT_ALIASES = {"_tree": "_drv", "_rel": "_root", "_name": "_str", "_facts": "_hash"}
 
 
 class VeryTmpPurePath(PosixPath):
-    """A path's words, and its place in the order of paths."""
+    """A path's components, its strings, and comparisons."""
 
     __slots__ = tuple(ours for ours, theirs in SLOT_ALIASES.items() if not hasattr(PosixPath, theirs))
 
@@ -46,7 +46,7 @@ class VeryTmpPurePath(PosixPath):
     _rel: str
     _tree: Tree
 
-    # `suffixes` and `stem` are pathlib's own: they ask for `name`. So are `suffix`, since Python 3.14, and `parser`,
+    # `suffixes` and `stem` are pathlib's own, which use `name`. So are `suffix`, since Python 3.14, and `parser`,
     # since 3.13.
     if sys.version_info < (3, 13):
         parser: ModuleType = posixpath
@@ -88,7 +88,7 @@ class VeryTmpPurePath(PosixPath):
     def __deepcopy__(self, memo: object) -> Self:
         return self
 
-    # -- what it is called ---------------------------------------------------------------------------------------------
+    # -- strings ---------------------------------------------------------------------------------------------
 
     def __str__(self) -> str:
         return self._tree.string(self._rel)
@@ -108,12 +108,12 @@ class VeryTmpPurePath(PosixPath):
         """The path as a ``file:`` URI, for the programs of this user."""
         return PosixPath(os.fspath(self)).as_uri()
 
-    # -- its place among paths -----------------------------------------------------------------------------------------
+    # -- comparisons -----------------------------------------------------------------------------------------
 
     def _original(self) -> str:
-        """Its string as it was in the process that made or received the root.
+        """Its string in the process that made or received the root.
 
-        Paths are compared and hashed by it, so that nothing of that changes in a forked child, where `str` does.
+        Paths are compared and hashed by it, so that both stay the same in a forked child, where `str` changes.
         """
         relative = self._rel
         if ".." in relative:
@@ -188,7 +188,7 @@ class VeryTmpPurePath(PosixPath):
             name = self._name = self._rel.rpartition("/")[2]
         return name
 
-    if sys.version_info < (3, 14):  # whose pathlib has another rule, and is as fast
+    if sys.version_info < (3, 14):  # whose rule is another, and whose pathlib is as fast
 
         @property
         def suffix(self) -> str:
@@ -223,19 +223,19 @@ class VeryTmpPurePath(PosixPath):
         return self
 
     def expanduser(self) -> Self:
-        """The path itself: nobody's home is in a root, and an absolute path begins with no ``~``."""
+        """The path itself: an absolute path does not begin with ``~``."""
         return self
 
     # -- other paths made of it ----------------------------------------------------------------------------------------
 
     @property
     def _inside(self) -> PurePosixPath:
-        """The path as the root's inhabitants would write it."""
+        """The path as after chroot(2) into the root."""
         return PurePosixPath("/" + self._rel)
 
     def with_name(self, name: str) -> Self:
         """The path with another last name. `ValueError` if it has none, or the new one is no name."""
-        if self._rel and is_plain_name(name):  # 0.4 us; the way below takes 3, and knows what is wrong
+        if self._rel and is_plain_name(name):  # 0.4 us; the line below takes 3, and raises the error
             head, slash, _ = self._rel.rpartition("/")
             return self._derive(f"{head}{slash}{name}")
         return self._derive(str(self._inside.with_name(as_exact_str(name)))[1:])
@@ -258,14 +258,14 @@ class VeryTmpPurePath(PosixPath):
 
     def joinpath(self, *pathsegments: StrPath) -> Self:
         """Add segments. An absolute one begins at the root again; a `VeryTmpPath` takes the place of what was there."""
-        path = self._derive(self._rel)  # another object in any case, for `info` to be asked anew
+        path = self._derive(self._rel)  # always a new object, for its `info` is read again
         for segment in pathsegments:
             path = path._join(segment)
         return path
 
     def __truediv__(self, key: StrPath) -> Self:
         if type(key) is str and "/" not in key and key and key != ".":
-            # A name, and nothing to split: 0.25 us instead of 0.6.
+            # A single name: 0.25 us instead of 0.6.
             path = new(type(self))
             path._tree = self._tree
             path._rel = f"{self._rel}/{key}" if self._rel else key
@@ -302,12 +302,12 @@ class VeryTmpPurePath(PosixPath):
         """A string, beginning at the root if it is one of this root's own, also of another process."""
         return path_in_root(text, self._tree.token) or text
 
-    # -- beside other paths --------------------------------------------------------------------------------------------
+    # -- relative to other paths ---------------------------------------------------------------------------------------
 
     def _as_inside(self, other: StrPath) -> tuple[PurePosixPath, PurePosixPath] | None:
-        """This path and another one, as pure paths from where both begin; None for one of another root.
+        """This path and another one, as pure paths with the same start; None for a path of another root.
 
-        A string or a pure path begins at the root. Beside a host path, this one is its string.
+        A string or a pure path begins at the root. With a host path, this one is its string.
         """
         if isinstance(other, VeryTmpPurePath):
             return (self._inside, other._inside) if other._tree is self._tree else None
@@ -320,12 +320,12 @@ class VeryTmpPurePath(PosixPath):
         return self._inside, PurePosixPath(within)
 
     def relative_to(self, other: StrPath, *others: StrPath, walk_up: bool = False) -> PurePosixPath:  # type: ignore[override]  # by decision
-        """The way from another path of this root to this one: a pure path. (*walk_up* is of Python 3.12.)
+        """This path as seen from another one of this root: a pure path. (*walk_up* is of Python 3.12.)
 
-        `ValueError` if there is none: from another root, or, without *walk_up*, from no path above it.
+        `ValueError` for a path of another root, and, without *walk_up*, for one that is not above this path.
         """
         if isinstance(other, VeryTmpPurePath) and other._tree is self._tree and not others and self._rel:
-            # Below the other one, letter by letter: 1.5 us instead of 10.
+            # The string begins with the other one: 1.5 us instead of 10.
             above = f"{other._rel}/" if other._rel else ""
             if self._rel.startswith(above):
                 return PurePosixPath(self._rel[len(above) :])
@@ -372,21 +372,21 @@ class VeryTmpPurePath(PosixPath):
             return full_match(str(path), text, case_sensitive is not False)
 
 
-def plain(path: str) -> PosixPath:
-    """A plain path, with all that it caches."""
+def host_path(path: str) -> PosixPath:
+    """A host path, with all that it caches."""
     made = PosixPath(path)
     _ = str(made), made.parts, hash(made), made < made  # noqa: PLR0124  # comparing fills a cache
     return made
 
 
-def plain_slot(slot: str) -> property:
-    """A private slot of pathlib's, which its own code reads (``Path(p)``, comparisons): as the equivalent path has it.
+def cached_slot(slot: str) -> property:
+    """A private slot of pathlib's, which its own code reads (``Path(p)``, comparisons): its value in the host path.
 
-    Ours is never filled. A ``__getattr__`` for all of them would make every attribute of a path slower by a fifth.
+    Ours stays empty. A ``__getattr__`` for all of them would make every attribute of a path slower by a fifth.
     """
 
     def get(path: VeryTmpPurePath) -> object:
-        return getattr(plain(os.fspath(path)), slot)
+        return getattr(host_path(os.fspath(path)), slot)
 
     return property(get)
 
@@ -397,8 +397,8 @@ for ours, theirs in SLOT_ALIASES.items():
 
 for base in PosixPath.__mro__:
     for slot in base.__dict__.get("__slots__", ()):
-        if hasattr(plain("/"), slot):
-            setattr(VeryTmpPurePath, slot, plain_slot(slot))
+        if hasattr(host_path("/"), slot):
+            setattr(VeryTmpPurePath, slot, cached_slot(slot))
 
 
 def walked_up(path: PurePosixPath, other: PurePosixPath) -> PurePosixPath:
@@ -412,22 +412,22 @@ def walked_up(path: PurePosixPath, other: PurePosixPath) -> PurePosixPath:
 
 
 def text_of(segment: StrPath) -> str:
-    """A segment's string. `TypeError` as pathlib words it."""
+    """A segment's string. Raises the `TypeError` of pathlib for what has none."""
     text = os.fspath(segment)
     if not isinstance(text, str):
         raise TypeError(
             "argument should be a str or an os.PathLike object where __fspath__ returns a str, "
             f"not {type(text).__name__!r}"
         )
-    plain: str = as_exact_str(text)
-    return plain
+    exact: str = as_exact_str(text)
+    return exact
 
 
 def is_plain_name(name: object) -> bool:
-    """Whether it is a name that every Python's pathlib takes as it is."""
+    """Whether every Python's pathlib takes it for a name, unchanged."""
     return type(name) is str and "/" not in name and name not in ("", ".")
 
 
 def as_exact_str(text: Any) -> Any:
-    """A string itself: a subclass may split itself into anything."""
+    """The string itself, of a subclass too: that might override split() and the like."""
     return str.__str__(text) if isinstance(text, str) else text

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 ALLOW_MISSING = getattr(os.path, "ALLOW_MISSING", "ALLOW_MISSING")  # for *strict*, in the newest Pythons
 FILES_HAVE_NO_PARENT = sys.version_info >= (3, 14)  # where strict, "file/.." is an error
 LOOPS_END_IT = sys.version_info < (3, 13)  # what comes after a loop is not looked at
-BY_NAME = 32  # so many levels are looked up in one call: more would take longer than to open their directory, once
+BY_NAME = 32  # levels that are looked up in one call: for more, it is faster to open their directory once
 
 
 class Swapped(Exception):
-    """A directory that was looked at before is a link now."""
+    """A directory has been replaced by a link during resolution."""
 
 
 def realpath(tree: Tree, relative: str, strict: object) -> str:
-    """The path without links; a part that cannot be looked at is no link, unless *strict*.
+    """The path without links. A part that cannot be looked at counts as no link, unless *strict*.
 
-    The number of links is not limited. One that leads through itself is ELOOP if *strict*, else it stays as it is.
+    The number of links is not limited. A link that leads through itself is ELOOP if *strict*, else it stays.
 
     Raises `OSError` if *strict* (with ALLOW_MISSING, not for what is not there), and `ValueError` for a null byte.
     """
@@ -40,10 +40,10 @@ def realpath(tree: Tree, relative: str, strict: object) -> str:
 
 
 def realpath_once(tree: Tree, relative: str, strict: object) -> str:
-    """As `realpath`. Raises `Swapped` where names are swapped meanwhile: then begin anew."""
+    """As `realpath`, but raises `Swapped` if names are swapped during it: then try again."""
     ignored: type[OSError] | tuple[()] = FileNotFoundError if strict is ALLOW_MISSING else () if strict else OSError
     done: list[str] = []
-    left: list[str | tuple[str]] = [*relative.split("/")[::-1]]  # names, and links in tuples: there ends what one says
+    left: list[str | tuple[str]] = [*relative.split("/")[::-1]]  # names; and links in tuples, where their targets end
     seen: dict[str, list[str] | None] = {}  # where each link leads, or None until that is known
     lookup = Lookup(tree)
     try:
@@ -91,7 +91,7 @@ def realpath_once(tree: Tree, relative: str, strict: object) -> str:
 
 
 class Lookup:
-    """What lies under names in a tree that are asked for one after the other, each mostly near to the one before.
+    """Look up many names in a root, one after the other, of which most are near to the one before.
 
     The last directories are looked up by their names, and those above them are entered, so that the time for each name
     does not grow with the depth. Without a free descriptor, all are looked up by name.
@@ -110,7 +110,7 @@ class Lookup:
             self._resolution.close()
 
     def jump(self, directories: list[str]) -> None:
-        """The next name is below these: they may be quite other ones, and not only some more, or less, than before."""
+        """Prepare for a name below these directories, which need not be near to the ones before."""
         if self._resolution is not None:
             names = self._resolution.names
             same = 0
@@ -128,7 +128,7 @@ class Lookup:
         try:
             if (
                 self._resolution is None and self._tree.kernel_nosymfollow and len(directories) <= BY_NAME
-            ):  # the usual one
+            ):  # the usual case
                 path = "/".join([*directories, name])
                 if 4 * len(path) <= STRIDE_BYTES:
                     return self._tree.readlink(path)
@@ -143,7 +143,7 @@ class Lookup:
             self._tree.check_open()
             if error.errno not in (errno.ENOTDIR, errno.ELOOP) or not self._again:
                 raise
-        # Above it is a file; or a directory has been swapped for a link. To know, the whole path is resolved.
+        # A file is above it, or a directory has been replaced by a link. To find out, the whole path is resolved.
         self._again -= 1
         try:
             self._tree.readlink("/".join([*directories, name]))
@@ -159,7 +159,7 @@ class Lookup:
             raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
 
     def _near(self, directories: list[str], name: str) -> tuple[int | None, str]:
-        """A directory's descriptor, or None for the root, and the path from there."""
+        """A directory's file descriptor, or None for the root, and the path from there to *name*."""
         resolution = self._resolution
         entered = 0
         if resolution is not None:
@@ -184,7 +184,7 @@ class Lookup:
         return resolution.current.fileno(), path
 
     def _enter(self, directories: list[str], entered: int) -> Resolution:
-        """Enter the directories behind those that were *entered*."""
+        """Enter the directories that follow the first *entered* ones."""
         if self._resolution is None:
             self._resolution = Resolution(self._tree.fd, self._tree.token, self._tree.kernel_nosymfollow)
         end = entered
@@ -192,7 +192,7 @@ class Lookup:
             start = end
             if not self._tree.kernel_nosymfollow:
                 end = start + 1
-            elif start == entered:  # if one is missing, it is among the first, and they are tried each time
+            elif start == entered:  # a missing one is among the first, and those are tried each time
                 end = start + fitting(directories[start : start + BY_NAME], 0)
             else:
                 end = fitting(directories, start)

@@ -1,4 +1,4 @@
-"""What a failed test has in its roots: shown in the report, and copied out."""
+"""The contents of a failed test's roots: shown in the report, and copied out."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from .. import VeryTmpPath
     from .root_of_test import TestRoot
 
-MOST = 40  # lines: more than a screen helps nobody, and a test may make millions of files
-WIDEST = 160  # characters: a path may have any number
+MOST = 40  # lines: about a screen, for a test may make millions of files
+WIDEST = 160  # characters of a path
 LONGEST = 200  # bytes of a test id in a file name, which has 255
 
 NO_CANONICAL_PATH = (
@@ -30,7 +30,7 @@ NO_LINKS = (
     "In a private tmpfs, the kernel follows no symlink; the methods of its paths do (path.open, path.read_text). If "
     "other code has to, give this test a directory on the host: @pytest.mark.real_tmp_path"
 )
-# By the words of who misses it: Python, C, git, SQLite, Node.
+# By the messages of what needs it: Python, C, git, SQLite, Node.
 MISSED = {
     "/dev/null/": NO_CANONICAL_PATH,
     "get current working directory": NO_CANONICAL_PATH,
@@ -41,7 +41,10 @@ MISSED = {
 
 
 def describe(report: pytest.TestReport, roots: list[TestRoot], keep: Path | None) -> None:
-    """Add a section to the report of a failed test."""
+    """Add a section to the report of a failed test: what its roots hold, and hints by the error's message.
+
+    With *keep*, the contents are also copied there.
+    """
     lines: list[str] = []
     for held in roots:
         lines.append(f"{held.name}: {held.root.usage().used:,} bytes")
@@ -54,8 +57,8 @@ def describe(report: pytest.TestReport, roots: list[TestRoot], keep: Path | None
                 lines += kept(held.root.path, folder / held.name)
         except OSError as error:
             lines.append(f"not kept: {error}")
-    said = "\n".join([report.longreprtext, *(text for _, text in report.sections)])
-    missed = [advice for words, advice in MISSED.items() if words in said]
+    messages = "\n".join([report.longreprtext, *(text for _, text in report.sections)])
+    missed = [advice for text, advice in MISSED.items() if text in messages]
     if any(held.entered() for held in roots):
         missed.append(NO_CANONICAL_PATH)
     lines += dict.fromkeys(missed)
@@ -64,7 +67,7 @@ def describe(report: pytest.TestReport, roots: list[TestRoot], keep: Path | None
 
 
 def listing(top: VeryTmpPath) -> list[str]:
-    """A line for each entry, but not for more than a reader wants."""
+    """A line for each entry, at most MOST of them."""
     lines: list[str] = []
     with closing(entries(top)) as found:
         for path, status in found:
@@ -89,7 +92,7 @@ def printable(text: str) -> str:
 
 
 def entries(top: VeryTmpPath) -> Generator[tuple[VeryTmpPath, os.stat_result]]:
-    """All that is below, in order. Directories that their owner has locked are open while it lasts."""
+    """All that is below, in order. Directories that may not be read get the permissions for as long as this runs."""
     locked: list[tuple[VeryTmpPath, int]] = []
     left = [top]
     try:
@@ -112,7 +115,7 @@ def entries(top: VeryTmpPath) -> Generator[tuple[VeryTmpPath, os.stat_result]]:
 
 
 def new_folder(keep: Path, nodeid: str) -> Path:
-    """A new directory for a test. Nothing is removed for it: an earlier run's is beside it."""
+    """Make a directory for a test. An earlier run's is not removed: the new one gets a number."""
     name = re.sub(r"[^\w.\[\]-]+", "-", nodeid).encode()[:LONGEST].decode(errors="ignore").strip(".-")
     number = 0
     while True:
@@ -128,7 +131,7 @@ def new_folder(keep: Path, nodeid: str) -> Path:
 
 
 def kept(top: VeryTmpPath, target: Path) -> list[str]:
-    """Copy it all, and say what could not be."""
+    """Copy all that is in a root. Returns a line for each entry that could not be copied."""
     target.mkdir()
     failed: list[str] = []
     for path, status in entries(top):

@@ -12,16 +12,21 @@ if TYPE_CHECKING:
 
 
 class TestRoot:
-    """A test's root."""
+    """A root that a fixture of one test has.
+
+    Args:
+        name: the fixture's.
+        root: the root, which `close` closes.
+        home: where the working directory goes back to, if the test has left it in the root.
+    """
 
     def __init__(self, name: str, root: VeryTmpRoot, home: Path) -> None:
         self.name = name
         self.root = root
         self.home = home
         self.device: int = os.stat(root).st_dev
-        self.place: str = (
-            os.path.realpath(root) if root.kind == "shm" else ""
-        )  # elsewhere, the device is the root's own
+        # The fallback's directories are all on one device.
+        self.place: str = os.path.realpath(root) if root.kind == "shm" else ""
 
     def entered(self) -> bool:
         """Whether the working directory is in it."""
@@ -29,10 +34,10 @@ class TestRoot:
             return os.stat(".").st_dev == self.device and (
                 not self.place or f"{os.readlink('/proc/self/cwd')}/".startswith(f"{self.place}/")
             )
-        except Exception:  # of a test that has put something in the place of os.stat, say
+        except Exception:  # the test may have replaced os.stat
             return False
 
     def close(self) -> None:
-        if self.entered():  # it would live on, and the next test begin in it
+        if self.entered():  # it would stay alive, and the next test would begin in it
             os.chdir(self.home)
         self.root.close()

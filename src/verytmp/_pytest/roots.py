@@ -22,7 +22,7 @@ HELD: pytest.StashKey[list[TestRoot]] = pytest.StashKey()
 
 
 class RunState:
-    """What a run wants of its roots, and what it has been told about them."""
+    """A run's options for its roots, the factory that makes them, and the errors that have been reported."""
 
     def __init__(self, config: pytest.Config, active: bool) -> None:
         self.fallback: str = str(config.getoption("--verytmp-fallback") or config.getini("verytmp_fallback"))
@@ -32,8 +32,8 @@ class RunState:
             self.keep = self.home / str(folder)
         elif folder := config.getini("verytmp_keep"):
             self.keep = (config.inipath or config.rootpath / "ini").parent / str(folder)
-        self.reported_errors: set[tuple[str, int | None]] = set()  # the refusals that somebody has read of already
-        # For a worker of pytest-xdist, the header of who has started it says why no root can be made.
+        self.reported_errors: set[tuple[str, int | None]] = set()  # the step and errno of each
+        # For a worker of pytest-xdist, the controller's header has the reason why no root can be made.
         verbosity: Any = config.getoption("verbose", -1)
         headed = active and verbosity >= 0 and not config.getoption("no_header", True)
         self.header_shown_by_controller: bool = headed and hasattr(config, "workerinput")
@@ -46,25 +46,25 @@ class RunState:
             import warnings
 
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", VeryTmpFallbackWarning)  # who asks for it reads of it in the header
+                warnings.simplefilter("ignore", VeryTmpFallbackWarning)  # the header reports it
                 return self.source().root(fallback="shm", **options)
         if self.fallback:
             options = {"fallback": "none", **options}
         return self.source().root(**options)
 
     def source(self) -> VeryTmpFactory:
-        """What makes the roots, with one helper for the whole run where one is needed."""
+        """The factory of all roots of this run, with one helper process where one is needed."""
         if self._source is None:
             self._source = VeryTmpFactory()
         return self._source
 
     def begin(self) -> None:
-        """Make a root before any test does: one may have put something in the place of what that takes."""
+        """Make a root before any test runs: a test may replace functions that this needs."""
         if self._source is None:
             try:
                 self.make({}).close()
             except VeryTmpUnavailable:
-                pass  # who wants one is told
+                pass  # the tests that need one report it
 
     def close(self) -> None:
         if self._source is not None:
@@ -72,17 +72,21 @@ class RunState:
             self._source = None
 
     def made(self, options: dict[str, Any]) -> VeryTmpRoot:
-        """A root, or the end of the test that wants one, with the whole diagnosis the first time."""
+        """A root; if none can be made, the test fails, with the whole diagnosis the first time."""
         try:
             return self.make(options)
         except VeryTmpUnavailable as error:
-            said = self.header_shown_by_controller or (error.step, error.errno) in self.reported_errors
+            reported = self.header_shown_by_controller or (error.step, error.errno) in self.reported_errors
             self.reported_errors.add((error.step, error.errno))
-            text = f"{error.step} ({errorcode.get(error.errno or 0, error.errno)}), as was said" if said else error
+            text = (
+                f"{error.step} ({errorcode.get(error.errno or 0, error.errno)}), as reported before"
+                if reported
+                else error
+            )
         pytest.fail(f"verytmp: {text}", pytrace=False)
 
     def possible(self) -> bool:
-        """Whether pytest's own directories are not needed instead."""
+        """Whether roots can be made, unless the fallback is pytest's own directories and they cannot."""
         if self.fallback != "tmp_path":
             return True
         if self._possible is None:
@@ -94,7 +98,7 @@ class RunState:
         return self._possible
 
     def header(self) -> list[str]:
-        """Which tmp_path this run has."""
+        """The lines of the header: which tmp_path this run has, or why no root can be made."""
         try:
             with self.make({}) as root:
                 made = repr(root).partition(", ")[2].removesuffix(">")
@@ -115,19 +119,19 @@ class RunState:
         return held
 
     def release(self, held: TestRoot) -> None:
-        """The fixture is torn down. The root ends, unless what a failed test has in it is still to be looked at."""
+        """Close the root at the fixture's end; with --verytmp-keep after the report, which copies out files."""
         if not self.keep:
             held.close()
 
     def reported(self, item: pytest.Item, report: pytest.TestReport) -> None:
-        """Show what a failed test has in its roots. Its end is the last moment for that."""
+        """Add what a failed test has in its roots to its report, and close them at the test's end."""
         roots = item.stash.get(HELD, None)
         if roots is None:
             return
         if report.failed:
             try:
                 describe(report, [held for held in roots if not held.root.closed], self.keep)
-            except Exception as error:  # the test's patches, limits and user are still in force
+            except Exception as error:  # the test may have changed limits, functions or the user
                 report.sections.append(("verytmp", f"what the test has in its roots cannot be shown: {error!r}"))
         if report.when == "teardown":
             for held in roots:
@@ -139,11 +143,11 @@ class RunState:
 
 
 class FixtureFactory:
-    """Makes roots for tests, as many as asked."""
+    """The fixture `verytmp_factory`: makes any number of roots, and closes them."""
 
     def __init__(self, roots: RunState) -> None:
         self._roots = roots
-        self._made: WeakSet[VeryTmpRoot] = WeakSet()  # who lets go of a root has closed it
+        self._made: WeakSet[VeryTmpRoot] = WeakSet()  # a root that is dropped is closed
 
     def root(self, **options: Any) -> VeryTmpRoot:
         """A new root, with the options of `VeryTmpRoot`."""
@@ -157,7 +161,7 @@ class FixtureFactory:
 
 
 def item_of(request: pytest.FixtureRequest) -> pytest.Item:
-    """The test that a fixture of its own is for: pytest does not say of what type that is."""
+    """The test that a fixture is for. pytest does not declare its type."""
     item: pytest.Item = request.node  # pyright: ignore[reportUnknownMemberType]  # likewise
     return item
 

@@ -1,4 +1,4 @@
-"""What takes the place of pytest's tmp_path and tmp_path_factory in a run with --verytmp."""
+"""The replacements of pytest's tmp_path and tmp_path_factory in a run with --verytmp."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LONGEST = 30  # of a test's name, in its directory's: as in pytest
 
-# These run pytest in a directory of theirs, which pytest canonicalises.
+# They run pytest in a directory of theirs, whose path pytest canonicalises.
 RUN_PYTEST = {"pytester", "testdir"}
 
 
@@ -32,7 +32,7 @@ OF_RUN: pytest.StashKey[RunState] = pytest.StashKey()
 def override(config: pytest.Config, roots: RunState) -> None:
     """Have this run use the fixtures of this module, which is a plugin of its own.
 
-    Among the fixtures of plugins those that were registered last win; those of conftest files and of modules go before.
+    Of the fixtures of plugins, those that were registered last win; conftest files and modules still override them.
     """
     config.stash[OF_RUN] = roots
     config.pluginmanager.register(sys.modules[__name__], "verytmp-tmp_path")
@@ -62,9 +62,7 @@ def tmp_path_factory(request: pytest.FixtureRequest) -> Generator[pytest.TempPat
 @pytest.fixture
 def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
     """A directory of the test's own, as pytest's tmp_path, but a VeryTmpPath: in a root that ends with the test."""
-    ours = isinstance(
-        tmp_path_factory, TmpPathFactory
-    )  # else a conftest file has another one, which pytest's tmp_path uses
+    ours = isinstance(tmp_path_factory, TmpPathFactory)  # else it is a conftest file's, which pytest's tmp_path uses
     if not ours or real_directories(request.config):
         yield request.getfixturevalue("tmp_path")
         return
@@ -110,7 +108,7 @@ class TmpPathFactory(pytest.TempPathFactory):  # type: ignore[misc]  # final; bu
         return self._real.getbasetemp()
 
     def mktemp(self, basename: str, numbered: bool = True) -> Path:
-        """Make a directory that lasts as long as the session: with a number after its name, unless told otherwise."""
+        """Make a directory that lasts as long as the session, with a number after its name if it is *numbered*."""
         if self._real and real_directories(self._config):
             return self._real.mktemp(basename, numbered)
         name = os.path.normpath(basename)

@@ -1,0 +1,160 @@
+"""All that is asked of a change, each in an environment of its own: `nox --list`. `.ci/run` runs it in two lanes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import nox
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PROJECT)
+# The newest that machines have: those after it are tried by `.ci/newer` where they are not here.
+OLDEST, NEWEST = PYTHONS[0], "3.13"
+ROOT = os.geteuid() == 0
+
+nox.needs_version = ">=2024.10"
+nox.options.default_venv_backend = "venv"  # whose pip is the one that README's commands meet
+nox.options.sessions = ["readme", "suite", "fallback", "lint", "types", "wheel", "documentation", "oldest_pytest"]
+
+# Knows little of Python's version, and takes long.
+SLOW = [f"tests/{name}" for name in ("adversary", "factory", "travel")]
+SLOW += [f"tests/test_{name}.py" for name in ("deep_trees", "lifetime", "interruptions")]
+SLOW += sorted(map(str, Path("tests").glob("test_plugin*.py")))
+# How a root is made, and ends: the rest of the suite meets descriptors alone, whichever way they came.
+MAKING = [
+    f"tests/test_{name}.py" for name in ("confinement", "diagnose", "doctor", "helper", "main", "mount", "options")
+]
+MAKING += [f"tests/test_{name}.py" for name in ("imports", "root", "shm", "strings", "tree", "unavailable", "wire")]
+# What a path promises, and the attacks.
+PATHS = ["tests/files", "tests/searching", *(f"tests/test_{name}.py" for name in ("resolve", "confinement", "oracle"))]
+PATHS += [f"tests/adversary/test_{name}.py" for name in ("archives", "attacks", "programs", "resolution")]
+PATHS += ["tests/adversary/test_process_states.py", "tests/adversary/test_storm.py"]
+
+
+def chosen(python: str, way: str) -> list[str]:
+    """All that is slow runs once each way: directly on the oldest, by the helper on the newest. There, the other way's
+    part is what makes roots. Other Pythons run what knows their version."""
+    if (python, way) in ((OLDEST, "direct"), (NEWEST, "helper")):
+        checkers = ["--ignore=tests/test_typing.py"] if way == "direct" else []  # what they say is asked once
+        return ["-m", "", *checkers]
+    if python in (OLDEST, NEWEST):
+        return MAKING
+    return [f"--ignore={path}" for path in SLOW]
+
+
+def readmes() -> list[str]:
+    """The README's commands, read from it: they are what users run."""
+    lines = Path("README.md").read_text().splitlines()
+    return [lines[index + 1] for index, line in enumerate(lines) if line == "```console"]
+
+
+def environment() -> dict[str, str]:
+    return {"PYTHONDONTWRITEBYTECODE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
+
+
+def group(name: str) -> list[str]:
+    return list(nox.project.dependency_groups(PROJECT, name))
+
+
+@nox.session(python=PYTHONS)
+def readme(session: nox.Session) -> None:
+    """The README's main job, in a fresh environment; and the stubs that it installed, against the code."""
+    session.env.update(environment())
+    session.run("bash", "-c", readmes()[0], external=True)
+    session.install("mypy", "pytest")
+    with session.chdir(session.create_tmp()):
+        session.run("stubtest", "verytmp")
+
+
+@nox.session(python=PYTHONS)
+def suite(session: nox.Session) -> None:
+    """The README's test command, both ways, or the one that is given: `nox -s suite-3.13 -- helper`."""
+    session.env.update(environment())
+    install, command = readmes()[1].split(" && ")
+    session.run_install("bash", "-c", install, external=True)
+    python = str(session.python)
+    for way in session.posargs or (["direct", "helper"] if ROOT else ["helper"]):
+        skips = "root" if way == "direct" else "user"
+        options = ["-p", "no:cacheprovider", f"--way={way}", "--alone", f"--allowed-skips=.ci/skips-{skips}"]
+        options += chosen(python, way)
+        if ROOT and way == "helper":
+            session.run("python", "tests/unprivileged.py", "python", "-m", "pytest", *options)
+        else:
+            session.run("bash", "-c", f'{command} "$@"', "-", *options, external=True)
+
+
+@nox.session(python=NEWEST)
+def fallback(session: nox.Session) -> None:
+    """The fallback's directories: what a path promises holds there too."""
+    session.env.update(environment())
+    session.install("-e", ".[test]")
+    skips = ["--allowed-skips=.ci/skips-shm", f"--allowed-skips=.ci/skips-{'root' if ROOT else 'user'}"]
+    session.run("python", "-m", "pytest", "-p", "no:cacheprovider", "--way=shm", *skips, *PATHS)
+
+
+@nox.session(python=NEWEST)
+def lint(session: nox.Session) -> None:
+    """What reads the text: the code's, the workflow's, the fragments of the changelog."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("codespell")
+    session.run("zizmor", "--offline", "--quiet", ".github")
+    session.run("towncrier", "build", "--draft", "--version", "0", silent=True)
+    if f"python: {json.dumps(PYTHONS)}" not in Path(".github/workflows/ci.yml").read_text():
+        session.error("the workflow tries other Pythons than the classifiers name")
+
+
+@nox.session(python=NEWEST)
+def types(session: nox.Session) -> None:
+    """The code and its tests, for every Python."""
+    session.install("-e", ".[test]", "nox")
+    for python in PYTHONS:
+        session.run("mypy", "--python-version", python, "src", "tests", "noxfile.py")
+    session.run("pyright", "--pythonpath", str(Path(session.bin, "python")))
+
+
+@nox.session(python=NEWEST)
+def wheel(session: nox.Session) -> None:
+    """The wheel, and the sdist's: what is in them, their metadata, and the types that users' checkers see."""
+    session.env.update(environment())
+    session.install("build", "twine")
+    dist = Path(session.create_tmp()).resolve() / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    session.run("python", "-m", "build", "-o", f"{dist}", ".")
+    session.run("python", "tests/distribution.py", f"{dist}")
+    session.run("twine", "check", "--strict", *map(str, dist.iterdir()))
+    [built], [sources] = dist.glob("*.whl"), dist.glob("*.tar.gz")
+    session.run("tar", "-xzf", f"{sources}", "-C", f"{dist}", external=True)
+    session.run("python", "-m", "build", "--wheel", "-o", f"{dist / 'again'}", f"{sources}".removesuffix(".tar.gz"))
+    [again] = (dist / "again").glob("*.whl")
+    if listed(built) != listed(again):
+        session.error("the sdist makes another wheel than the checkout")
+    session.install(f"{built}[test]")
+    with session.chdir(dist):
+        session.run("pyright", "--verifytypes", "verytmp", "--ignoreexternal")
+
+
+def listed(built: Path) -> list[tuple[str, int]]:
+    with zipfile.ZipFile(built) as archive:
+        return sorted((info.filename, info.CRC) for info in archive.infolist())
+
+
+@nox.session(python=NEWEST)
+def documentation(session: nox.Session) -> None:
+    """It is built without a warning."""
+    session.install("-e", ".", *group("docs"))
+    session.run("python", "-m", "sphinx", "-q", "-W", "--keep-going", "docs", f"{session.create_tmp()}/docs")
+
+
+@nox.session(python=NEWEST)
+def oldest_pytest(session: nox.Session) -> None:
+    """The plugin, on the oldest pytest, installed."""
+    session.env.update(environment())
+    session.install(".", "pytest==8.0.0", "pytest-asyncio==0.23.8", "pytest-xdist", "anyio", "hypothesis")
+    tests = sorted(map(str, Path("tests").glob("test_plugin*.py")))
+    session.run("python", "-m", "pytest", "-p", "no:cacheprovider", "--alone", "--allowed-skips=/dev/null", *tests)

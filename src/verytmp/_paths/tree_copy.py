@@ -1,0 +1,229 @@
+"""The copy of a directory and of all below it, by descriptors."""
+
+from __future__ import annotations
+
+import errno
+import os
+from functools import partial
+from pathlib import Path
+from stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISREG
+
+from .._confined import owned_fd
+from .._confined.copy_fd import copy_metadata, fill
+from .._confined.dir_stack import DirStack
+from .._confined.resolver import LINKS_MAX
+from .._confined.tree import LISTED
+from .pure import VeryTmpPurePath
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from .._confined.owned_fd import OwnedFd
+
+    _T = TypeVar("_T")
+
+NOT_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)  # for the other end of a FIFO
+
+INTO_ITSELF = "Source path is a parent of target path"
+
+
+def open_end(path: Path, flags: int) -> OwnedFd:
+    """Open a path of a root or of the host. A FIFO is opened without waiting for its other end."""
+    flags |= NOT_WAITING
+    if isinstance(path, VeryTmpPurePath):
+        if not path._rel:  # a root is no link; where it may not be searched, that flag would mean ENOTDIR
+            flags &= ~os.O_NOFOLLOW
+        return path._tree.open(path._rel, flags, 0o666)
+    return owned_fd.opened(os.fspath(path), flags, None, 0o666)
+
+
+class TreeCopy:
+    """A copy of a directory and of all below it.
+
+    Both trees are traversed by descriptors, one name at a time and without following it: so the time for a name does
+    not depend on its depth, and nobody who swaps names leads the copy elsewhere. Symlinks that are followed are
+    resolved from the root on.
+    """
+
+    def __init__(self, source: Path, target: Path, follow_symlinks: bool, preserve_metadata: bool) -> None:
+        self.source, self.target = source, target
+        self.follow, self.preserve = follow_symlinks, preserve_metadata
+        self.writing = LISTED if preserve_metadata else os.O_PATH | os.O_DIRECTORY  # O_PATH takes no metadata
+        self.made: set[tuple[int, int]] = set()
+        self.above: dict[tuple[int, int], bool] = {}  # the directories being copied, and whether by way of a symlink
+        self.left_out: list[str] = []
+
+    def make(self) -> list[str]:
+        """Make the copy. Returns the relative names of what was left out: no file, directory or symlink."""
+        flags = LISTED if self.follow else LISTED | os.O_NOFOLLOW
+        with DirStack(open_end(self.source, flags), LISTED) as self.reader:
+            self.above[identity(self.reader.status)] = False
+            self.target.mkdir()
+            with DirStack(open_end(self.target, self.writing | os.O_NOFOLLOW), self.writing) as self.writer:
+                self.made.add(identity(self.writer.status))
+                try:
+                    for name, directory in self.reader.traverse(self.copy_entries, self.enter):
+                        self.leave(name, directory)
+                    if self.preserve:
+                        copy_metadata(self.reader.fd, self.writer.fd)
+                except OSError as error:
+                    if not isinstance(error.filename, str) or error.filename == "..":
+                        error.filename = self.path(self.source)
+                    raise
+        return self.left_out
+
+    def path(self, top: Path, name: str = "") -> str:
+        return str(top.joinpath(*self.reader.names, *([name] if name else [])))
+
+    def at(self, top: Path, call: Callable[..., _T], name: str, *args: object, **keywords: object) -> _T:
+        """Make a call on a name in the current directory of the source or the target. Its error gets the whole path."""
+        try:
+            return call(name, *args, **keywords)
+        except OSError as error:
+            if error.filename2 is not None:  # of symlink(2): the link is what it is about
+                error.filename2 = error.filename
+            error.filename = self.path(top, name)
+            raise
+
+    def copy_entries(self) -> list[str]:
+        """Copy the files and links of the current directory. Returns the names of the directories in it."""
+        directories: list[str] = []
+        for name, kind in file_types(self.reader.fd):
+            by_link = self.follow and kind == S_IFLNK
+            found = self.at(self.source, self.type_behind, name) if by_link else kind
+            if found == S_IFDIR:
+                directories.append(name)
+            elif found == S_IFREG:
+                self.copy_file(name, by_link)
+            elif found == S_IFLNK:
+                self.copy_symlink(name)
+            else:
+                self.leave_out(name)
+        return directories
+
+    def leave_out(self, name: str) -> None:
+        self.left_out.append("/".join([*self.reader.names, name]))
+
+    def from_root(self, source: VeryTmpPurePath, name: str) -> str:
+        """The path in the source's root of what is in the current directory."""
+        return "/".join(filter(None, [source._rel, *self.reader.names, name]))
+
+    def type_behind(self, name: str) -> int:
+        """The type of what a symlink leads to."""
+        if isinstance(self.source, VeryTmpPurePath):
+            return S_IFMT(self.source._tree.stat(self.from_root(self.source, name)).st_mode)
+        return S_IFMT(os.stat(name, dir_fd=self.reader.fd).st_mode)
+
+    def open(self, name: str, flags: int, by_link: bool) -> OwnedFd:
+        """Open what is to be read; *by_link*, what a symlink leads to."""
+        flags |= NOT_WAITING
+        if not by_link:
+            return owned_fd.opened(name, flags | os.O_NOFOLLOW, self.reader.fd)
+        if isinstance(self.source, VeryTmpPurePath):
+            return self.source._tree.open(self.from_root(self.source, name), flags)
+        return owned_fd.opened(name, flags, self.reader.fd)
+
+    def copy_file(self, name: str, by_link: bool) -> None:
+        with self.at(self.source, self.open, name, os.O_RDONLY, by_link) as reading:
+            status = os.fstat(reading.fileno())
+            if not S_ISREG(status.st_mode):  # it has been replaced
+                return self.leave_out(name)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOT_WAITING
+            with self.at(self.target, owned_fd.opened, name, flags, self.writer.fd, 0o666) as writing:
+                try:
+                    fill(
+                        reading,
+                        writing,
+                        status,
+                        self.preserve,
+                        lambda: unlink_partial_at(name, self.writer.fd, writing),
+                    )
+                except OSError as error:
+                    error.filename, error.filename2 = self.path(self.source, name), self.path(self.target, name)
+                    raise
+
+    def copy_symlink(self, name: str) -> None:
+        target = self.at(self.source, os.readlink, name, dir_fd=self.reader.fd)
+
+        def link(name: str) -> None:
+            os.symlink(target, name, dir_fd=self.writer.fd)
+
+        self.at(self.target, link, name)
+        if self.preserve:
+            status = self.at(self.source, os.lstat, name, dir_fd=self.reader.fd)
+            times = (status.st_atime_ns, status.st_mtime_ns)
+            self.at(self.target, os.utime, name, ns=times, dir_fd=self.writer.fd, follow_symlinks=False)
+
+    def enter(self, name: str) -> bool:
+        """Enter a directory, and make its copy."""
+        by_link = False
+        try:
+            directory = self.at(self.source, self.open, name, LISTED, False)
+        except NotADirectoryError:
+            if not self.follow:
+                raise
+            by_link = True
+            directory = self.at(self.source, self.open, name, LISTED, True)
+        try:
+            found = identity(os.fstat(directory.fileno()))
+            paths = partial(self.path, name=name)
+            if found in self.made:  # by way of a symlink: the copy would never end
+                raise OSError(errno.EINVAL, INTO_ITSELF, paths(self.source), None, paths(self.target))
+            if found in self.above or (by_link and sum(self.above.values()) == LINKS_MAX):
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), paths(self.source))
+            self.at(self.target, os.mkdir, name, dir_fd=self.writer.fd)
+            copy = self.at(self.target, owned_fd.opened, name, self.writing | os.O_NOFOLLOW, self.writer.fd)
+        except BaseException:
+            directory.close()
+            raise
+        self.reader.push(name, directory, by_link)
+        self.writer.push(name, copy)
+        self.above[found] = by_link
+        self.made.add(identity(self.writer.status))
+        return True
+
+    def leave(self, name: str, directory: OwnedFd) -> None:
+        """Go up in the copy too. Its directory gets its metadata only now: they may forbid to create anything in it."""
+        del self.above[identity(os.fstat(directory.fileno()))]
+        try:
+            with self.writer.pop() as copy:
+                if self.preserve:
+                    copy_metadata(directory.fileno(), copy.fileno())
+        except OSError as error:
+            error.filename, error.filename2 = self.path(self.source, name), self.path(self.target, name)
+            raise
+
+
+def file_types(directory: int) -> list[tuple[str, int]]:
+    """A directory's names, with their types: S_IFDIR and the like."""
+    with os.scandir(directory) as entries:
+        return [
+            (
+                entry.name,
+                S_IFREG
+                if entry.is_file(follow_symlinks=False)
+                else S_IFDIR
+                if entry.is_dir(follow_symlinks=False)
+                else S_IFLNK
+                if entry.is_symlink()
+                else S_IFMT(os.lstat(entry.name, dir_fd=directory).st_mode),
+            )
+            for entry in entries
+        ]
+
+
+def identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def unlink_partial_at(name: str, directory: int, file: OwnedFd) -> bool:
+    """Unlink a file that was written in part, unless the name is another file's by now. Returns whether it did."""
+    try:
+        if os.path.samestat(os.lstat(name, dir_fd=directory), os.fstat(file.fileno())):
+            os.unlink(name, dir_fd=directory)
+            return True
+    except OSError:  # the first error is the one to raise
+        pass
+    return False
