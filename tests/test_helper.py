@@ -241,9 +241,9 @@ def perform(request: Request = REQUEST, threads: int = 1) -> Reply:
 def test_a_child_mounts(threads: int) -> None:
     reply = perform(threads=threads)
     assert reply.how == "fsopen"
-    above, mount = reply.fds
+    above, mount, *namespace = reply.fds  # the user namespace that this process needed, and may share
     assert os.listdir(f"/proc/self/fd/{above.fileno()}") == ["x7k2m9qa"]
-    for fd in (above, mount):
+    for fd in (above, mount, *namespace):
         assert not os.get_inheritable(fd.fileno())
         fd.close()
 
@@ -355,10 +355,10 @@ def ask():
         spec = MountSpec(directory="dev/null", token="x7k2m9qa")
         return _helper.perform(Request("tmpfs", spec.encode()), caller)
 os.register_at_fork(after_in_child=ask)
-print(len(ask().fds))
+print(len(ask().fds) >= 2)
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (result.returncode, result.stdout) == (0, "2\n")
+    assert (result.returncode, result.stdout) == (0, "True\n")
     assert result.stderr.count("Exception ignored in") == 1
 
 
@@ -375,10 +375,10 @@ caller = Caller(threads=1)
 def ask():
     with caller.signals:
         spec = MountSpec(directory="dev/null", token="x7k2m9qa")
-        print(len(_helper.perform(Request("tmpfs", spec.encode()), caller).fds))
+        print(len(_helper.perform(Request("tmpfs", spec.encode()), caller).fds) >= 2)
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (result.returncode, result.stdout, result.stderr) == (0, "2\n", "")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "True\n", "")
 
 
 @pytest.mark.parametrize("name", ["geteuid", "getegid", "getuid", "getgid", "getpid", "getppid"])

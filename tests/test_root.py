@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from support import host_state
 
+import verytmp
 from verytmp import VeryTmpPath, VeryTmpRoot, VeryTmpUnavailable, VeryTmpUsage
 from verytmp._mounting import options
 
@@ -266,7 +267,18 @@ def test_wrong_types_are_named() -> None:
 
 
 def test_every_option_is_on_the_table() -> None:
-    assert set(inspect.signature(VeryTmpRoot).parameters) == {*options.OPTIONS, "fallback"}
+    """The signature, the stub, and the help for each are about the options that the table has, and no others."""
+    table = {*options.OPTIONS, "fallback"}
+    assert set(inspect.signature(VeryTmpRoot).parameters) == table
+    described = (inspect.getdoc(VeryTmpRoot) or "").partition("Args:\n")[2].partition("\n\n")[0]
+    assert set(re.findall("^ {4}([a-z0-9_]+): ", described, re.MULTILINE)) == table
+    stub = Path(__file__).parents[1] / "stubs/verytmp/__init__.pyi"
+    if not stub.exists():  # the wheel's tests
+        stub = Path(verytmp.__file__).with_suffix(".pyi")
+    [options_stub] = re.findall(r"^class VeryTmpOptions\(.*?^class ", stub.read_text(), re.MULTILINE | re.DOTALL)
+    assert set(re.findall("^    ([a-z0-9_]+): ", options_stub, re.MULTILINE)) == table
+    assert set(options.SHM_OPTIONS) < table
+    assert set(options.FORMS) < table
 
 
 def test_members(root: VeryTmpRoot) -> None:

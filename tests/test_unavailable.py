@@ -156,7 +156,7 @@ def test_a_limit_that_is_reached_is_waited_for(threads: int) -> None:
     """Namespaces come back late."""
 
     def reach() -> None:
-        kernel.limit_namespaces("user", 1)
+        kernel.limit_namespaces("mnt", 2)  # a child's own, and a root's
         kept.append(VeryTmpRoot())
 
     kept: list[VeryTmpRoot] = []
@@ -169,7 +169,7 @@ def test_a_namespace_that_is_being_freed_is_waited_for() -> None:
     """With room for one root, one after the other can be made, though the kernel frees a namespace late."""
 
     def make() -> int:
-        kernel.limit_namespaces("user", 1)
+        kernel.limit_namespaces("mnt", 2)  # a child's own, and a root's
         for _ in range(10):
             VeryTmpRoot().close()
         with VeryTmpRoot(), pytest.raises(VeryTmpUnavailable) as caught:

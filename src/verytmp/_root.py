@@ -74,8 +74,9 @@ class VeryTmpRoot:
         mode: the root directory's permissions, by default its owner's alone: 0o700.
         noexec: let no program be started from it.
         nosymfollow: have the kernel follow no symlink in it, for no program. `VeryTmpPath` follows them all the same,
-            within the root. Without it (or before Linux 5.10, which the property `nosymfollow` tells), a program that
-            is given a path's string may leave through an absolute link; paths still do not.
+            within the root. By default true; where the root has a name, its programs follow links by that name all the
+            same, unless it is given as true. Without it (or before Linux 5.10, which the property `nosymfollow` tells),
+            a program that is given a path's string may leave through an absolute link; paths still do not.
         huge: when to use huge pages: ``"never"``, ``"always"``, ``"within_size"``, ``"advise"``.
         nr_blocks: as *size*, in pages.
         uid: the root directory's owner. Only a process with CAP_SYS_ADMIN may give another than its own.
@@ -83,10 +84,14 @@ class VeryTmpRoot:
         mpol: the NUMA policy for its memory, as ``"interleave"`` or ``"bind:0-3"``.
         inode64: whether inode numbers may need 64 bits; by default as the kernel was configured.
         noswap: never swap it out. Only with CAP_SYS_ADMIN, and Linux 6.4.
+        at: the root's name: an absolute path at which it is mounted in a mount namespace of its own, for the programs
+            that `run` starts; or true for any name. What is there on the host is not seen in that namespace; a
+            directory that is not there is not made on the host.
+        host: ``"ro"`` lets the programs that `run` starts write nowhere but in the root; only for a root with a name.
         fallback: ``"shm"`` has a directory in /dev/shm made where the tmpfs is refused, and a warning given: paths are
             confined there too, but less is promised (see the documentation). No limit can be kept there, so it
-            excludes all options but *mode* and *nosymfollow*, which is false there. ``"none"`` raises. By default what
-            ``VERYTMP_FALLBACK`` says in the environment, else ``"none"``.
+            excludes all options but *mode*, ``at=True``, *host*, and *nosymfollow*, which is false there. ``"none"``
+            raises. By default what ``VERYTMP_FALLBACK`` says in the environment, else ``"none"``.
 
     Raises:
         ValueError: the kernel refuses an option; with its words.

@@ -100,7 +100,7 @@ def ways() -> Iterator[tuple[str, Callable[[], str]]]:
             return "not allowed to this process"
         return mounted.how.rpartition(", ")[2]
 
-    spec = MountSpec(directory=strategy.impossible_name())
+    spec = MountSpec(directory=strategy.impossible_name(), token="verytmp")
 
     yield "directly", directly
     yield "by a forked child", lambda: by_a_child(1)

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import NamedTuple
 
-    Refusal = tuple[str, int, str]  # a call, its errno, what the kernel said
-
     class Verdict(NamedTuple):
         cause: Cause
         remedy: str
@@ -27,6 +25,8 @@ else:
     from collections import namedtuple
 
     Verdict = namedtuple("Verdict", "cause remedy evidence")  # noqa: PYI024  # typing takes 5 ms to import
+
+Refusal = tuple[str, int, str]  # a call, its errno, what the kernel said
 
 # What a child tries, after a refusal; each by its name, to 0 or an errno.
 ANY_UNSHARE = "unshare(0)"  # nothing to do: only a filter refuses it

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Perform = Callable[[Request, CallLog], tuple[bytes, list[int]]]
+    _Perform = Callable[[Request, CallLog], tuple[bytes, list[int]]]
 
 
 class ReportedCalls(CallLog):
@@ -30,7 +30,7 @@ class ReportedCalls(CallLog):
         self._connection.send(protocol.encode(protocol.STEP, step))
 
 
-def answer(connection: _socket.socket, log: CallLog, perform: Perform) -> bool:
+def answer(connection: _socket.socket, log: CallLog, perform: _Perform) -> bool:
     """Receive one request, have it performed, and send the reply. False if there is nobody to ask any more."""
     log.now = "recvmsg"
     try:
@@ -46,7 +46,7 @@ def answer(connection: _socket.socket, log: CallLog, perform: Perform) -> bool:
     return True
 
 
-def reply(connection: _socket.socket, log: CallLog, request: Request, perform: Perform) -> None:
+def reply(connection: _socket.socket, log: CallLog, request: Request, perform: _Perform) -> None:
     """Have a request performed, and send the reply. No descriptor of either is kept.
 
     *perform* returns the reply, and the descriptors that go with it.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .._confined.owned_fd import OwnedFd
 
-    Failure = Callable[[str, int, str], Refused]
+    _Failure = Callable[[str, int, str], Refused]
 
 # Members of an enum take 3 us to be put together.
 RECEIVE = int(_socket.MSG_CMSG_CLOEXEC | _socket.MSG_DONTWAIT)
@@ -70,7 +70,7 @@ class Channel(_socket.socket):
             # This user has as many descriptors on their way as the kernel allows: unix(7).
             raise Refused([("sendmsg", error.errno, error.strerror or "")]) from None
 
-    def read_reply(self, wait: Callable[[str], object], failure: Failure) -> Reply:
+    def read_reply(self, wait: Callable[[str], object], failure: _Failure) -> Reply:
         """The reply to a request.
 
         Args:

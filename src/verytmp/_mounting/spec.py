@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from _operator import attrgetter  # what operator itself loads beside it takes a fresh interpreter longer
 
 # Bound here, so that what a test puts in os in its place does not reach the tokens of other tests. And not bound to
 # os's, for such a test may be the first to import this.
@@ -87,13 +88,16 @@ class MountSpec:
         raise AttributeError(f"a {type(self).__name__} cannot be changed")
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, MountSpec) and self.encode() == other.encode()
+        return isinstance(other, MountSpec) and values(self) == values(other)
 
     __hash__ = None  # type: ignore[assignment]
 
     def replace(self, **changed: Any) -> Self:
         """The same with other attributes."""
-        return type(self)(**{name: getattr(self, name) for name in self.__slots__} | changed)
+        made = object.__new__(type(self))
+        for name, value in zip(self.__slots__, values(self), strict=True):
+            object.__setattr__(made, name, changed.get(name, value))
+        return made
 
     @property
     def name(self) -> str:
@@ -153,6 +157,9 @@ class MountSpec:
             host_read_only=bool(read_only),
             name_nosymfollow=bool(nosymfollow),
         )
+
+
+values = attrgetter(*MountSpec.__slots__)  # of all attributes, as a tuple
 
 
 def is_too_large(value: str) -> bool:

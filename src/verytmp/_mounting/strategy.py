@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .helper import HelperClient
     from .user_namespace import UserNamespace
 
-    Strategy = Callable[[MountSpec, Caller], "Mounted | None"]
+    _Strategy = Callable[[MountSpec, Caller], "Mounted | None"]
 
     class Mounted(NamedTuple):
         """A mount that was made.
@@ -65,7 +65,8 @@ def mount(spec: MountSpec, helper: HelperClient | None = None) -> Mounted:
         ValueError: the kernel refuses an option; with its words.
         VeryTmpUnavailable: anything else.
     """
-    spec = spec.replace(directory=impossible_name())
+    token = "" if helper is not None and helper.use_helper else new_token()  # a helper makes its own
+    spec = spec.replace(directory=impossible_name(), token=token)
     caller = Caller()
     before: list[Refusal] = []
     for strategy in strategies(spec, helper):
@@ -81,7 +82,7 @@ def mount(spec: MountSpec, helper: HelperClient | None = None) -> Mounted:
     raise AssertionError("a child mounts, or is refused")
 
 
-def strategies(spec: MountSpec, helper: HelperClient | None) -> Iterator[Strategy]:
+def strategies(spec: MountSpec, helper: HelperClient | None) -> Iterator[_Strategy]:
     """In order. Each returns None where it is not for this process, and raises `Refused` where the kernel refuses."""
     if spec.at:
         if entered is not None and not spec.host_read_only:
@@ -100,7 +101,6 @@ def directly(spec: MountSpec, caller: Caller) -> Mounted | None:
     """In this process, where it may."""
     if caller.filtered:  # an unknown call may end this very process, so a child has to try it
         return None
-    spec = spec.replace(token=new_token())
     log = CallLog()
 
     def make() -> Mounted:
@@ -117,7 +117,6 @@ def directly(spec: MountSpec, caller: Caller) -> Mounted | None:
 
 def by_entered(helper: Entered, spec: MountSpec, caller: Caller) -> Mounted:
     """By the helper in the namespace that this process has entered: no other strategy can mount there."""
-    spec = spec.replace(token=new_token())
     try:
         reply = without_interrupts(lambda: helper.make(spec, caller), caller)
     except Unanswered as ended:
@@ -129,13 +128,14 @@ def by_entered(helper: Entered, spec: MountSpec, caller: Caller) -> Mounted:
 
 def by_helper(helper: HelperClient, spec: MountSpec, _: Caller) -> Mounted:
     """By a factory's helper."""
-    made, reply, namespace = helper.make(spec)
+    made, reply, namespace = helper.make(spec.replace(token="") if spec.token else spec)
     return Mounted(reply.fds, f"by a resident helper, by {reply.how}(2)", namespace, made)
 
 
 def by_child(spec: MountSpec, caller: Caller) -> Mounted:
     """By a child for this one root."""
-    spec = spec.replace(token=new_token())
+    if not spec.token:  # a helper was to make it
+        spec = spec.replace(token=new_token())
     operation, count = (NAMED, NAMED_FDS) if spec.at else (TMPFS, TMPFS_FDS)
     namespace = current()
     request = Request(operation, spec.encode(), namespace.fds() if namespace else ())

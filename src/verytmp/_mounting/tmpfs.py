@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .protocol import CallLog
     from .spec import MountSpec
 
-    Settings = Sequence[tuple[str, str | None]]
+    _Settings = Sequence[tuple[str, str | None]]
 
 # What is not the file system's but the mount's: fsmount(2)'s attribute and mount(2)'s flag.
 ATTRIBUTES = {
@@ -56,7 +56,7 @@ def make_tmpfs(spec: MountSpec, log: CallLog, *, private: bool) -> tuple[list[in
         raise
 
 
-def mount_tmpfs(settings: Settings, attributes: frozenset[str], log: CallLog, private: bool) -> tuple[int, str]:
+def mount_tmpfs(settings: _Settings, attributes: frozenset[str], log: CallLog, private: bool) -> tuple[int, str]:
     """fsopen(2) first, for AppArmor's `deny mount` has no hook there; mount(2) where that is not to be had."""
     try:
         return by_fsopen(settings, attributes, log), "fsopen"
@@ -82,12 +82,12 @@ def is_unsupported(step: str, number: int | None) -> bool:
     return step == "fsopen" or number == errno.ENOSYS or (step == "fsmount" and number == errno.EINVAL)
 
 
-def by_fsopen(settings: Settings, attributes: frozenset[str], log: CallLog) -> int:
+def by_fsopen(settings: _Settings, attributes: frozenset[str], log: CallLog) -> int:
     """A detached mount: it has no parent, so ``..`` stops at its root, and it goes with its last descriptor."""
     return retry_enospc(lambda: fsopen_once(settings, attributes, log), "mnt")
 
 
-def fsopen_once(settings: Settings, attributes: frozenset[str], log: CallLog) -> int:
+def fsopen_once(settings: _Settings, attributes: frozenset[str], log: CallLog) -> int:
     """One attempt. A context whose fsmount(2) was refused is used up: that answers EBUSY from then on."""
     log("fsopen")
     context = _syscalls.fsopen("tmpfs")
@@ -109,7 +109,7 @@ def fsopen_once(settings: Settings, attributes: frozenset[str], log: CallLog) ->
         os.close(context)
 
 
-def by_mount(settings: Settings, attributes: frozenset[str], log: CallLog) -> int:
+def by_mount(settings: _Settings, attributes: frozenset[str], log: CallLog) -> int:
     """The same with mount(2). Until umount2(2) has detached it, ``..`` leads out: so that comes first of all."""
     log("mount(MS_PRIVATE)")  # or a namespace that needed no user namespace would show the mount in the old one
     _syscalls.mount(None, "/", None, _syscalls.MS_REC | _syscalls.MS_PRIVATE)
@@ -178,7 +178,7 @@ def read_context_log(context: int) -> list[str]:
     return list(dict.fromkeys(words))
 
 
-def join_mount_data(settings: Settings) -> str:
+def join_mount_data(settings: _Settings) -> str:
     """mount(2)'s data: one string. A comma in a value would start another option, but before a digit (mpol's lists)."""
     words = [key if value is None else f"{key}={value}" for key, value in settings]
     for word in words:
