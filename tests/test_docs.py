@@ -61,6 +61,7 @@ def test_commands(command: str, host: Path) -> None:
     python = f'"{sys.executable}"'
     plugin = "-p verytmp.pytest_plugin -p no:cacheprovider -W error"
     functions = f'python3() {{ {python} "$@"; }}; pytest() {{ {python} -m pytest {plugin} "$@"; }}'
+    functions += f'; verytmp() {{ {python} -W error -m verytmp "$@"; }}'
     result = run(f"{functions}; {command}", host)
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stderr == ""

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "__init__": {"_available", "_diagnosis.causes", "_factory", "_paths.path", "_programs.enter", "_root", "errors"},
     "_pytest": {"__init__", "_mounting.options"},
     "pytest_plugin": {"__init__", "_pytest"},
-    "_cli": {"__init__", "_available", "_diagnosis", "_mounting", "_shm"},
+    "_cli": {"__init__", "_available", "_programs", "_diagnosis", "_mounting", "_shm"},
     "__main__": {"__init__", "_cli", "_root"},
 }
 

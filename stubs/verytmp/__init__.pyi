@@ -41,6 +41,7 @@ __all__ = [
     "VeryTmpUsage",
     "__version__",
     "available",
+    "enter",
 ]
 
 __version__: str
@@ -326,6 +327,7 @@ class VeryTmpAvailability:
     def remedy(self) -> str: ...
 
 def available() -> VeryTmpAvailability: ...
+def enter() -> None: ...
 
 class VeryTmpFactory:
     def __init__(self, **options: Unpack[VeryTmpOptions]) -> None: ...

@@ -15,7 +15,7 @@ PAGE = TESTS.parent / "docs" / "compatibility.md"
 sys.path.insert(0, str(TESTS))
 
 from support import canary  # noqa: E402
-from support.compatibility import page  # noqa: E402
+from support.compatibility import NOT_ASKED, after_enter, in_a_program, page  # noqa: E402
 from support.programs import ROWS  # noqa: E402
 
 from verytmp import VeryTmpRoot  # noqa: E402
@@ -27,14 +27,16 @@ def main() -> int:
         os.chdir(bird.cwd)
         os.environ["HOME"] = str(bird.home)
         for name, row in ROWS.items():
-            missing = row.missing()
+            if missing := row.missing():
+                print(f"{name}: {missing} is not installed")
+                continue
             with VeryTmpRoot() as root:
-                outcome = f"{missing} is not installed" if missing else row.measured(root)
+                outcome = row.measured(root)
                 bird.look(root.fileno())
-            print(f"{name}: {outcome}")
-            if not missing and outcome != row.expected():
+            by_name = (NOT_ASKED if NOT_ASKED in row.by_name else in_a_program(name), after_enter(row))
+            print(f"{name}: {outcome}, {', '.join(by_name)}")
+            if (outcome, by_name) != (row.expected(), row.by_name):
                 wrong.append(name)
-            bird.check()
     if wrong:
         print(f"{PAGE.name} is left as it is: the table says otherwise of {', '.join(wrong)}")
         return 1

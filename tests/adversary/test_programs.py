@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support import canary
 from support.canary import Canary
-from support.compatibility import REFUSES, WORKS, Refused, Row, page, run
+from support.compatibility import FAILS, NOT_ASKED, WORKS, Directory, Refused, Row, after_enter, in_a_program, page, run
 from support.programs import ROWS
 
 from verytmp import VeryTmpRoot
@@ -35,28 +35,41 @@ def expected(row: Row, root: VeryTmpRoot) -> str:
     return WORKS if root.kind == "shm" else row.expected()
 
 
-class Ordinary:
-    """A directory of the host, where a root is expected."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __truediv__(self, name: str) -> Path:
-        return self.path / name
-
-    def __fspath__(self) -> str:
-        return str(self.path)
-
-
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.outcome == REFUSES])
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.outcome == FAILS])
 def test_what_is_refused_works_elsewhere(host: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Or a mistake of ours would be taken for a refusal."""
     if missing := ROWS[name].missing():
         pytest.skip(f"{missing} is not installed")
     with canary.planted() as victim:  # which is read, by the absolute link
         monkeypatch.setenv("HOME", str(victim.home))
-        directory: Any = Ordinary(host)
-        assert ROWS[name].measured(directory) == WORKS
+        assert ROWS[name].measured(Directory(host)) == WORKS
+
+
+@pytest.fixture
+def victim(planted: Canary, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Programs follow a link out of a root that has a name, as anywhere: there is something else for them to read."""
+    with canary.planted() as other:
+        monkeypatch.setenv("HOME", str(other.home))
+        yield
+        planted.check()
+
+
+@pytest.mark.tmpfs
+@pytest.mark.usefixtures("victim")
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.by_name[0] != NOT_ASKED])
+def test_it_works_where_the_root_has_a_name(name: str) -> None:
+    if missing := ROWS[name].missing():
+        pytest.skip(f"{missing} is not installed")
+    assert in_a_program(name) == ROWS[name].by_name[0]
+
+
+@pytest.mark.tmpfs
+@pytest.mark.usefixtures("victim")
+@pytest.mark.parametrize("name", ROWS)
+def test_it_works_in_a_process_that_has_entered(name: str) -> None:
+    if missing := ROWS[name].missing():
+        pytest.skip(f"{missing} is not installed")
+    assert after_enter(ROWS[name]) == ROWS[name].by_name[1]
 
 
 def test_where_links_are_followed(planted: Canary) -> None:
@@ -74,7 +87,7 @@ def test_the_page_is_the_table() -> None:
 
 
 def test_each_outcome_is_there() -> None:
-    assert {row.outcome for row in ROWS.values()} == {WORKS, REFUSES}
+    assert {row.outcome for row in ROWS.values()} == {WORKS, FAILS}
 
 
 def test_a_program_that_fails_is_a_refusal() -> None:

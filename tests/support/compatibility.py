@@ -7,20 +7,41 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import verytmp
+from support.children import in_child
 from verytmp import VeryTmpRoot
 
-WORKS, REFUSES = "works", "refuses"
+WORKS, FAILS = "works", "fails safely"
+NOT_ASKED = "-"  # it is about paths, and a program has none
+OLD_SQLITE = ("SQLite before 3.39", sqlite3.sqlite_version_info < (3, 39))
 PATIENCE = 60  # seconds
 
 
 class Refused(Exception):
     """A program said no."""
+
+
+class Directory:
+    """An ordinary directory, where a root is expected."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __str__(self) -> str:
+        return str(self.path)
 
 
 # What libraries raise for it. Of those that may not be here, by the beginning of the name.
@@ -38,11 +59,12 @@ class Row:
     why: str = ""
     needs: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
+    by_name: tuple[str, str] = (WORKS, WORKS)  # in a program that `run` has started, and after `enter`
     unless: tuple[str, bool] | None = None  # where it is the other way round: in words, and whether it is so here
 
     def expected(self) -> str:
         if self.unless and self.unless[1]:
-            return REFUSES if self.outcome == WORKS else WORKS
+            return FAILS if self.outcome == WORKS else WORKS
         return self.outcome
 
     def missing(self) -> str | None:
@@ -51,14 +73,36 @@ class Row:
         absent += [module for module in self.modules if not importlib.util.find_spec(module)]
         return absent[0] if absent else None
 
-    def measured(self, root: VeryTmpRoot) -> str:
+    def measured(self, root: VeryTmpRoot | Directory) -> str:
         try:
-            self.action(root)
+            self.action(root)  # type: ignore[arg-type]  # a directory does as well
         except Exception as error:
             if isinstance(error, REFUSALS) or type(error).__module__.startswith(MODULES):
-                return REFUSES
+                return FAILS
             raise
         return WORKS
+
+
+def in_a_program(name: str) -> str:
+    """How a row ends in a program that `VeryTmpRoot.run` has started: with the root as a directory, by its name."""
+    one_row = Path(__file__).with_name("one_row.py")
+    with VeryTmpRoot(at=True) as root:
+        done = root.run([sys.executable, one_row, name], capture_output=True, text=True, unshare_pid=False)
+        if done.returncode:
+            raise AssertionError(done.stdout + done.stderr)
+        return str(done.stdout).strip()
+
+
+def after_enter(row: Row) -> str:
+    """How a row ends in a process that has entered a namespace, in which its root has a name."""
+
+    def work() -> str:
+        verytmp.enter()
+        with VeryTmpRoot() as root:
+            return row.measured(root)
+
+    outcome: str = in_child(work)
+    return outcome
 
 
 def run(*command: str | os.PathLike[str], **keywords: Any) -> str:
@@ -85,19 +129,30 @@ def holds(path: Path, content: bytes | None = None) -> None:
 PAGE = """\
 # Compatibility
 
-What libraries and programs do when they are given a path's string. What does not work fails closed: it is an error, and
-nothing is read or changed on the host. The tests run each row, and look at the host afterwards
-(`tests/adversary/test_programs.py`). `python tests/adversary/report.py` makes this page.
+What libraries and programs do with a root, in three ways:
 
-| | what it does | outcome | why |
-|---|---|---|---|
+- *The string* of a path in a root without a name, given to a program or a library. What does not work fails safely: it
+  is an error, and nothing is read or changed on the host.
+- *`run`*: the root has a name (`VeryTmpRoot(at=...)`), and [`root.run`](how-to/run-programs.md), or
+  [`verytmp run`](how-to/verytmp-run.md), has started the program.
+- *`enter`*: the process itself has called [`verytmp.enter()`](how-to/enter.md), and then made the root.
+
+{counts}
+
+The tests run each row in each way, and look at the host afterwards (`tests/adversary/test_programs.py`).
+`python tests/adversary/report.py` makes this page.
+
+| | what it does | the string | `run` | `enter` | why |
+|---|---|---|---|---|---|
 {rows}
 
 - *Canonicalises*: it asks for the path without links, as realpath(3) gives it. A root's is `/dev/null/<token>`, where
   nobody can make or find anything ([why](decisions.md#the-root-is-two-directories-down)).
-- *Working directory*: it asks for the name of its own, as getcwd(3) gives it. In a root it has none: `ENOENT`.
-- *Absolute link*: the kernel follows no link in a root, unless it was made with `nosymfollow=False`; and then an
-  absolute one leads to the host.
+- *Working directory*: it asks for the name of its own, as getcwd(3) gives it. In a root without a name it has none:
+  `ENOENT`.
+- *Absolute link*: the kernel follows no link in a root without a name, unless that was made with `nosymfollow=False`;
+  and then an absolute one leads to the host. By a name, programs follow all links, as anywhere; paths' methods stay
+  inside.
 
 tarfile needs a filter, and "fully_trusted" is none: it joins an absolute name to the destination, and that is the
 host's. [How to unpack](how-to/unpack.md) has one.
@@ -105,11 +160,25 @@ host's. [How to unpack](how-to/unpack.md) has one.
 
 
 def page(rows: Mapping[str, Row]) -> str:
-    return PAGE.format(rows="\n".join(line(name, row) for name, row in rows.items()))
+    return PAGE.format(
+        rows="\n".join(line(name, row) for name, row in rows.items()), counts=counts(list(rows.values()))
+    )
+
+
+def counts(rows: list[Row]) -> str:
+    by_string, by_run, by_enter = (
+        sum(outcome == WORKS for outcome in outcomes)
+        for outcomes in zip(*[(row.outcome, *row.by_name) for row in rows], strict=True)
+    )
+    asked = sum(row.by_name[0] != NOT_ASKED for row in rows)
+    return (
+        f"Of {len(rows)}, {by_string} work by the string; {by_run} of {asked} by `run`; "
+        f"and {by_enter} of {len(rows)} after `enter`."
+    )
 
 
 def line(name: str, row: Row) -> str:
     outcome = row.outcome
     if row.unless:
-        outcome += f" ({REFUSES if outcome == WORKS else WORKS} with {row.unless[0]})"
-    return f"| {name} | {row.does} | {outcome} | {row.why} |"
+        outcome += f" ({FAILS if outcome == WORKS else WORKS} with {row.unless[0]})"
+    return f"| {name} | {row.does} | {outcome} | {' | '.join(row.by_name)} | {row.why} |"

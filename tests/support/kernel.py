@@ -37,6 +37,7 @@ NUMBERS = {
     "clone3": 435,
     "faccessat2": 439,
     "mount_setattr": 442,
+    "landlock_create_ruleset": 444,
 } | {
     "x86_64": {
         "lseek": 8,

@@ -24,8 +24,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from support import tools_and_servers
 from support.children import in_child
-from support.compatibility import REFUSES, WORKS, Row, holds, run
+from support.compatibility import FAILS, NOT_ASKED, OLD_SQLITE, WORKS, Row, holds, run
 from verytmp import VeryTmpRoot
 
 UP = "/".join([".."] * 30)
@@ -68,7 +69,7 @@ def changed_directory(root: VeryTmpRoot) -> None:
         os.chdir(root.path)
         Path("d").mkdir()
         Path("d", "f").write_text("potatoes")
-        with suppress(PermissionError):  # root may write above the root: the mount has no other way up
+        with suppress(OSError):  # root may write above the root: the mount has no other way up
             Path("../../../../g").write_text("up")
         os.rename("d/f", "f")
 
@@ -356,7 +357,6 @@ def readlink_program(root: VeryTmpRoot) -> None:
 
 CANONICAL = "it canonicalises the path"
 CWD = "it asks for its working directory"
-OLD_SQLITE = ("SQLite before 3.39", sqlite3.sqlite_version_info < (3, 39))
 
 # What programs make of a root's own string, which is that of a directory: each copies all that is in it.
 OWN_STRING = {
@@ -394,55 +394,56 @@ def whole_root(root: VeryTmpRoot) -> None:
 
 ROWS: dict[str, Row] = {
     "tempfile": Row("files and directories with `dir=`", temporary, WORKS),
-    "os.path.abspath, normpath": Row("of paths with any `..`, opened", abspath, WORKS),
-    "os.path.realpath": Row("opened", realpath, REFUSES, "the canonical path is nobody's"),
-    "pathlib.Path.resolve": Row("of a plain path, opened", resolved, REFUSES, "the canonical path is nobody's"),
+    "os.path.abspath, normpath": Row("of paths with any `..`, opened", abspath, WORKS, by_name=(NOT_ASKED, WORKS)),
+    "os.path.realpath": Row("opened", realpath, FAILS, "the canonical path is nobody's"),
+    "pathlib.Path.resolve": Row("of a plain path, opened", resolved, FAILS, "the canonical path is nobody's"),
     "os.chdir": Row("and relative names", changed_directory, WORKS),
-    "os.getcwd": Row("in it", current_directory, REFUSES, "the working directory has no name"),
+    "os.getcwd": Row("in it", current_directory, FAILS, "the working directory has no name"),
     "python": Row("a program and a module in it", script, WORKS),
-    "venv": Row("`python -m venv`, and its python", venv, REFUSES, "its `python` is an absolute link"),
+    "venv": Row("`python -m venv`, and its python", venv, FAILS, "its `python` is an absolute link"),
     "venv, copied": Row("`python -m venv --copies`, and its python", lambda root: venv(root, "--copies"), WORKS),
     "pip": Row("`pip install --target`", pip, WORKS, modules=("pip",)),
-    "sqlite3": Row("a database", sqlite, REFUSES, CANONICAL, unless=OLD_SQLITE),
-    "sqlite3, from inside": Row("a database by its relative name, after `os.chdir`", sqlite_from_inside, REFUSES, CWD),
+    "sqlite3": Row("a database", sqlite, FAILS, CANONICAL, unless=OLD_SQLITE),
+    "sqlite3, from inside": Row("a database by its relative name, after `os.chdir`", sqlite_from_inside, FAILS, CWD),
     "dbm.dumb": Row("a database", dumb, WORKS),
     "dbm.ndbm": Row("a database", other_dbm("dbm.ndbm"), WORKS, modules=("_dbm",)),
     "dbm.sqlite3": Row(
         "a database (since Python 3.13)",
         other_dbm("dbm.sqlite3"),
-        REFUSES,
+        FAILS,
         CANONICAL,
         unless=OLD_SQLITE,
         modules=("dbm.sqlite3",),
     ),
     "shelve": Row("on `dbm.dumb`", shelf, WORKS),
-    "filelock": Row("`FileLock`", lock, REFUSES, CANONICAL, modules=("filelock",)),
-    "duckdb": Row("a database", duck, WORKS, modules=("duckdb",)),
+    "filelock": Row("`FileLock`", lock, FAILS, CANONICAL, modules=("filelock",)),
+    "duckdb": Row("a database", duck, FAILS, CANONICAL, modules=("duckdb",)),
     "duckdb, files": Row("`copy ... to`", duck_csv, WORKS, modules=("duckdb",)),
-    "virtualenv": Row("`python -m virtualenv`", virtualenv, REFUSES, CANONICAL, modules=("virtualenv",)),
-    "git init": Row("by its path", git_init, REFUSES, CANONICAL, ("git",)),
-    "git init, from inside": Row("in its working directory", git_inside, REFUSES, CWD, ("git",)),
-    "git checkout": Row(
-        "of a tree with links to the host, as `--work-tree`", git_checkout, REFUSES, CANONICAL, ("git",)
-    ),
+    "virtualenv": Row("`python -m virtualenv`", virtualenv, FAILS, CANONICAL, modules=("virtualenv",)),
+    "git init": Row("by its path", git_init, FAILS, CANONICAL, ("git",)),
+    "git init, from inside": Row("in its working directory", git_inside, FAILS, CWD, ("git",)),
+    "git checkout": Row("of a tree with links to the host, as `--work-tree`", git_checkout, FAILS, CANONICAL, ("git",)),
     "git archive": Row("into it", git_archive, WORKS, "", ("git",)),
     "git hash-object": Row("of a file", git_hash, WORKS, "", ("git",)),
     "node": Row("`fs.mkdir`, `fs.writeFile`", node_files, WORKS, "", ("node",)),
-    "node, a script": Row("`node <file>`", node_script, REFUSES, CANONICAL, ("node",)),
+    "node, a script": Row("`node <file>`", node_script, FAILS, CANONICAL, ("node",)),
     "node, realpath": Row(
-        "`fs.realpath`, written below", node_realpath, REFUSES, "the canonical path is nobody's", ("node",)
+        "`fs.realpath`, written below", node_realpath, FAILS, "the canonical path is nobody's", ("node",)
     ),
     "make -f": Row("a makefile in it", make_file, WORKS, "", ("make",)),
     "make -C": Row("in its working directory", make_directory, WORKS, "", ("make",)),
     "gcc": Row("compiles in it, and what it made runs", c_program, WORKS, "", ("gcc",)),
-    "C, an absolute link": Row("`open(2)`", c_link, REFUSES, "the kernel follows no link", ("gcc",)),
-    "C, realpath(3)": Row("opened", c_canonical, REFUSES, "the canonical path is nobody's", ("gcc",)),
+    "C, an absolute link": Row("`open(2)`", c_link, FAILS, "the kernel follows no link", ("gcc",)),
+    "C, realpath(3)": Row("opened", c_canonical, FAILS, "the canonical path is nobody's", ("gcc",)),
     "cp, mv, rm, find, sed, sort, ln": Row("on files and trees", tools, WORKS),
     "sh": Row("a script in it, `cd` and relative names", shell, WORKS),
-    "realpath": Row("printed, and opened", readlink_program, REFUSES, "the canonical path is nobody's"),
-    "os.path.islink, os.walk, shutil.copytree, shutil.rmtree": Row("of the root's own string", whole_root, WORKS),
+    "realpath": Row("printed, and opened", readlink_program, FAILS, "the canonical path is nobody's"),
+    "os.path.islink, os.walk, shutil.copytree, shutil.rmtree": Row(
+        "of the root's own string", whole_root, WORKS, "by its name: nobody can remove a mount", by_name=(FAILS, FAILS)
+    ),
     **{
         name: Row("of the root's own string", partial(with_own_string, script), WORKS, "", (name,))
         for name, script in OWN_STRING.items()
     },
+    **tools_and_servers.ROWS,
 }

@@ -10,16 +10,10 @@ import warnings
 from pathlib import Path
 
 from .. import VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import NoReturn
+from .._programs.follow import end_by, follow
 
 PROGRAM = "verytmp run"
-FAILED, NOT_STARTED = 125, 126  # as of env(1) and timeout(1): of our own, and of what could not be started
-
-# What a fault in this very process raises is not held back.
-WATCHED = signal.valid_signals() - {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
+FAILED, NOT_STARTED, SIGNALLED = 125, 126, 128  # as of env(1), timeout(1) and the shell
 
 DESCRIPTION = """\
 Run a program in a private directory in memory, which is gone when the program ends, however it ends.
@@ -72,6 +66,7 @@ def main(arguments: list[str]) -> int:
     root.close()
     if os.WIFSIGNALED(status):
         end_by(os.WTERMSIG(status))
+        return SIGNALLED + os.WTERMSIG(status)  # where this is the first process of a container, no signal ends it
     return os.waitstatus_to_exitcode(status) or (FAILED if failed else 0)
 
 
@@ -128,15 +123,9 @@ def in_options(error: Exception) -> str:
 
 
 def supervise(command: list[str]) -> int:
-    """Run a command to its end, as if it was this process: its wait status.
-
-    What others send to this process is passed on. What the terminal sends goes to both, so it is not. When the command
-    is stopped, this process stops too, so that the shell sees it, and both go on together.
-    """
-    signal.signal(
-        signal.SIGCHLD, signal.SIG_DFL
-    )  # who has started this may ignore it: then nothing could be waited for
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+    """Run a command to its end, as if it was this process: its wait status."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who has started this may ignore it: then nothing can be waited for
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     child = os.fork()
     if child == 0:
         try:
@@ -144,18 +133,7 @@ def supervise(command: list[str]) -> int:
             os.execv(command[0], command)
         finally:
             os._exit(NOT_STARTED)
-    while True:
-        found = signal.sigwaitinfo(WATCHED)
-        if found.si_signo != signal.SIGCHLD:
-            if found.si_code <= 0:  # SI_USER and the like: from a process
-                os.kill(child, found.si_signo)
-            continue
-        ended, status = os.waitpid(child, os.WNOHANG | os.WUNTRACED)
-        if ended and os.WIFSTOPPED(status):
-            os.kill(os.getpid(), signal.SIGSTOP)
-            os.kill(child, signal.SIGCONT)
-        elif ended:
-            return status
+    return follow(child)
 
 
 def kept(root: VeryTmpRoot, target: Path) -> bool:
@@ -167,15 +145,3 @@ def kept(root: VeryTmpRoot, target: Path) -> bool:
         print(f"{PROGRAM}: --keep: {error}.{notes}", file=sys.stderr)
         return False
     return True
-
-
-def end_by(number: int) -> NoReturn:
-    """End this process by a signal, as the command has ended, without a second core file."""
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if number not in (signal.SIGKILL, signal.SIGSTOP):
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
-    os.kill(os.getpid(), number)
-    sys.exit(128 + number)  # where this is the first process of a container, no signal ends it

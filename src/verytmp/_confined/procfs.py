@@ -7,9 +7,9 @@ import os
 # Bound here, so that a test that puts something in os in their place does not reach the strings of other tests. And not
 # bound to os's, for such a test may be the first to import this.
 try:
-    from posix import getpid, readlink
+    from posix import fstat, getpid, readlink, stat
 except ImportError:  # not Linux
-    from os import getpid, readlink
+    from os import fstat, getpid, readlink, stat
 
 NOWHERE = "/dev/null/fd/"  # no file can be below a device
 
@@ -55,7 +55,7 @@ if hasattr(os, "register_at_fork"):
 def is_own_namespace(fd: int) -> bool:
     """Whether this process is in the mount namespace that *fd* is a descriptor of."""
     try:
-        return os.path.samestat(os.fstat(fd), os.stat("/proc/thread-self/ns/mnt"))
+        return os.path.samestat(fstat(fd), stat("/proc/thread-self/ns/mnt"))
     except OSError:
         return False
 

@@ -58,6 +58,7 @@ class Helper:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a root takes one of its own
         self._connection = connection
         self._root = root
+        self._made: set[str] = set()  # the entries of "/" that are this helper's
         self._leases: dict[int, tuple[_socket.socket, str, bool]] = {}  # and whether its directory was made for it
         self._poll = select.epoll()
         self._poll.register(connection, select.EPOLLIN)
@@ -65,12 +66,13 @@ class Helper:
     def serve(self) -> None:
         connected = True
         while connected or self._leases:
-            for fd, _ in self._poll.poll():
-                if fd == self._connection.fileno():
-                    self._unmount_ended()
-                    connected = self._take_request()
-                elif fd in self._leases:
-                    self._unmount(fd)
+            ready = self._poll.poll()
+            self._unmount_ended(ready)
+            if self._connection.fileno() in dict(ready):
+                # What was closed before this was asked for goes first. No event is looked at after it: its socket may
+                # have the number of one that ended.
+                self._unmount_ended(self._poll.poll(0))
+                connected = self._take_request()
 
     def _take_request(self) -> bool:
         """Answer one request. False if there will be none any more."""
@@ -85,7 +87,10 @@ class Helper:
             connection = _socket.socket(fileno=fd)
             request.fds = request.fds[1:]
             perform = sync if request.operation == protocol.SYNC else partial(self._mount, connection)
-            reply(connection, CallLog(), request, perform)
+            try:
+                reply(connection, CallLog(), request, perform)
+            except (BrokenPipeError, ConnectionResetError):  # who asked does not wait any more: so the lease has ended
+                pass
         return True
 
     def _mount(self, lease: _socket.socket, request: Request, log: CallLog) -> tuple[bytes, list[int]]:
@@ -114,26 +119,25 @@ class Helper:
             if not S_ISDIR(os.stat(at).st_mode):
                 raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         except FileNotFoundError:
-            if not named.may_be_made(at):
+            top = at.split("/")[1]
+            if not (top in self._made or named.may_be_made(at)):
                 raise OSError(errno.ENOENT, named.NO_PARENT) from None
+            self._made.add(top)
             os.makedirs(f"/proc/self/fd/{self._root}{at}", 0o755, exist_ok=True)
             return True
         return False
 
-    def _unmount_ended(self) -> None:
-        for fd, _ in self._poll.poll(0):
+    def _unmount_ended(self, events: list[tuple[int, int]]) -> None:
+        for fd, _ in events:
             if fd in self._leases:
-                self._unmount(fd)
-
-    def _unmount(self, fd: int) -> None:
-        reply, at, made = self._leases.pop(fd)
-        reply.close()
-        try:
-            _syscalls.umount2(at, _syscalls.MNT_DETACH)
-        except OSError:  # root has done it
-            pass
-        if made:
-            self._remove_directory(at)
+                lease, at, made = self._leases.pop(fd)
+                lease.close()
+                try:
+                    _syscalls.umount2(at, _syscalls.MNT_DETACH)
+                except OSError:  # root has done it
+                    pass
+                if made:
+                    self._remove_directory(at)
 
     def _remove_directory(self, at: str) -> None:
         try:

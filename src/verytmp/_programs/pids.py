@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 
 from .. import _syscalls
-from .trampoline import step
+from .follow import end_by, follow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,11 +29,10 @@ MASKED = (
 
 
 def contain() -> None:
-    """Return in a new process, which is in a pid namespace of its own.
+    """Return in a new process, in the pid namespace that this one's children are to be in: it has been unshared.
 
     The process that calls this stays, and ends when the new one does, as that does. `OSError` where the kernel refuses.
     """
-    step("unshare(CLONE_NEWPID|CLONE_NEWNS)", _syscalls.unshare, _syscalls.CLONE_NEWPID | _syscalls.CLONE_NEWNS)
     ready, told = os.pipe()
     first = os.fork()
     if first == 0:
@@ -76,39 +74,18 @@ def be_first(told: int) -> NoReturn:
 
 
 def supervise(program: int, first: int) -> NoReturn:
-    """Pass signals on to the program, stop when it does, and end as it does, with all that it has left running.
-
-    What a terminal sends reaches the whole process group, and so the program without this process's doing.
-    """
+    """Follow the program, and end as it does, with all that it has left running."""
     status = 0
     try:
         _syscalls.capset()
         keep_only()
-        while True:
-            signal = _signal.sigwaitinfo(_signal.valid_signals())
-            if signal.si_signo == _signal.SIGCHLD:
-                found, status = os.waitpid(program, os.WNOHANG | os.WUNTRACED)
-                if found and os.WIFSTOPPED(status):
-                    os.kill(os.getpid(), _signal.SIGSTOP)
-                elif found:
-                    break
-            elif signal.si_code <= 0:  # from a process
-                os.kill(program, signal.si_signo)
+        status = follow(program)
         os.kill(first, _signal.SIGKILL)
         os.waitpid(first, 0)  # the kernel has ended all others by then
         if os.WIFSIGNALED(status):
             end_by(os.WTERMSIG(status))
     finally:
         os._exit(os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 1)
-
-
-def end_by(number: int) -> None:
-    """End this process by a signal, without a core file: the program has written it."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if number != _signal.SIGKILL:
-        _signal.signal(number, _signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, [number])
 
 
 def keep_only(kept: int = STREAMS) -> None:

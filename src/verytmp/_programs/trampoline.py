@@ -126,6 +126,8 @@ def enter(plan: Plan) -> None:
     if plan.pids:
         from .pids import contain
 
+        both = _syscalls.CLONE_NEWPID | _syscalls.CLONE_NEWNS
+        step("unshare(CLONE_NEWPID|CLONE_NEWNS)", _syscalls.unshare, both)
         contain()
     if kept is not None:
         drop_capabilities(kept)
