@@ -21,7 +21,7 @@ import verytmp
 from verytmp import VeryTmpPath, VeryTmpRoot, VeryTmpUnavailable, VeryTmpUsage
 from verytmp._mounting import options
 
-MAY_MOUNT = "directly" in repr(VeryTmpRoot())
+MAY_MOUNT = "directly" in repr(VeryTmpRoot(at=False))
 
 
 def statvfs(root: VeryTmpRoot) -> os.statvfs_result:

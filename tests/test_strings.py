@@ -392,7 +392,7 @@ def test_a_root_in_a_chroot_without_dev_null(host: Path) -> None:
     def make() -> tuple[str, int, tuple[int, ...], str]:
         kernel.bind("/proc", f"{host}/proc")
         os.chroot(host)
-        made = VeryTmpRoot(nr_inodes=20)
+        made = VeryTmpRoot(nr_inodes=20, at=False)
         (made / "f").write_text("potatoes")
         canonical = os.path.realpath(made / "f")
         try:

@@ -90,7 +90,7 @@ class MountSpec:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, MountSpec) and values(self) == values(other)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # it is no key
 
     def replace(self, **changed: Any) -> Self:
         """The same with other attributes."""

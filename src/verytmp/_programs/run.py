@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 # A process larger than this is not forked: to copy 256 MiB's page tables takes 3 ms, a fresh interpreter some 10.
 FORKED_MAX = 256 << 20  # bytes
+# What a fresh interpreter runs: modules alone, which are compiled already, and not the package's `__init__`.
+START = f"""\
+import sys
+package = sys.modules["verytmp"] = type(sys)("verytmp")
+package.__path__ = [{os.path.dirname(os.path.dirname(__file__))!r}]
+from verytmp._programs.trampoline import main
+main(sys.argv[1:])
+"""
 REPORT_BYTES = 65536  # of what went wrong, which is a few file names long
 
 
@@ -244,7 +252,7 @@ def command(plan: Plan, words: list[str]) -> list[str]:
     executable = interpreter()
     if not executable:
         raise OSError(errno.ENOENT, "there is no Python to start a program by (sys.executable)", sys.executable)
-    return [executable, "-I", "-S", "-B", trampoline.__file__, *plan, *words]
+    return [executable, "-I", "-S", "-B", "-c", START, *plan, *words]
 
 
 def inheritable() -> list[int]:

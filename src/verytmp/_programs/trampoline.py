@@ -1,19 +1,10 @@
 """From a process's own namespaces into a root's, and on to a program: setns(2), then execve(2).
 
-It runs in a forked copy of the process (`enter` is called), or in a fresh interpreter (this file is run), which needs
-no copy, and into which a process with more than one thread can send a program.
+It runs in a forked copy of the process (`enter` is called), or in a fresh interpreter (`main` is), which needs no copy,
+and into which a process with more than one thread can send a program.
 """
 
 from __future__ import annotations
-
-if __name__ == "__main__":
-    import sys
-
-    sys.modules["verytmp"] = type(sys)("verytmp")
-    sys.modules["verytmp"].__path__ = [__file__.rsplit("/", 2)[0]]
-    from verytmp._programs import trampoline  # noqa: PLW0406  # once more, by the name that others know
-
-    trampoline.main(sys.argv[1:])
 
 import errno
 import os
