@@ -236,7 +236,7 @@ import os, signal, sys
 from verytmp import VeryTmpRoot
 
 root = VeryTmpRoot(at=sys.argv[1])
-for number in range(64):
+for number in range(192):
     (root / str(number)).write_bytes(b"x" * (1 << 20))
 program = root.popen(["sleep", "60"]) if sys.argv[2] == "with" else None
 print(program.pid if program else 0, flush=True)
@@ -262,27 +262,27 @@ def test_a_kill_leaves_nothing(at: str, program: str) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         pid = int(process.stdout.readline())
-        assert host_state.shared_memory() > before + 32 * MIB
+        assert host_state.shared_memory() > before + 64 * MIB
         process.kill()
     if program == "with":
         time.sleep(0.2)
-        assert host_state.shared_memory() > before + 32 * MIB
+        assert host_state.shared_memory() > before + 64 * MIB
         os.kill(pid, signal.SIGKILL)
-    assert shared_memory_falls(before + 32 * MIB)
+    assert shared_memory_falls(before + 64 * MIB)
 
 
 @pytest.mark.usefixtures("machine")
 def test_closing_frees_it_when_no_program_is_left() -> None:
     before = host_state.shared_memory()
     root = VeryTmpRoot(at="/work")
-    (root / "f").write_bytes(b"x" * 64 * MIB)
+    (root / "f").write_bytes(b"x" * 192 * MIB)
     program = root.popen(["sleep", "60"])
     root.close()
     time.sleep(0.2)
-    assert host_state.shared_memory() > before + 32 * MIB
+    assert host_state.shared_memory() > before + 64 * MIB
     program.kill()
     program.wait()
-    assert shared_memory_falls(before + 32 * MIB)
+    assert shared_memory_falls(before + 64 * MIB)
 
 
 def test_nothing_is_left_of_one_that_is_killed_while_it_makes_them() -> None:

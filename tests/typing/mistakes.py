@@ -64,5 +64,5 @@ path.nope()
 path.glob("*", recurse=True)
 # arg-type | reportArgumentType | invalid-argument-type | bad-argument-type
 VeryTmpRoot(host="no")
-# call-overload | reportArgumentType, reportCallIssue | no-matching-overload | no-matching-overload
-root.run(["true"], cwd=1.5)
+# arg-type | reportArgumentType | invalid-argument-type | bad-argument-type
+root.wrap(["true"], cwd=1.5)

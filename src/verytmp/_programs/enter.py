@@ -6,8 +6,8 @@ import errno
 import os
 import time
 
-from .. import _root
 from .._mounting import entered, options, refusals, strategy
+from .._mounting.available import check_available
 from .._mounting.protocol import Refused
 from .._mounting.signals import Caller, without_interrupts
 from ..errors import VeryTmpError
@@ -36,7 +36,7 @@ def enter() -> None:
     """
     if strategy.entered is not None:
         return
-    _root.check_available()
+    check_available()
     caller = Caller()
     for _ in range(THREAD_LOOKS):
         if caller.threads == 1:
