@@ -46,7 +46,7 @@ class Block(NamedTuple):
 
 def blocks(*languages: str) -> list[Block]:
     return [
-        Block(page, number, match[1], textwrap.dedent(match[2]), match[3])
+        Block(page, number, match[1], textwrap.dedent(match[2]), match[3] and textwrap.dedent(match[3]))
         for page in PAGES
         for number, match in enumerate(BLOCK.finditer(page.read_text()))
         if match[1] in languages
