@@ -665,6 +665,7 @@ def test_signals_of_the_terminal_do_not_reach_the_helper() -> None:
     def work() -> None:
         os.setpgid(0, 0)
         verytmp.enter()
+        assert os.getsid(helper()) != os.getsid(0)  # SIGSTOP cannot be blocked
         for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
             signal.signal(number, signal.SIG_IGN)
             os.killpg(0, number)

@@ -268,15 +268,21 @@ class Terminal:
         return shown
 
     def end(self) -> int:
-        _, status = os.waitpid(self.pid, 0)
-        self.pid = 0
-        return os.waitstatus_to_exitcode(status)
+        """Its exit status, as `subprocess` has it."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            if ended:
+                self.pid = 0
+                return os.waitstatus_to_exitcode(status)
+            time.sleep(0.01)
+        raise AssertionError(f"it does not end: {self.text!r}")
 
     def close(self) -> None:
         os.close(self.fd)
         if self.pid:
             os.kill(self.pid, signal.SIGKILL)
-            self.end()
+            os.waitpid(self.pid, 0)
 
 
 @contextlib.contextmanager
@@ -355,7 +361,13 @@ def test_an_interactive_shell_in_it(options: list[str]) -> None:
         time.sleep(0.3)
         found.type("\x1a")
         found.expect("Stopped")
-        found.type("kill %1; wait; pwd\n")
+        found.expect("$ ")
+        found.type("fg\n")
+        found.expect("sleep 60")
+        time.sleep(0.2)
+        found.type("\x03")
+        found.expect("$ ")
+        found.type("pwd\n")
         found.expect("/verytmp/")
         found.type("exit 3\n")
         assert found.end() == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 
 from .._mounting import entered, options, refusals, strategy
 from .._mounting.available import check_available
@@ -11,6 +12,10 @@ from .._mounting.protocol import Refused
 from .._mounting.signals import Caller, without_interrupts
 from ..errors import VeryTmpError
 from . import trampoline
+
+# A thread that was joined a moment ago may still be ending, as the kernel counts.
+THREAD_LOOKS = 20
+THREAD_PAUSE = 0.005  # seconds
 
 
 def enter() -> None:
@@ -33,7 +38,12 @@ def enter() -> None:
         return
     check_available()
     caller = Caller()
-    if caller.threads > 1:
+    for _ in range(THREAD_LOOKS):
+        if caller.threads == 1:
+            break
+        time.sleep(THREAD_PAUSE)
+        caller = Caller()
+    else:
         raise VeryTmpError(errno.EINVAL, too_many(caller.threads))
     before = os.getcwd()
     try:
