@@ -67,7 +67,9 @@ def readme(session: nox.Session) -> None:
     session.run("bash", "-c", readmes()[0], external=True)
     session.install("mypy", "pytest")
     with session.chdir(session.create_tmp()):
-        session.run("stubtest", "verytmp")
+        # 3.11 makes room in a tuple with attributes, and stubtest sees that, which a stub could say of no other Python.
+        Path("allowed").write_text(r"verytmp(\._root)?\.VeryTmpUsage" if session.python == "3.11" else "")
+        session.run("stubtest", "verytmp", "--allowlist", "allowed")
 
 
 @nox.session(python=PYTHONS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import gc
 import json
 import os
 import shutil
@@ -83,12 +82,6 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     made = repr(VeryTmpRoot())
     if way and {"direct": "directly", "helper": "child", "named": "child", "shm": "/dev/shm"}[way] not in made:
         pytest.exit(f"roots should be made by the {way} way: {made}", returncode=3)
-
-
-def pytest_collection_finish() -> None:
-    """All that pytest has made by now stays: no collection, and no fork's, needs to look at it again."""
-    gc.collect()
-    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -177,7 +170,10 @@ class Canary:
         new = {
             name for name in set(host_state.names(*self.folders)) - self.before if os.path.basename(name) not in TOOLS
         }
-        found = sorted(name for name in new if (self.alone or "verytmp" in name) and not of_another_suite(name))
+        found = sorted(name for name in new if not of_another_suite(name))
+        if not self.alone:  # the fallback's directory may be of another program of this user
+            found = [name for name in found if "verytmp" in name and not name.startswith("/dev/shm/verytmp-")]
+            found += sorted(name for name in new if os.path.basename(name).startswith(OURS))
         return found + sorted(set(host_state.mounts()) ^ self.mounts if self.private else ())
 
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PATHS = ["tests/files", "tests/searching", *(f"tests/test_{room}.py" for room in ("resolve", "confinement", "oracle"))]
+PATHS = ["tests/files", "tests/searching", *(f"tests/test_{name}.py" for name in ("resolve", "confinement", "oracle"))]
 WAYS: dict[str, list[str]] = {"direct": [], "helper": [], "shm": PATHS}  # and what is run, if not all
 
 # What cannot run there, and why.

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench.report import duration
 from support import steps
+from test_imports import FACE, MAY_IMPORT, package
 
 from verytmp._cli import doctor
 
@@ -66,8 +67,29 @@ def figures() -> str:
     )
 
 
+def packages() -> str:
+    """The packages and the modules beside them, each above all that it may import."""
+    below = {name: {package(each) for each in allowed} - {name} for name, allowed in MAY_IMPORT.items()}
+    for name in (*below[FACE], "errors"):
+        below[name] = below[name] - {FACE}  # the public names are imported when they are first used
+    floors: list[list[str]] = []
+    while left := [name for name in below if not any(name in floor for floor in floors)]:
+        done = {name for floor in floors for name in floor}
+        floors.append([name for name in left if below[name] <= done])
+        if not floors[-1]:
+            raise ValueError(f"there is a cycle among {left}")
+    lines = []
+    for floor in reversed(floors):
+        for name in sorted(floor):
+            imported = sorted(MAY_IMPORT[name]) or ["the standard library alone"]
+            lines.append(f"{name:<14} -> {', '.join('public names' if each == FACE else each for each in imported)}\n")
+        lines.append("\n")
+    return f"```text\n{''.join(lines).rstrip()}\n```\n".replace(f"{FACE:<14}", "public names  ")
+
+
 PARTS: dict[tuple[str, str], Callable[[], str]] = {
     ("README.md", "figures"): figures,
+    ("CONTRIBUTING.md", "packages"): packages,
     ("docs/kernel-features.md", "features"): features,
     ("docs/why-nothing-escapes.md", "steps"): steps.drawn,
 }

@@ -114,7 +114,7 @@ def test_a_path_of_what_is_gone_is_made_anew(root: VeryTmpRoot) -> None:
 
 
 def test_a_full_root() -> None:
-    """Which needs no room to be cleared."""
+    """To be cleared, it needs no free space."""
     with VeryTmpRoot(size="1m", nr_inodes=50) as root:
         for number in range(30):
             (root / f"d{number}").mkdir()

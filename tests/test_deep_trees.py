@@ -188,7 +188,7 @@ def test_many_long_names(root: VeryTmpRoot, name: str, count: int) -> None:
     assert depth(root, name) == count
     (path / name).write_text("x")
     (path / "link").symlink_to(name)
-    (root / "link").symlink_to("/".join([name] * 15))  # a link's words are at most PATH_MAX long
+    (root / "link").symlink_to("/".join([name] * 15))  # a link's target is at most PATH_MAX long
     inside = root / "link" / "/".join([name] * (count - 15))
     for way in (path / name, path / "link", inside / name, path / ".." / name / name, inside / "link"):
         assert way.read_text() == "x"

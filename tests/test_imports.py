@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "_paths": {"_confined", "errors"},
     "_mounting": {"_confined.owned_fd", "_diagnosis", "_syscalls", "errors"},
     "_shm": {"_confined", "_diagnosis", "_mounting.spec", "errors"},
-    "_programs": {"_confined", "_mounting", "_root", "_syscalls", "errors"},
+    "_programs": {"_confined", "_mounting", "_syscalls", "errors"},
     "_root": {"_confined", "_diagnosis", "_mounting", "_paths", "_programs", "_shm", "errors"},
     "_factory": {"_mounting", "_root"},
     "_available": {"__init__", "_mounting.spec", "_root", "errors"},
@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "_pytest": {"__init__", "_mounting.options"},
     "pytest_plugin": {"__init__", "_pytest"},
     "_cli": {"__init__", "_available", "_programs", "_diagnosis", "_mounting", "_shm"},
-    "__main__": {"__init__", "_cli", "_root"},
+    "__main__": {"__init__", "_cli", "_mounting.available", "_root"},
 }
 
 LAZY = [

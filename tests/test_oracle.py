@@ -32,11 +32,11 @@ names = st.sampled_from([*"aaaaabbbb", *rare])  # few, so that operations meet
 steps = st.sampled_from([*"aaaaaaaabbbbbb", "..", "..", "..", ".", "", *rare])
 relatives = st.lists(steps, min_size=1, max_size=4).map("/".join).map(lambda text: text.lstrip("/") or ".")
 paths = st.one_of(relatives, relatives, relatives.map("/".__add__))
-words = st.one_of(paths, paths, st.sampled_from(["/", "//", "..", ".", "a/", "/a/", "", "../..", "a//b", "/../a"]))
+link_texts = st.one_of(paths, paths, st.sampled_from(["/", "//", "..", ".", "a/", "/a/", "", "../..", "a//b", "/../a"]))
 contents = st.binary(max_size=20)
 flags = st.booleans()
 modes = st.sampled_from([0o777, 0o755, 0o700, 0o644, 0o600, 0o500, 0o400, 0o300, 0, 0o1777])
-links = st.one_of(words, words).map(lambda text: f"-> {text or '.'}")
+links = st.one_of(link_texts, link_texts).map(lambda text: f"-> {text or '.'}")
 trees: st.SearchStrategy[host_state.Tree] = st.recursive(
     st.one_of(contents, links),
     lambda below: st.dictionaries(names.filter(lambda name: len(name) < 256), below, max_size=4),
@@ -108,7 +108,7 @@ operations = st.one_of(
     method("chmod", modes),
     method("rename", targets),
     method("replace", targets),
-    method("symlink_to", words),
+    method("symlink_to", link_texts),
     method("symlink_to", targets),
     method("hardlink_to", targets),
     method("samefile", targets.filter(lambda target: target.kind != "pure")),

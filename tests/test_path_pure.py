@@ -1,4 +1,4 @@
-"""A path's words: joins, strings, parts, comparisons. The root is the path's drive, as pathlib knows drives."""
+"""The pure half of a path: joins, strings, parts, comparisons. The root is the drive."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def other() -> Iterator[VeryTmpRoot]:
         yield made
 
 
-def words(path: PurePath) -> str:
+def inside(path: PurePath) -> str:
     return repr(path).partition("(")[2][1:-2]
 
 
@@ -76,7 +76,7 @@ def test_joins(root: VeryTmpRoot, segments: list[str], where: str) -> None:
 @pytest.mark.parametrize(("segments", "where"), JOINS)
 def test_pathlib_joins_a_drive_the_same_way(segments: list[str], where: str) -> None:
     if any(segment.startswith("//") or segment == "C:\\x" for segment in map(str, segments)):
-        segments, where = [], "/a"  # words that mean something else on Windows
+        segments, where = [], "/a"  # names that mean something else on Windows
     assert PureWindowsPath("c:/a").joinpath(*segments).as_posix() == f"c:{where}"
 
 
@@ -263,7 +263,7 @@ def test_order(root: VeryTmpRoot, other: VeryTmpRoot) -> None:
     names = ["", "a", "a/b", "a/c", "a.b", "a b", "b", "B", "..", "a/b/c"]
     plain = sorted(PurePosixPath("/drive", name) for name in names)
     ours = sorted(root / name for name in reversed(names))
-    assert [words(path) for path in ours] == [str(path).removeprefix("/drive") or "/" for path in plain]
+    assert [inside(path) for path in ours] == [str(path).removeprefix("/drive") or "/" for path in plain]
     for left, right in itertools.product(ours, ours):
         assert (left < right, left <= right, left > right, left >= right) == (
             ours.index(left) < ours.index(right),
@@ -359,16 +359,16 @@ def test_a_join_is_another_object(root: VeryTmpRoot) -> None:
 
 
 @pytest.mark.parametrize("method", ["with_name", "with_stem", "with_suffix"])
-@pytest.mark.parametrize("word", ["x", "x.y", ".x", ".x.y", "", ".", "..", "/", "a/b", "/a", ".a/b", " ", "x."])
+@pytest.mark.parametrize("new_name", ["x", "x.y", ".x", ".x.y", "", ".", "..", "/", "a/b", "/a", ".a/b", " ", "x."])
 @pytest.mark.parametrize("path", ["d/archive.tar.gz", "f", ".hidden", "f.", "..", ""])
-def test_another_name(root: VeryTmpRoot, method: str, word: str, path: str) -> None:
+def test_another_name(root: VeryTmpRoot, method: str, new_name: str, path: str) -> None:
     try:
-        expected = getattr(PurePosixPath("/", path), method)(word)
+        expected = getattr(PurePosixPath("/", path), method)(new_name)
     except ValueError:
         with pytest.raises(ValueError):
-            getattr(root / path, method)(word)
+            getattr(root / path, method)(new_name)
     else:
-        made = getattr(root / path, method)(word)
+        made = getattr(root / path, method)(new_name)
         assert made.parts[1:] == expected.parts[1:]
         assert made.name == expected.name
 
@@ -441,7 +441,7 @@ def test_a_name_that_denies_its_slash_is_no_name(root: VeryTmpRoot, method: str)
 
 
 def test_what_does_not_begin_as_a_path_does_stays_inside(root: VeryTmpRoot) -> None:
-    """Whoever makes such a path has made a mistake; the funnel does not make it worse."""
+    """To make such a path is a mistake; the confined operations stay inside all the same."""
     path = root / "x"
     path._rel = "/etc/passwd"
     assert not path.exists()

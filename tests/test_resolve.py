@@ -54,7 +54,7 @@ TREE: host_state.Tree = {
     "magic": "-> /proc/self/root/etc/passwd",
 }
 
-ROOT = "/"  # as the kernel's own words for a directory, in this table
+ROOT = "/"  # the kernel's name for a directory, in this table
 
 LEADS_TO = {
     "a": "a",
@@ -586,19 +586,19 @@ def test_a_step_back_to_what_is_another_now(root: VeryTmpRoot) -> None:
         kernel.exchange(root.fileno(), "p", "q")
 
 
-@pytest.mark.parametrize("room", [1, 2, 3, 5])
-def test_without_free_descriptors(root: VeryTmpRoot, room: int) -> None:
+@pytest.mark.parametrize("free", [1, 2, 3, 5])
+def test_without_free_descriptors(root: VeryTmpRoot, free: int) -> None:
     """Two are enough: those that were kept are given up."""
     os.close(dig(root, 40))
     os.close(os.open("f", os.O_CREAT, dir_fd=root.fileno()))
     names = down_and_up((40, 1), (1, 39), (30, 15), (1, 17))
 
     def leads_to() -> str:
-        kernel.fill_descriptor_table(room)
+        kernel.fill_descriptor_table(free)
         directory, name = resolve(*at(root), "/".join([*names, "f"]), True, root.nosymfollow)
         return name if os.path.samestat(os.fstat(directory.fileno()), os.fstat(root.fileno())) else "elsewhere"
 
-    if room < 2:
+    if free < 2:
         with pytest.raises(OSError) as caught:
             in_child(leads_to)
         assert caught.value.errno == errno.EMFILE

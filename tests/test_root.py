@@ -1,4 +1,4 @@
-"""`VeryTmpRoot`: its options, its members, its own words."""
+"""`VeryTmpRoot`: its options, its members, its strings."""
 
 from __future__ import annotations
 
@@ -202,7 +202,9 @@ def test_other_options_that_the_kernel_takes() -> None:
             VeryTmpRoot(**given).close()
         except ValueError as error:
             refusals.append(str(error))
-    assert [words for words in refusals if "Unknown parameter" not in words and "not built with" not in words] == []
+    assert [
+        message for message in refusals if "Unknown parameter" not in message and "not built with" not in message
+    ] == []
 
 
 def test_owner() -> None:
@@ -220,7 +222,7 @@ def test_owner() -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "words"),
+    ("option", "value", "message"),
     [
         ("size", "4503599627370496%", "size=4503599627370496% is larger than a file system can be"),
         ("size", "18446744073709551626%", "larger than a file system can be"),
@@ -239,9 +241,9 @@ def test_owner() -> None:
         ("uid", 1 << 33, "uid"),
     ],
 )
-def test_what_the_kernel_refuses(option: str, value: object, words: str) -> None:
+def test_what_the_kernel_refuses(option: str, value: object, message: str) -> None:
     before = host_state.descriptors()
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=message):
         VeryTmpRoot(**{option: value})  # type: ignore[arg-type]
     assert host_state.new_descriptors(before) == {}
 

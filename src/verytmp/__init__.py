@@ -39,7 +39,7 @@ MODULE_OF = {
     "enter": "_programs.enter",
 }
 
-__all__ = [*MODULE_OF, "__version__"]  # noqa: PLE0604  # they are strings
+__all__ = [*MODULE_OF, "__version__"]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]  # strings
 
 
 def __getattr__(name: str) -> object:

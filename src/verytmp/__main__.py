@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     doctor.add_argument("--json", action="store_true", help="for programs")
     asked = parser.parse_args(arguments)
     if asked.command == "doctor":
-        from ._root import check_available
+        from ._mounting.available import check_available
 
         try:
             check_available()

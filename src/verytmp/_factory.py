@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ._mounting.available import check_available
 from ._mounting.options import validated
-from ._root import VeryTmpRoot, check_available, create
+from ._root import VeryTmpRoot, create
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

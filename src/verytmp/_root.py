@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from collections import namedtuple
 from pathlib import PurePosixPath
 
 from ._confined.removal import delete_contents
 from ._confined.tree import Tree
-from ._diagnosis.interpreter import LACKING, why_lacking
+from ._diagnosis.interpreter import LACKING
 from ._mounting import options
+from ._mounting.available import check_available
 from ._paths.path import VeryTmpPath, derived
 from .errors import VeryTmpUnavailable
 
@@ -363,21 +363,6 @@ def mount(spec: MountSpec, helper: HelperClient | None = None) -> tuple[Tree, st
         raise refusals.explained([("fcntl(F_DUPFD)", error.errno or 0, error.strerror or "")]) from None
     tree.user_namespace = mounted.namespace
     return tree, mounted.how
-
-
-def check_available() -> None:
-    """That this is a system and a Python that can make roots, as far as can be told without trying."""
-    if sys.platform != "linux":
-        reason = f"verytmp needs Linux, and this is {sys.platform}"
-        raise VeryTmpUnavailable(errno.ENOSYS, "sys.platform", reason, cause="not-linux")
-    if LACKING:
-        reason, remedy = why_lacking()
-        raise VeryTmpUnavailable(errno.ENOSYS, LACKING[0], reason, remedy, cause="python")
-    # ctypes, socket and the like take longer than all the rest, so they wait until they are needed.
-    try:
-        from ._mounting import strategy  # noqa: F401  # pyright: ignore[reportUnusedImport]  # whether it can be
-    except ImportError as error:  # ctypes, in a sub-interpreter or in a Python that was built without it
-        raise VeryTmpUnavailable(errno.ENOSYS, "import", str(error), cause="python") from None
 
 
 def unpickled(kind: type[VeryTmpRoot], tree: Tree, root_kind: _Kind, how: str) -> VeryTmpRoot:

@@ -231,7 +231,7 @@ def test_devices_open_nothing(root: VeryTmpRoot) -> None:
 
 
 def zipped(*entries: tuple[str, str], links: bool = False) -> io.BytesIO:
-    """An archive of names and contents, or of symlinks as ``zip -y`` writes them, each with its words."""
+    """An archive of names and contents, or of symlinks as ``zip -y`` writes them, each with its target."""
     file = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(file, "w") as archive:
         warnings.simplefilter("ignore")  # of names that are there twice
@@ -317,8 +317,8 @@ def test_a_program_unpacks_a_farm(planted: Canary, host: Path, name: str) -> Non
                 info.size = 0 if info.issym() else len(content)
                 file.addfile(info, io.BytesIO(content.encode()))
     with VeryTmpRoot() as root:
-        words = [word.format(archive=archive, root=os.fspath(root)) for word in command]
-        subprocess.run(words, capture_output=True, timeout=30)
+        arguments = [argument.format(archive=archive, root=os.fspath(root)) for argument in command]
+        subprocess.run(arguments, capture_output=True, timeout=30)
         assert (root / "loop").is_symlink()
         planted.check()
         planted.look(root.fileno())
@@ -334,7 +334,7 @@ def test_a_program_unpacks_a_farm(planted: Canary, host: Path, name: str) -> Non
 
 
 def test_zip_packs_links_as_links(root: VeryTmpRoot, planted: Canary, host: Path) -> None:
-    """``zip -y`` of a farm in a root, by its string: what is packed is words, and nothing of the host's."""
+    """``zip -y`` of a farm in a root, by its string: the archive has the targets, and nothing of the host's."""
     if not which("zip"):
         pytest.skip("zip is not installed")
     host_state.make(

@@ -1,4 +1,4 @@
-"""Known attacks, each by every operation of the funnel: nothing leaves, and what is meant for the host stays inside.
+"""Known attacks, each by every confined operation: nothing leaves, and what is meant for the host stays inside.
 
 The secret has a twin in the root, under the same path. So a row says where it would have led: to the host's file if
 anything escapes, to the twin as after chroot(2).
@@ -29,8 +29,8 @@ class Row(NamedTuple):
     leads: bool = False  # to the twin, if there is one
 
 
-# By the words of the path alone.
-WORDS = {
+# By the path's text alone.
+TEXTS = {
     "itself": Row("", "{secret}", leads=True),
     "dots": Row("CVE-2007-4559", "{up}{secret}", leads=True),
     "dots after a directory": Row("", "d/{up}{secret}", leads=True),
@@ -140,20 +140,20 @@ MAGIC = [
 ]
 
 ROWS = {
-    **WORDS,
+    **TEXTS,
     **LINKS,
     **{text: Row("magic links", text) for text in MAGIC},
     **{f"link to {text}": Row("magic links", "link", {"link": f"-> {text}"}) for text in MAGIC},
 }
 
 
-def filled(value: Any, words: dict[str, object]) -> Any:
+def filled(value: Any, names: dict[str, object]) -> Any:
     """A row's text or tree, with the names of this machine and test."""
     if isinstance(value, dict):
-        return {name: filled(content, words) for name, content in value.items()}
+        return {name: filled(content, names) for name, content in value.items()}
     if isinstance(value, str):
-        for name, word in words.items():
-            value = value.replace(f"{{{name}}}", str(word))
+        for name, replacement in names.items():
+            value = value.replace(f"{{{name}}}", str(replacement))
     return value
 
 
@@ -165,7 +165,7 @@ def at(path: str, tree: host_state.Tree) -> host_state.Tree:
 
 
 @pytest.fixture
-def words(planted: Canary, root: VeryTmpRoot) -> Iterator[dict[str, object]]:
+def names(planted: Canary, root: VeryTmpRoot) -> Iterator[dict[str, object]]:
     directory, file = os.open(planted.vault, os.O_PATH), os.open(planted.secret, os.O_RDONLY)
     yield {
         "secret": planted.secret,
@@ -185,10 +185,10 @@ def words(planted: Canary, root: VeryTmpRoot) -> Iterator[dict[str, object]]:
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_it_stays_inside(root: VeryTmpRoot, planted: Canary, words: dict[str, object], name: str) -> None:
+def test_it_stays_inside(root: VeryTmpRoot, planted: Canary, names: dict[str, object], name: str) -> None:
     row = ROWS[name]
-    case = Case(root, VeryTmpRoot(), planted, filled(row.text, words))
-    tree: host_state.Tree = {"file": INSIDE, "d": {}} | filled(row.links, words)
+    case = Case(root, VeryTmpRoot(), planted, filled(row.text, names))
+    tree: host_state.Tree = {"file": INSIDE, "d": {}} | filled(row.links, names)
     twin = at(str(planted.vault), {"secret": INSIDE, "link": "-> secret", "d": {"deep": INSIDE}, "empty": {}})
     with case.other:
         refill(case.other, {"file": INSIDE})

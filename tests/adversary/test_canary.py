@@ -21,7 +21,7 @@ BREACHES: dict[str, Callable[[Canary], object]] = {
     "read by another name": lambda c: (c.vault / "hard").read_bytes(),
     "read by a link": lambda c: (c.vault / "absolute").read_bytes(),
     "read by a program": lambda c: subprocess.run(["cat", c.secret], check=True, capture_output=True),
-    "the words of a link": lambda c: (c.vault / "link").readlink(),
+    "the target of a link": lambda c: (c.vault / "link").readlink(),
     "listed": lambda c: os.listdir(c.vault / "d"),
     "written, as long as before": lambda c: c.secret.write_bytes(c.content),
     "appended nothing": lambda c: os.truncate(c.secret, len(c.content)),

@@ -1,4 +1,4 @@
-"""No room: each operation in a root that has pages or inodes left for so many of its steps, for every such number.
+"""ENOSPC: each operation in a root whose free pages or inodes are enough for none of its steps, for one, for two...
 
 What it leaves behind is what plain pathlib leaves in a root that is as full.
 """
@@ -19,7 +19,7 @@ from verytmp import VeryTmpRoot
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 SIZE = 64 * PAGE
-LONG = "x" * 200  # a symlink's words that need a page of their own
+LONG = "x" * 200  # a symlink's target that needs a page of its own
 TREE: host_state.Tree = {"f": b"potatoes" * 2000, "d": {"1": b"one", "2": b"two", "e": {"3": b"three"}}, "l": "-> f"}
 
 # What makes something; those that plain pathlib has too, on every Python.

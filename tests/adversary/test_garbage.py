@@ -29,13 +29,13 @@ pytestmark = pytest.mark.slow
 FEW = 600
 PLAIN = b"tmpfs\x000\0d/n\0t\x00448\0\0\0\0"  # the request for a root; options may follow
 
-words = st.sampled_from(
+targets = st.sampled_from(
     ["step", "done", "refused", "tmpfs", "fsopen", "unshare", "", "0", "1", "22", "28", "-1", "99999999999999999999"]
 )
-texts = st.one_of(words, st.text(st.characters(exclude_categories=[]), max_size=20), st.integers().map(str))
+texts = st.one_of(targets, st.text(st.characters(exclude_categories=[]), max_size=20), st.integers().map(str))
 sensible = st.lists(texts, max_size=8).map(lambda fields: "\0".join(fields).encode("utf-8", "surrogatepass"))
 refused_texts = st.lists(
-    st.tuples(texts, st.one_of(st.integers().map(str), words), st.sampled_from(["", "words"])), min_size=1, max_size=3
+    st.tuples(texts, st.one_of(st.integers().map(str), targets), st.sampled_from(["", "words"])), min_size=1, max_size=3
 ).map(lambda triples: "\0".join(["refused", *(text for triple in triples for text in triple)]))
 refusing = refused_texts.map(lambda message: message.encode("utf-8", "surrogatepass"))
 mutated = st.tuples(st.one_of(sensible, refusing), st.integers(0, 40), st.binary(max_size=3)).map(

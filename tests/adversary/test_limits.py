@@ -43,7 +43,7 @@ def attempt(target: RaceTarget, name: str) -> object:
 
 
 def test_descriptors_run_out_in_an_operation(target: RaceTarget) -> None:
-    """With room for none, one, two...: EMFILE, and a tree as it was, until there is room enough."""
+    """With none, one, two... free descriptors: EMFILE, and a tree as it was, until they are enough."""
 
     def run_out() -> tuple[list[str], Counter[str]]:
         wrong: list[str] = []
@@ -51,25 +51,25 @@ def test_descriptors_run_out_in_an_operation(target: RaceTarget) -> None:
         for name in OPERATIONS:
             target.reset()
             attempt(target, name)  # what is loaded once is there
-            for room in range(ENOUGH):
+            for free in range(ENOUGH):
                 target.reset()
                 before = host_state.look(target.fd)
-                taken = kernel.fill_descriptor_table(room)
+                taken = kernel.fill_descriptor_table(free)
                 result = attempt(target, name)
                 left = kernel.fill_descriptor_table()
                 for descriptor in (*taken, *left):
                     os.close(descriptor)
-                if len(left) != room:
-                    wrong.append(f"{name} with {room}: {room - len(left)} descriptors were lost")
+                if len(left) != free:
+                    wrong.append(f"{name} with {free}: {free - len(left)} descriptors were lost")
                 if not isinstance(result, OSError):
                     if name not in LOOKS:  # which look away
                         break
                     continue
                 refused[name] += 1
                 if result.errno != (errno.ENOENT if name in ANSWERS else errno.EMFILE):
-                    wrong.append(f"{name} with {room}: {result!r}")
+                    wrong.append(f"{name} with {free}: {result!r}")
                 if host_state.look(target.fd) != before and not moved(target, name):
-                    wrong.append(f"{name} with {room}: it changed something")
+                    wrong.append(f"{name} with {free}: it changed something")
             else:
                 if name not in LOOKS:
                     wrong.append(f"{name} was never done")
@@ -104,8 +104,8 @@ def test_descriptors_run_out_while_a_root_is_made(way: str, threads: int) -> Non
         VeryTmpRoot().close()
         wrong: list[str] = []
         refused = 0
-        for room in range(ENOUGH):
-            taken = kernel.fill_descriptor_table(room)
+        for free in range(ENOUGH):
+            taken = kernel.fill_descriptor_table(free)
             made = False
             try:
                 VeryTmpRoot().close()
@@ -113,14 +113,14 @@ def test_descriptors_run_out_while_a_root_is_made(way: str, threads: int) -> Non
             except VeryTmpUnavailable as error:
                 refused += 1
                 if error.errno != errno.EMFILE or "ulimit" not in error.remedy:
-                    wrong.append(f"with {room}: {error}")
+                    wrong.append(f"with {free}: {error}")
             left = kernel.fill_descriptor_table()
             for descriptor in (*taken, *left):
                 os.close(descriptor)
-            if len(left) != room:
-                wrong.append(f"with {room}: {room - len(left)} descriptors were lost")
+            if len(left) != free:
+                wrong.append(f"with {free}: {free - len(left)} descriptors were lost")
             if host_state.children():
-                wrong.append(f"with {room}: a child is left")
+                wrong.append(f"with {free}: a child is left")
             if made:
                 break
         return wrong, refused
@@ -331,7 +331,7 @@ def test_signals_every_millisecond(target: RaceTarget) -> None:
 @pytest.mark.parametrize("way", ["direct", "helper"])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_an_interrupt_at_every_step_of_making_a_root(way: str, threads: int) -> None:
-    """Ctrl-C before each call of os and of the mounting rooms: KeyboardInterrupt, and nothing is left of the root."""
+    """Ctrl-C before each call of os and of the mounting modules: KeyboardInterrupt, and nothing is left of the root."""
 
     def interrupted() -> tuple[int, int, dict[int, str], list[str]]:
         if way == "helper":

@@ -40,7 +40,7 @@ def enter(container: Cgroup, way: str) -> None:
 
 
 def fill(root: VeryTmpRoot) -> int:
-    """Write, a MiB each, until there is no room: how many files there are that are whole."""
+    """Write files of a MiB each until ENOSPC. Returns how many are whole."""
     for number in range(2 * MOST // MIB):
         try:
             (root / str(number)).write_bytes(bytes([number]) * MIB)
@@ -83,7 +83,7 @@ def test_too_much_ends_the_process(container: Cgroup, way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_with_a_size_it_is_an_error(container: Cgroup, way: str) -> None:
-    """With one that the container has room for: ENOSPC, and nobody is killed. What is closed is given back."""
+    """With a size that the container's limit allows: ENOSPC, and no process is killed. What is closed is freed."""
 
     def live() -> tuple[int, bool]:
         enter(container, way)

@@ -16,7 +16,7 @@ from verytmp import VeryTmpCause, VeryTmpFactory, VeryTmpRoot, VeryTmpUnavailabl
 
 pytestmark = pytest.mark.slow
 
-# Which opened files there is no room for: all, or those of one step of an operation.
+# Which open(2) fails with ENFILE: each, or those of one step of an operation.
 STEPS = {"any": 0, "a new file": os.O_CREAT, "a place": os.O_PATH, "a directory": os.O_DIRECTORY}
 
 

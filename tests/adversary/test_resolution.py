@@ -1,4 +1,4 @@
-"""Where paths lead, as a table: the cases of libpathrs's and of securejoin's own tests, in a tree and words of our own.
+"""Where paths lead, as a table: the cases of libpathrs's and of securejoin's own tests, in a tree of our own.
 
 The truth is what the kernel says of the place that a row names, asked without any link or dots on the way.
 """
@@ -31,7 +31,7 @@ TREE: host_state.Tree = {
     "top": "-> /",
     "over": "-> /..",
     "far": f"-> /{FAR}",
-    # links by way of links, which are not what their words look like
+    # links by way of links, which are not what their targets look like
     "first": {"abs": "-> /target", "rel": "-> ../target", "up": f"-> {FAR}/target"},
     "second": {"abs": "-> /first", "rel": "-> ../first"},
     "third": {"abs": "-> /second/rel/rel", "rel": "-> ../second/rel/rel"},

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 PR_SET_CHILD_SUBREAPER = 36
 KILLS = 60
-ROOMS = 24  # user namespaces that there are for all of a storm: a lost one would soon be missed
+NAMESPACES = 24  # the limit of user namespaces during a storm: soon hit if one is lost each time
 MIB = 1 << 20
 MANY_ROOMS = 500  # far fewer than a long life takes
 MUCH = 64 * MIB  # less than what is left, if anything is; others on this machine have files in memory too
@@ -59,7 +59,7 @@ def live(ready: int, threads: int) -> None:
 def storm(kills: int, threads: int, fallback: bool) -> tuple[Counter[str], list[str], dict[int, str], list[str]]:
     """Start so many lives, and end each at a random moment; whom they leave behind comes to this process."""
     if not fallback:
-        kernel.limit_namespaces("user", ROOMS)
+        kernel.limit_namespaces("user", NAMESPACES)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     before, mounts = host_state.descriptors(), host_state.mounts()
     life = (0.5 if threads > 1 else 0.1) if fallback else 0.03  # seconds: the cause of a refusal is looked for first

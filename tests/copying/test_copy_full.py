@@ -1,4 +1,4 @@
-"""Copies for which there is no room: of a file nothing stays, of a tree the files that fit."""
+"""Copies that hit ENOSPC: of a file nothing stays, of a tree the files that fit."""
 
 from __future__ import annotations
 

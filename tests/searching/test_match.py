@@ -1,4 +1,4 @@
-"""Words alone: matches and relative paths."""
+"""Matches and relative paths, which need no system call."""
 
 from __future__ import annotations
 
@@ -130,9 +130,14 @@ def test_a_match_with_its_own_string(root: VeryTmpRoot, host: Path) -> None:
 def test_relative_to(root: VeryTmpRoot, name: str, other: str, down: str | None, up: str | None) -> None:
     start = "/" + other.lstrip("/")
     calls: list[tuple[Callable[[], PurePosixPath], str | None]] = []
-    for words in (start, PurePosixPath(start), root / other, str(root / other) if ".." not in other else root / other):
-        calls.append((lambda words=words: (root / name).relative_to(words), down))  # type: ignore[misc]
-        calls.append((lambda words=words: (root / name).relative_to(words, walk_up=True), up))  # type: ignore[misc]
+    for other_path in (
+        start,
+        PurePosixPath(start),
+        root / other,
+        str(root / other) if ".." not in other else root / other,
+    ):
+        calls.append((lambda other_path=other_path: (root / name).relative_to(other_path), down))  # type: ignore[misc]
+        calls.append((lambda other_path=other_path: (root / name).relative_to(other_path, walk_up=True), up))  # type: ignore[misc]
     plain = PurePosixPath("/", name)
     calls.append((lambda: plain.relative_to(start), down))
     if sys.version_info >= (3, 12):
@@ -156,9 +161,9 @@ def test_relative_to_what_is_elsewhere(root: VeryTmpRoot, host: Path) -> None:
                 with pytest.raises(ValueError):
                     (root / "a").relative_to(start, walk_up=walk_up)
             assert not (root / "a").is_relative_to(start)
-        words = root / os.fspath(other)[1:]  # the same, inside
-        assert not words.is_relative_to(other)
-        assert not words.match(other)
+        other_path = root / os.fspath(other)[1:]  # the same, inside
+        assert not other_path.is_relative_to(other)
+        assert not other_path.match(other)
 
 
 def test_relative_to_a_host_path_is_between_strings(root: VeryTmpRoot, host: Path) -> None:

@@ -80,7 +80,7 @@ def _run(sender: int, function: Callable[..., Any], args: tuple[Any, ...]) -> No
 
 
 def processes_with(mark: str) -> list[str]:
-    """Processes that were started with this word in their environment, helpers among them."""
+    """Processes that were started with this text in their environment, helpers among them."""
     found = []
     for process in filter(str.isdigit, os.listdir("/proc")):
         try:

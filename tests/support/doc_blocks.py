@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 REPOSITORY = Path(__file__).parent.parent.parent
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
-BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```\n(?:\n```text\n(.*?)^```\n)?", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```\n(?:\n *```text\n(.*?)^ *```\n)?", re.DOTALL | re.MULTILINE)
 
 # Commands that no test can run, and why; fnmatch's patterns. All others are run, in a fresh folder.
 NOT_RUN = {
@@ -46,7 +46,7 @@ class Block(NamedTuple):
 
 def blocks(*languages: str) -> list[Block]:
     return [
-        Block(page, number, *match.groups())
+        Block(page, number, match[1], textwrap.dedent(match[2]), match[3] and textwrap.dedent(match[3]))
         for page in PAGES
         for number, match in enumerate(BLOCK.finditer(page.read_text()))
         if match[1] in languages
@@ -58,7 +58,7 @@ def commands() -> list[tuple[Path, str]]:
     return [
         (block.page, line.partition("  #")[0])
         for block in blocks("console", "sh", "bash", "shell")
-        for line in textwrap.dedent(block.code).replace("|\n", "|").splitlines()
+        for line in block.code.replace("|\n", "|").splitlines()
     ]
 
 

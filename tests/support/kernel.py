@@ -211,7 +211,7 @@ def open_tree_clone(mount: int) -> None:
 
 
 def fill_descriptor_table(spare: int = 0) -> list[int]:
-    """Leave room for *spare* descriptors and no more."""
+    """Leave *spare* descriptors free, and no more."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     taken = []
     try:

@@ -1,4 +1,4 @@
-"""Small mistakes, planted one at a time in a room's source: cosmic-ray's, and statements that are left out."""
+"""Small mistakes, planted one at a time in a module's source: cosmic-ray's, and statements that are left out."""
 
 from __future__ import annotations
 

@@ -66,9 +66,9 @@ def outcome(base: Path, operation: Operation) -> Any:
         return type(error).__name__
 
 
-def read(path: Path, mode: str, words: str) -> Any:
+def read(path: Path, mode: str, text: str) -> Any:
     with path.open(mode) as file:
-        return file.write(words) if file.writable() else file.read()
+        return file.write(text) if file.writable() else file.read()
 
 
 def walk(path: Path, **keywords: Any) -> Any:
@@ -130,7 +130,7 @@ def plain(base: Path, value: Any) -> Any:
 
 
 def picture(directory: int) -> Any:
-    """All that there is in a tree: types, permissions, contents, words, and which names are one file."""
+    """All that there is in a tree: types, permissions, contents, targets, and which names are one file."""
     files: dict[int, str] = {}
 
     def look(own: int, prefix: str) -> Iterator[Any]:
@@ -142,7 +142,7 @@ def picture(directory: int) -> Any:
                 continue
             kind = stat.filemode(status.st_mode)
             if stat.S_ISLNK(status.st_mode):
-                yield name, words(os.readlink(name, dir_fd=own))
+                yield name, text(os.readlink(name, dir_fd=own))
             elif stat.S_ISDIR(status.st_mode):
                 below = into(name, own)
                 yield name, kind, below and list(closing(below, look(below, f"{prefix}{name}/")))
@@ -159,7 +159,7 @@ def itself(directory: int) -> str:
     return "/" if directory < 0 else f"/proc/self/fd/{directory}"
 
 
-def words(target: str) -> str:
+def text(target: str) -> str:
     """A link's. Where pathlib copies links (3.14), it tidies them up; ours are copied as they are."""
     return str(PurePosixPath(target)) if sys.version_info >= (3, 14) else target
 

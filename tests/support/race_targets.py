@@ -40,7 +40,7 @@ class RaceTarget:
 
     def __init__(self, root: VeryTmpRoot, host: Path, other: VeryTmpRoot, spelling: str = "absolute") -> None:
         self.root, self.host, self.other = root, host, other
-        self.words = SPELLINGS[spelling](host)
+        self.link_target = SPELLINGS[spelling](host)
         self.devices = {os.stat(each.fileno()).st_dev for each in (root, other)}
         self.fd = root.fileno()
         if not os.listdir(host):
@@ -66,7 +66,9 @@ class RaceTarget:
         inside: host_state.Tree = tree(INSIDE)
         for name in reversed(self.host.parts[1:]):
             inside = {name: inside}
-        host_state.make(self.fd, {"slot": tree(INSIDE), "link": f"-> {self.words}", "f": INSIDE, "empty": {}, **inside})
+        host_state.make(
+            self.fd, {"slot": tree(INSIDE), "link": f"-> {self.link_target}", "f": INSIDE, "empty": {}, **inside}
+        )
 
     def look_at_host(self) -> list[Any]:
         """Everything there, each with its times and numbers of links: whatever is done to it changes one of them."""

@@ -17,7 +17,7 @@ FLAGS = {os.O_RDONLY: "O_RDONLY", os.O_RDONLY | os.O_NOFOLLOW: "O_RDONLY|O_NOFOL
 
 
 # What a call is made for, by the function that is under way.
-PURPOSES = {"substitute_links": "the link's words, put in its place", "resolve": "the walk"}
+PURPOSES = {"substitute_links": "the link's target, put in its place", "resolve": "the resolution"}
 OPERATION = "the operation itself"
 
 

@@ -18,7 +18,7 @@ from verytmp._confined.tree import Tree
 
 Act = Callable[[], object]
 
-# All that the path rooms call in os and that enters the kernel.
+# All functions of os that the modules of paths call, and that make system calls.
 READING = ("fstat", "getxattr", "listdir", "listxattr", "lseek", "open", "pread", "read", "readlink", "scandir", "stat")
 WRITING = ("chmod", "fchmod", "ftruncate", "link", "mkdir", "pwrite", "rename", "rmdir", "symlink", "unlink", "write")
 CALLS = (*READING, *WRITING, "copy_file_range", "dup", "sendfile", "setxattr", "statvfs", "utime")

@@ -56,17 +56,17 @@ class _Validated(Exception):
 
 def how_to_open(
     name: str, mode: str, buffering: int, encoding: str | None, errors: str | None, newline: str | None
-) -> tuple[_How, int]:
-    """What a file is opened with, and *buffering* as an int. Raises what the built-in `open` does for its arguments."""
+) -> _How:
+    """What a file is opened with. Raises what the built-in `open` does for its arguments."""
     how = FAST_MODES.get(mode, NO_FAST_MODE)
     if (
         buffering is DEFAULT
         and encoding in how[4]
         and (errors is newline is None or (how[3] and errors in ERRORS and newline in NEWLINES))
     ):
-        return how, buffering
+        return how
     validate_with_builtin_open(name, mode, buffering, encoding, errors, newline)
-    return of_mode(mode), index(buffering)
+    return of_mode(mode)
 
 
 def validate_with_builtin_open(
@@ -85,16 +85,25 @@ def validate_with_builtin_open(
         raise ValueError("can't have unbuffered text I/O")
 
 
-def wrapped(raw: Any, how: _How, buffering: int, encoding: str | None, errors: str | None, newline: str | None) -> Any:
-    """The file object around a FileIO."""
-    _, _, buffered, text, _ = how
+def wrapped(
+    raw: Any,
+    buffered: Any,
+    text: str | None,
+    buffering: int,
+    encoding: str | None,
+    errors: str | None,
+    newline: str | None,
+) -> Any:
+    """The file object around a FileIO: with a *buffered* of the io module, and for text if there is a *text* mode."""
     layer: Any = raw
+    lines = False
     if buffering is DEFAULT and BLOCKS:  # without a call, where that will do: 0.1 us
         layer = buffered(raw, raw._blksize)
-    elif buffering:
-        layer = buffered(raw, buffering if buffering > 1 else default_size(raw))
+    elif size := index(buffering):
+        lines = size == 1
+        layer = buffered(raw, size if size > 1 else default_size(raw))
     if text:
-        layer = TextIOWrapper(layer, encoding, errors, newline, buffering == 1)
+        layer = TextIOWrapper(layer, encoding, errors, newline, lines)
         layer.mode = text
     return layer
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-# Bound here, so that a test that puts something in os in their place does not reach the strings of other tests. And not
-# bound to os's, for such a test may be the first to import this.
+# Bound at import, so that a test that replaces os's functions does not change the strings of other tests; and not to
+# os's, for such a test may be the first that imports this module.
 try:
     from posix import fstat, getpid, readlink, stat
 except ImportError:  # not Linux
@@ -66,8 +66,8 @@ names: dict[str, str] = {}  # of this process's roots that are mounted by a name
 def path_in_root(text: str, token: str) -> str | None:
     """The path within a root, from ``/`` on, that a string of the root leads to; None for any other string.
 
-    It may be a string of another process that has the same root, as that before a fork: the token tells. Or it is the
-    root's name in a mount namespace.
+    It may be a string of another process that has the same root, as the parent before a fork: its token is the same. Or
+    it is the root's name in a mount namespace.
     """
     name = names.get(token)
     if name is not None and (text == name or text.startswith(f"{name}/")):

@@ -37,9 +37,9 @@ class RootFds:
             a lock of the whole machine whenever a file in it is closed.
         token: the root's name in the directory above it.
         inodes_above: so many directories of the same file system are not the user's.
-        at: the root's name in a mount namespace, whose descriptor is the third; or everybody's name for it, if there
-            are not so many; empty without one.
-        host_read_only: programs may write nowhere else, which Landlock is to see to, for no namespace does.
+        at: the root's name in a mount namespace, whose descriptor is the third one; with fewer descriptors, its name
+            for all processes; empty if it has no name.
+        host_read_only: whether Landlock has to keep programs from writing elsewhere, because no namespace does.
 
     Raises `OSError` where a descriptor has to be exchanged, and the process may have no more of them.
     """
@@ -64,7 +64,7 @@ class RootFds:
         self.at = at
         self.host_read_only = host_read_only
         self._place = f"{self.fd}/{token}/"  # in /proc: strings are asked for more often than roots are made
-        # In that very namespace, the name is what strings begin with.
+        # In that namespace itself, strings begin with the name.
         self.named = f"{at}/" if at and len(self._fds.filenos) > 2 and is_own_namespace(self._fds.filenos[2]) else ""
         self.origin = self.drive()  # which a forked child goes on comparing and hashing by
         if fds:
@@ -109,7 +109,7 @@ class RootFds:
         """A path as a string. It holds no ``..``: a program that cleans paths up lexically would leave the root.
 
         The root's own ends with a slash, as that of an anchor does: what is appended to it is looked for in the root.
-        Not so where it is a real name.
+        A real name has none.
         """
         if ".." in relative:
             relative = collapse(relative)
@@ -118,19 +118,25 @@ class RootFds:
         return f"{proc_fd()}{self._place}{relative}"
 
     def name(self, relative: str) -> str:
-        """A path as the programs see it that run in the root's mount namespace. As `string`, without ``..``."""
+        """A path as programs in the root's mount namespace see it; as `string`, without ``..``.
+
+        Raises `ValueError` if the root has no name.
+        """
         if not self.at:
             raise ValueError("this root has no name: make it with at=, as in VeryTmpRoot(at='/work')")
         return f"{self.at}/{collapse(relative) if '..' in relative else relative}".rstrip("/")
 
     def namespace(self) -> int | None:
-        """The file descriptor of the mount namespace in which the root has its name; None where that is everybody's."""
+        """The fd of the mount namespace in which the root has its name; None if all processes see the name.
+
+        Raises `ValueError` if the root has no name, or is closed.
+        """
         self.name("")
         self.check_open()
         return self._fds.filenos[2] if len(self._fds.filenos) > 2 else None
 
 
 def forget(token: str, _: object) -> None:
-    """A root's descriptors have gone."""
+    """Forget a root whose `RootFds` has gone."""
     RootFds.by_token.pop(token, None)
     names.pop(token, None)

@@ -291,8 +291,7 @@ class Tree(RootFds):
 
         Nothing is opened if the arguments cannot be right.
         """
-        how, buffering = how_to_open(relative, mode, buffering, encoding, errors, newline)
-        flags, raw_mode = how[:2]
+        flags, raw_mode, buffered, text, _ = how_to_open(relative, mode, buffering, encoding, errors, newline)
         raw: Any = None
         file: Any = None
         descriptor = -1
@@ -310,7 +309,7 @@ class Tree(RootFds):
             for raw in map(FileIO, (descriptor,), raw_mode):
                 break
             raw.name = self.string(relative)
-            file = wrapped(raw, how, buffering, encoding, errors, newline)
+            file = wrapped(raw, buffered, text, buffering, encoding, errors, newline)
             return file  # type: ignore[no-any-return]  # its class depends on the mode
         except OSError as error:
             if error.errno is None:  # it cannot be read or written in this mode, and no path is the reason

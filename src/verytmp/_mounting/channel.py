@@ -68,7 +68,7 @@ class Channel(_socket.socket):
             if error.errno != errno.ETOOMANYREFS:
                 raise
             # This user has as many descriptors on their way as the kernel allows: unix(7).
-            raise Refused([("sendmsg", error.errno, error.strerror or "")]) from None
+            raise Refused([("sendmsg", errno.ETOOMANYREFS, error.strerror or "")]) from None
 
     def read_reply(self, wait: Callable[[str], object], failure: _Failure) -> Reply:
         """The reply to a request.

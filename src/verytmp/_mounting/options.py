@@ -128,7 +128,10 @@ def check_at(key: str, value: object) -> str:
         return f"/verytmp/{new_token()}"
     if value is False:
         return ""
-    path: object = value.__fspath__() if isinstance(value, os.PathLike) else value
+    try:
+        path = os.fspath(value)  # type: ignore[call-overload]  # the TypeError is the point
+    except TypeError:
+        path = None
     if not isinstance(path, str):
         raise TypeError(f"{key} must be True, a str or a path, not {type(value).__name__}")
     if not path.startswith("/") or path.startswith("//") or os.path.normpath(path) != path or path == "/":

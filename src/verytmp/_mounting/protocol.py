@@ -184,7 +184,7 @@ def receive(connection: _socket.socket) -> Request | None:
     message, ancillary, _, _ = connection.recvmsg(
         MESSAGE_BYTES, _socket.CMSG_SPACE(FDS_MAX * INT_BYTES), _socket.MSG_CMSG_CLOEXEC
     )
-    fds = []
+    fds: list[int] = []
     for level, kind, data in ancillary:
         if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
             fds += unpack(data)

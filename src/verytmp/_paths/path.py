@@ -486,9 +486,7 @@ class VeryTmpPath(VeryTmpPurePath):
 EVERY_ERROR_IS_NOTHING = sys.version_info >= (3, 14)
 
 LINKS_ARE_FOLLOWED = sys.version_info >= (3, 14)  # by os.link
-
 MANY_LEVELS = 32  # for fewer, a call with the whole path for each costs less than to enter each
-
 LOOPS_ARE_RUNTIME_ERRORS = sys.version_info < (3, 13)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 
-from .. import _root
 from .._mounting import entered, options, refusals, strategy
+from .._mounting.available import check_available
 from .._mounting.protocol import Refused
 from .._mounting.signals import Caller, without_interrupts
 from ..errors import VeryTmpError
@@ -31,7 +31,7 @@ def enter() -> None:
     """
     if strategy.entered is not None:
         return
-    _root.check_available()
+    check_available()
     caller = Caller()
     if caller.threads > 1:
         raise VeryTmpError(errno.EINVAL, too_many(caller.threads))

@@ -119,7 +119,7 @@ class RunState:
         return held
 
     def release(self, held: TestRoot) -> None:
-        """Close the root at the fixture's end; with --verytmp-keep after the report, which copies out files."""
+        """Close the root at the fixture's end; with --verytmp-keep only after the report, which copies its files."""
         if not self.keep:
             held.close()
 
