@@ -87,11 +87,10 @@ class KeptFds:
     __slots__ = ("_owners", "filenos", "identities")
 
     def __init__(self, *owners: OwnedFd, lowest: int = STANDARD_STREAMS) -> None:
-        self._owners: tuple[OwnedFd, ...] = ()  # those that may close theirs
         owners = tuple(raised(each, lowest) for each in owners)
         self.filenos = tuple(each.fileno() for each in owners)  # they stay the same when they are closed
         self.identities = tuple(map(identity, self.filenos))
-        self._owners = owners
+        self._owners = owners  # those that may close theirs
 
     def fileno(self) -> int:
         """The first one. `ValueError` if it is closed."""
@@ -115,6 +114,8 @@ class KeptFds:
 
     def _ours(self, identity: Any = identity, foreign: list[OwnedFd] = _foreign) -> tuple[OwnedFd, ...]:
         """The owners that may close theirs. The others never close anything: they are kept in `_foreign`."""
+        if not hasattr(self, "_owners"):  # a signal handler's exception has ended the constructor
+            return ()
         known = dict(zip(self.filenos, self.identities, strict=True))
         still_open = [each for each in self._owners if not each.closed]
         ours = tuple(each for each in still_open if identity(each.fileno()) == known[each.fileno()])
