@@ -129,14 +129,14 @@ def test_under_landlock() -> None:
 
 def test_one_namespace_and_no_more() -> None:
     def make() -> Any:
-        kernel.limit_namespaces("user", 1)
+        kernel.limit_namespaces("mnt", 2)  # the mount's own, and its maker's; the user namespace is one for all
         with VeryTmpRoot(), pytest.raises(VeryTmpUnavailable) as caught:
             VeryTmpRoot()
         return caught.value
 
     error = in_child(make)
     assert error.cause is VeryTmpCause.LIMIT
-    assert "user.max_user_namespaces: 1" in error.evidence
+    assert "user.max_mnt_namespaces: 2" in error.evidence
     assert "Close other roots" in error.remedy
 
 
