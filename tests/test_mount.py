@@ -29,7 +29,8 @@ def mounted(given: dict[str, object], *rules: Rule) -> dict[str, Any]:
         before = host_state.descriptors()
         named = make_spec(given).replace(directory="dev/null", token="x7k2m9qa")
         try:
-            namespaces.enter_namespaces(log)
+            for namespace in namespaces.enter_namespaces(log):
+                os.close(namespace)
             fds, how = tmpfs.make_tmpfs(named, log, private=True)
         except OSError as error:
             return {"refusals": log.refused(error), "left": host_state.descriptors().keys() - before.keys()}
