@@ -38,11 +38,18 @@ def run(command: list[str] | str, folder: Path) -> subprocess.CompletedProcess[s
     )
 
 
+def need_git(code: str) -> None:
+    """Skip where what is shown starts git, and there is none."""
+    if re.search(r"\bgit\b", code) and not shutil.which("git"):
+        pytest.skip("git is not installed")
+
+
 @pytest.mark.parametrize("block", doc_blocks.blocks("python"), ids=str)
 def test_python_blocks(block: Block, host: Path) -> None:
     """Those that define tests are given to pytest. What others print is shown below them."""
     if "tarfile.data_filter" in block.code and not hasattr(tarfile, "data_filter"):
         pytest.skip("this Python's tarfile has no filters")
+    need_git(block.code)
     if TESTED.search(block.code):
         (host / "test_it.py").write_text(block.code)
         result = run(OURS, host)
@@ -57,6 +64,7 @@ def test_python_blocks(block: Block, host: Path) -> None:
 @pytest.mark.parametrize("command", sorted({line for _, line in doc_blocks.commands() if not doc_blocks.reason(line)}))
 def test_commands(command: str, host: Path) -> None:
     """As in a shell in which python3 is this Python, in a folder with a test in it."""
+    need_git(command)
     (host / "test_it.py").write_text("def test_it(tmp_path):\n    (tmp_path / 'f.txt').write_text('potatoes')\n")
     python = f'"{sys.executable}"'
     plugin = "-p verytmp.pytest_plugin -p no:cacheprovider -W error"

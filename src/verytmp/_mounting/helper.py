@@ -222,6 +222,7 @@ class Connection(Channel):
 
     def end(self) -> None:
         """Hang up, and wait until the helper is gone, if it is this process's."""
+        self.namespace = None  # a traceback may keep this object
         if self.lost():
             return
         if self.hang_up():

@@ -139,10 +139,13 @@ def by_child(spec: MountSpec, caller: Caller) -> Mounted:
     operation, count = (NAMED, NAMED_FDS) if spec.at else (TMPFS, TMPFS_FDS)
     namespace = current()
     request = Request(operation, spec.encode(), namespace.fds() if namespace else ())
-    reply = without_interrupts(lambda: child.perform(request, caller), caller)
-    namespace = made_in(namespace, reply.fds[count:])
-    kind = "forked" if child.can_fork(caller.threads) else "fresh"
-    return Mounted(reply.fds[:count], f"by a {kind} child, by {reply.how}(2)", namespace, spec)
+    try:
+        reply = without_interrupts(lambda: child.perform(request, caller), caller)
+        namespace = made_in(namespace, reply.fds[count:])
+        kind = "forked" if child.can_fork(caller.threads) else "fresh"
+        return Mounted(reply.fds[:count], f"by a {kind} child, by {reply.how}(2)", namespace, spec)
+    finally:
+        del namespace  # a refusal's traceback keeps this frame
 
 
 def impossible_name() -> str:

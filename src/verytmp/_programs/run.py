@@ -233,7 +233,7 @@ def forked(plan: Plan, words: list[str], preexec_fn: Any, pass_fds: Any, options
     return Popen(  # `may_fork` has seen that there is one thread
         words,
         executable=plan.executable,
-        preexec_fn=enter_first,  # noqa: PLW1509
+        preexec_fn=enter_first,  # noqa: PLW1509  # there is one thread
         pass_fds=pass_fds,
         **options,
     )
