@@ -225,7 +225,9 @@ def test_who_ignores_its_children() -> None:
 
     def work() -> int:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        pid = os.posix_spawn(sys.executable, [*COMMAND, "--keep", "/dev/shm/verytmp-tests-x", "sh", "-c", "exit 3"], {})
+        pid = os.posix_spawn(
+            sys.executable, [*COMMAND, "--keep", "/dev/shm/verytmp-tests-x", "sh", "-c", "exit 3"], os.environ
+        )
         try:
             os.waitpid(pid, 0)
         except ChildProcessError:
