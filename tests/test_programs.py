@@ -27,6 +27,13 @@ from verytmp._programs import trampoline
 AT = "/work"
 
 
+@pytest.fixture(autouse=True)
+def passable_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PATH without directories that this user may not pass: behind them, a missing program is EACCES."""
+    found = os.get_exec_path()
+    monkeypatch.setenv("PATH", ":".join(folder for folder in found if os.access(folder, os.X_OK)))
+
+
 @pytest.fixture(params=["a fork", "a fresh interpreter"])
 def named(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[VeryTmpRoot]:
     """A root with a name, in both of the ways by which programs get into its namespace."""
