@@ -14,6 +14,10 @@ from support.programs import ROWS
 
 from verytmp import VeryTmpRoot
 
+# Rows that compare a path's string with the real name, or start another user, who may not open the string. In /dev/shm
+# there is such a name, and it is another one than the string.
+NOT_BY_STRING = {"gdb", "pwd, find, du", "initdb"}
+
 PAGE = Path(__file__).parent.parent.parent / "docs" / "compatibility.md"
 
 
@@ -23,7 +27,7 @@ def test_it_works_inside_or_refuses(planted: Canary, name: str) -> None:
     if missing := row.missing():
         pytest.skip(f"{missing} is not installed")
     with VeryTmpRoot() as root:
-        if root.kind == "shm" and "link" in name:
+        if root.kind == "shm" and ("link" in name or name in NOT_BY_STRING):
             pytest.skip("a directory in /dev/shm does not promise it")
         assert row.measured(root) == expected(row, root)
         planted.check()
@@ -77,6 +81,8 @@ def test_where_links_are_followed(planted: Canary) -> None:
     for name, row in ROWS.items():
         if not row.needs and not row.modules and "link" not in row.why:
             with VeryTmpRoot(nosymfollow=False) as root:
+                if root.kind == "shm" and name in NOT_BY_STRING:
+                    continue
                 assert row.measured(root) == expected(row, root), name
                 planted.look(root.fileno())
 
