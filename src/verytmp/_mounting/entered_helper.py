@@ -33,11 +33,12 @@ def daemonize(log: CallLog, connection: _socket.socket) -> tuple[bytes, list[int
     root = named.writable_root(log)
     log(named.NAMESPACE)
     namespace = os.open(named.NAMESPACE, os.O_RDONLY)
+    log("setsid")
+    os.setsid()  # what ends all processes of a terminal, or of a process group, is not for the helper
     log("fork")
     child = os.fork()
     if child == 0:
         try:
-            os.setsid()  # what ends all processes of a terminal, or of a process group, is not for it
             Helper(connection, root).serve()
         finally:
             os._exit(0)
