@@ -422,3 +422,13 @@ def test_no_descriptor_is_left(alone: VeryTmpRoot) -> None:
         with pytest.raises(FileNotFoundError):
             alone.run(["verytmp-nonesuch"], stdout=PIPE, stdin=PIPE)
     assert host_state.new_descriptors(before) == {}
+
+
+def test_a_test_that_replaces_the_builtin_open(alone: VeryTmpRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As pyfakefs does: a program starts all the same."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise AssertionError("the built-in open was called")
+
+    monkeypatch.setattr("builtins.open", refused)
+    assert alone.run(["true"]).returncode == 0

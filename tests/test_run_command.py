@@ -220,22 +220,19 @@ def test_signals_that_are_ignored_stay_so(host: Path) -> None:
         assert int(done.stdout.split()[1], 16) == 1 << signal.SIGHUP - 1 | 1 << signal.SIGINT - 1, done.stderr
 
 
-def test_who_ignores_its_children() -> None:
+def test_who_ignores_its_children(host: Path) -> None:
     """SIGCHLD may be ignored by whoever starts this: then nothing can be waited for."""
 
     def work() -> int:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        pid = os.posix_spawn(
-            sys.executable, [*COMMAND, "--keep", "/dev/shm/verytmp-tests-x", "sh", "-c", "exit 3"], os.environ
-        )
+        pid = os.posix_spawn(sys.executable, [*COMMAND, "--keep", str(host / "kept"), "sh", "-c", "exit 3"], os.environ)
         try:
             os.waitpid(pid, 0)
         except ChildProcessError:
-            return os.path.isdir("/dev/shm/verytmp-tests-x")
+            return (host / "kept").is_dir()
         return False
 
     assert in_child(work)
-    os.rmdir("/dev/shm/verytmp-tests-x")
 
 
 # -- the terminal ------------------------------------------------------------------------------------------------------

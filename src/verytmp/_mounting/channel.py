@@ -56,7 +56,7 @@ class Channel(_socket.socket):
         self.kept.close()
 
     def ask(self, request: Request) -> None:
-        """Send a request. That whoever was to hear it is gone is seen by the reader of the reply."""
+        """Send a request. If the other end is gone, the reader of the reply finds out."""
         try:
             if request.fds:
                 self.sendmsg([request.encode()], protocol.rights(request.fds), SEND)
@@ -90,7 +90,7 @@ class Channel(_socket.socket):
                 if kind == protocol.DONE:
                     count, how = fields
                     return Reply(how, self.adopted(protocol.fd_count(count)))
-                self.recv(protocol.MESSAGE_BYTES)  # without room for descriptors: the kernel closes those that come
+                self.recv(protocol.MESSAGE_BYTES)  # without a buffer for descriptors: the kernel closes those that come
                 if kind == protocol.STEP:
                     [step] = fields
                 elif kind == protocol.TRIED:
@@ -126,6 +126,6 @@ class Channel(_socket.socket):
             adopted = next(every(tuple, every(partial(every, owner), numbers)))
         except IndexError:
             adopted = ()
-        if len(adopted) < count:  # there was no room for it in the descriptor table, which recvmsg itself does not say
+        if len(adopted) < count:  # the descriptor table is full, which recvmsg itself does not report
             raise Refused([("recvmsg", errno.EMFILE, os.strerror(errno.EMFILE))])
         return adopted[:count]

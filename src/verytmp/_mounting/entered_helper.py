@@ -79,7 +79,7 @@ class Helper:
         """Answer one request. False if there will be none any more."""
         try:
             request = protocol.receive(self._connection)
-        except (OSError, ValueError):  # there was no room for its socket; who asked sees its end closed
+        except (OSError, ValueError):  # the descriptor table is full; the caller sees its end closed
             return True
         if request is None:
             self._poll.unregister(self._connection)

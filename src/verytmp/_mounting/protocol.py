@@ -48,7 +48,7 @@ INT_BYTES = 4  # sizeof(int): a descriptor in SCM_RIGHTS
 
 
 class Refused(Exception):
-    """What was asked for was refused, or whoever was asked came to grief; the last refusal decided it."""
+    """The request was refused, or the process that was asked failed; the last refusal decided it."""
 
     def __init__(self, refusals: list[Refusal]) -> None:
         super().__init__(refusals)
@@ -179,7 +179,7 @@ def receive(connection: _socket.socket) -> Request | None:
 
     Raises:
         ValueError: it is no request.
-        OSError: EMFILE, if there is no room for all its descriptors.
+        OSError: EMFILE, if this process may not have so many descriptors.
     """
     message, ancillary, _, _ = connection.recvmsg(
         MESSAGE_BYTES, _socket.CMSG_SPACE(FDS_MAX * INT_BYTES), _socket.MSG_CMSG_CLOEXEC

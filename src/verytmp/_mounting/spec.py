@@ -36,7 +36,7 @@ class MountSpec:
         attributes: the mount's own, besides ``nosuid`` and ``nodev``, which every mount has: ``noexec``,
             ``nosymfollow``.
         mode: the root directory's permissions.
-        uid, gid: its owner; None for whoever makes it.
+        uid, gid: its owner; None for the user who makes it.
         directory: what the directory above the root is called in the mount, as ``dev/null``. Empty until that is known,
             and so is the token.
         token: the root directory's name there.

@@ -7,8 +7,10 @@ import os
 import signal
 import sys
 from contextlib import closing
+from io import FileIO
 from subprocess import PIPE, CalledProcessError, CompletedProcess, Popen, SubprocessError, TimeoutExpired
 
+from .._confined.owned_fd import pipe
 from .._confined.tree import Tree
 from .._mounting.child import interpreter
 from . import trampoline
@@ -93,11 +95,11 @@ def popen(
     if env is not None:
         env = {in_name(key, tree): in_name(value, tree) for key, value in env.items()}
     options |= {"env": env, "restore_signals": restore_signals}
-    report, told = os.pipe()
-    with closing(Fd(report)), closing(Fd(told)) as end:
+    report, told = pipe()
+    with closing(report), closing(told):
         plan = Plan(
             **way_in(tree),
-            report=str(told),
+            report=str(told.fileno()),
             cwd=directory(cwd, tree),
             groups="" if extra_groups is None else ",".join(str(group_id(each)) for each in extra_groups) or "-",
             group="" if group is None else str(group_id(group)),
@@ -110,15 +112,15 @@ def popen(
             try:
                 process = forked(plan, words, preexec_fn, pass_fds, options)
             except SubprocessError:
-                end.close()
-                raise_reported(report)  # or it was preexec_fn
+                told.close()
+                raise_reported(report.fileno())  # or it was preexec_fn
                 raise
         else:
             if preexec_fn is not None:
                 raise ValueError("preexec_fn needs a process with one thread, and less than 256 MiB, to be called in")
             process = spawned(plan, words, pass_fds, options)
-            end.close()
-            confirm(process, report)
+            told.close()
+            confirm(process, report.fileno())
     process.args = names
     return process
 
@@ -212,7 +214,7 @@ def ignored() -> str:
 
 def may_fork() -> bool:
     """Whether a forked copy of this process may run Python: it has one thread. And not much to be copied."""
-    with open("/proc/self/status", "rb", 0) as file:
+    with FileIO("/proc/self/status") as file:  # the built-in `open` may be a test's own
         status = file.read(8192)
     size, threads = (int(status.partition(name)[2].split(None, 1)[0]) for name in (b"\nVmRSS:", b"\nThreads:"))
     return threads == 1 and size << 10 <= FORKED_MAX
@@ -290,15 +292,3 @@ def raise_reported(report: int) -> bool:
         message, _, filename = rest.partition("\0")
         raise OSError(int(number), message, filename or None)
     return bool(text)
-
-
-class Fd:
-    """A file descriptor that is closed once."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-
-    def close(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)

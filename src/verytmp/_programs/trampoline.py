@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from fcntl import ioctl
+from io import FileIO
 
 from .. import _syscalls
 from .._confined.procfs import is_own_namespace
@@ -100,7 +101,7 @@ def environment() -> dict[bytes, bytes]:
     """The environment that this interpreter was given, which may have put LC_CTYPE into its own (PEP 538)."""
     found = dict(os.environb)
     try:
-        with open("/proc/self/environ", "rb", 0) as file:
+        with FileIO("/proc/self/environ") as file:
             if b"\0LC_CTYPE=" not in b"\0" + file.readall():
                 found.pop(b"LC_CTYPE", None)
     except OSError:  # not readable for a process that may not be dumped
@@ -153,7 +154,7 @@ def enter_user_namespace(namespace: int) -> int | None:
 
 def capabilities() -> int:
     """The capabilities of this process: CapPrm of proc_pid_status(5)."""
-    with open("/proc/self/status", "rb", 0) as file:
+    with FileIO("/proc/self/status") as file:  # the built-in `open` may be a test's own
         return int(file.read(8192).partition(b"\nCapPrm:\t")[2].partition(b"\n")[0], 16)
 
 
