@@ -15,6 +15,8 @@ PYTHONS = nox.project.python_versions(PROJECT)
 # The newest that machines have: those after it are tried by `.ci/newer` where they are not here.
 OLDEST, NEWEST = PYTHONS[0], "3.13"
 ROOT = os.geteuid() == 0
+# Nobody else has this /tmp and /dev/shm (`.ci/run` sees to it): whatever is new there after a suite is its doing.
+ALONE = ["--alone"] if "APART" in os.environ else []
 
 nox.needs_version = ">=2024.10"
 nox.options.default_venv_backend = "venv"  # whose pip is the one that README's commands meet
@@ -81,7 +83,7 @@ def suite(session: nox.Session) -> None:
     python = str(session.python)
     for way in session.posargs or (["direct", "helper"] if ROOT else ["helper"]):
         skips = "root" if way == "direct" else "user"
-        options = ["-p", "no:cacheprovider", f"--way={way}", "--alone", f"--allowed-skips=.ci/skips-{skips}"]
+        options = ["-p", "no:cacheprovider", f"--way={way}", *ALONE, f"--allowed-skips=.ci/skips-{skips}"]
         options += chosen(python, way)
         if ROOT and way == "helper":
             session.run("python", "tests/unprivileged.py", "python", "-m", "pytest", *options)
@@ -159,4 +161,4 @@ def oldest_pytest(session: nox.Session) -> None:
     session.env.update(environment())
     session.install(".", "pytest==8.0.0", "pytest-asyncio==0.23.8", "pytest-xdist", "anyio", "hypothesis")
     tests = sorted(map(str, Path("tests").glob("test_plugin*.py")))
-    session.run("python", "-m", "pytest", "-p", "no:cacheprovider", "--alone", "--allowed-skips=/dev/null", *tests)
+    session.run("python", "-m", "pytest", "-p", "no:cacheprovider", *ALONE, "--allowed-skips=/dev/null", *tests)
