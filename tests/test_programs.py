@@ -20,6 +20,7 @@ import pytest
 from support import host_state
 from support.children import in_child
 
+import verytmp
 from verytmp import VeryTmpRoot
 from verytmp._programs import run as programs
 from verytmp._programs import trampoline
@@ -327,6 +328,14 @@ def test_asyncio(named: VeryTmpRoot) -> None:
 
 
 # -- a pid namespace ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"unshare_pid": True}])
+def test_the_root_may_hide_this_package(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """And all that a program's start takes from there."""
+    monkeypatch.setattr(programs, "may_fork", lambda: False)
+    with VeryTmpRoot(at=os.path.dirname(verytmp.__path__[0])) as root:
+        assert root.run(["ls", "-A"], stdout=PIPE, **options).stdout == b""
 
 
 @pytest.fixture

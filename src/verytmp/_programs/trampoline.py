@@ -109,24 +109,35 @@ def environment() -> dict[bytes, bytes]:
     return found
 
 
+def load_contain() -> Callable[[], None]:
+    from .pids import contain
+
+    return contain
+
+
+def load_write_below_only() -> Callable[[str], None]:
+    from .landlock import write_below_only
+
+    return write_below_only
+
+
 def enter(plan: Plan) -> None:
     """Enter a root's namespaces, in a process with one thread. `OSError` with what could not be done."""
+    # What it takes is loaded before the namespace is another one: there, the root may lie over this package.
+    contain = load_contain() if plan.pids else None
+    write_below_only = load_write_below_only() if plan.only else None
     kept = None
     if plan.namespace and not is_own_namespace(namespace := int(plan.namespace)):
         kept = enter_user_namespace(namespace)
         step("setns(CLONE_NEWNS)", _syscalls.setns, namespace, _syscalls.CLONE_NEWNS)
-    if plan.pids:
-        from .pids import contain
-
+    if contain:
         both = _syscalls.CLONE_NEWPID | _syscalls.CLONE_NEWNS
         step("unshare(CLONE_NEWPID|CLONE_NEWNS)", _syscalls.unshare, both)
         contain()
     if kept is not None:
         drop_capabilities(kept)
     os.chdir(plan.cwd)
-    if plan.only:
-        from .landlock import write_below_only
-
+    if write_below_only:
         write_below_only(plan.only)
     if plan.groups:
         os.setgroups([int(group) for group in plan.groups.split(",") if group != "-"])
