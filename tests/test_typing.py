@@ -124,32 +124,33 @@ def test_every_suppression_is_narrow_and_says_why(folder: str) -> None:
 
 
 STUB = "verytmp/__init__.pyi"
+# Mistakes in the stub, and what stubtest says of each. (What the package itself uses, mypy misses before that.)
 MUTATIONS = {
-    "nothing": ("", ""),
-    "a parameter renamed": ("on_error: Callable", "onerror: Callable"),
-    "a default changed": ("top_down: bool = True", "top_down: bool = False"),
-    "a name dropped": ("    def usage(self) -> VeryTmpUsage: ...\n", ""),
-    "an option dropped": ("    noswap: bool\n", ""),
-    "an option invented": ("    noswap: bool\n", "    noswap: bool\n    swap: bool\n"),
-    "a name invented": (
-        "    def fileno(self) -> int: ...\n",
-        "    def fileno(self) -> int: ...\n    def open(self) -> None: ...\n",
-    ),
-    "a property for a method": ("    @property\n    def path(self)", "    def path(self)"),
+    'walk is inconsistent, stub parameter "onerror" differs': ("on_error: Callable", "onerror: Callable"),
+    'walk is inconsistent, runtime parameter "top_down"': ("top_down: bool = True", "top_down: bool = False"),
+    'stub does not have parameter "noswap"': ("    noswap: bool\n", ""),
+    "VeryTmpRoot.clear is not present in stub": ("    def clear(self)", "    def emptied(self)"),
 }
 
 
+def stubtest(project: Path) -> str:
+    """What it prints: nothing, where the stubs are as the code."""
+    command = [sys.executable, "-m", "mypy.stubtest", "verytmp", "--concise"]
+    return subprocess.run(command, cwd=project, capture_output=True, text=True).stdout
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("mutation", MUTATIONS)
-def test_stubs_against_the_code(project: Path, mutation: str) -> None:
+def test_stubs_against_the_code(project: Path) -> None:
     """And that stubtest would see it if they differed."""
-    old, new = MUTATIONS[mutation]
+    assert stubtest(project) == ""
     stub = (project / STUB).read_text()
-    assert stub.count(old) == 1 or not old
-    (project / STUB).write_text(stub.replace(old, new) if old else stub)
+    mistaken = stub
+    for old, new in MUTATIONS.values():
+        assert stub.count(old) == 1
+        mistaken = mistaken.replace(old, new)
+    (project / STUB).write_text(mistaken)
     try:
-        command = [sys.executable, "-m", "mypy.stubtest", "verytmp"]
-        result = subprocess.run(command, cwd=project, capture_output=True, text=True)
+        said = stubtest(project)
     finally:
         (project / STUB).write_text(stub)
-    assert result.returncode == (mutation != "nothing"), result.stdout + result.stderr
+    assert [words for words in MUTATIONS if words not in said] == []
