@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import host_state, refusals
+from support import host_state, kernel, refusals
 from support.children import in_child
 
+from verytmp import VeryTmpRoot, VeryTmpUnavailable, available
 from verytmp._cli import doctor as _doctor
+from verytmp._mounting.spec import MountSpec
 
 
 def doctor(*options: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -80,6 +82,63 @@ def test_where_it_is_refused_for_programs(capsys: pytest.CaptureFixture[str]) ->
     assert "unshare(0): EPERM" in report["evidence"]
     assert not any(way["made"] for way in report["ways"])
     assert {feature["found"] for feature in report["features"]} == {None}
+
+
+def test_an_old_kernel(capsys: pytest.CaptureFixture[str]) -> None:
+    """By mount(2), options work as well; and what was seen, and not answered, has no number."""
+
+    def run() -> Any:
+        refusals.unprivileged()
+        kernel.seccomp(
+            *(kernel.Rule(call, errno.ENOSYS) for call in ("fsopen", "fsconfig", "fsmount")),
+        )
+        capsys.readouterr()
+        return _doctor.main(True), capsys.readouterr().out
+
+    status, text = in_child(run)
+    features = {feature["feature"]: feature for feature in json.loads(text)["features"]}
+    assert status == 0
+    assert not features["fsopen"]["found"]
+    assert features["fsopen"]["said"] == "Function not implemented (ENOSYS)"
+    assert features["huge"]["found"]
+    assert features["inode64"]["found"]
+
+
+def test_an_observation_has_no_number() -> None:
+    assert _doctor.answer(errno.ENOSYS, "the flag is ignored") == "the flag is ignored"
+
+
+def test_it_asks_for_what_a_root_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between Linux 5.10 and 5.13, a mount without nosymfollow is made in another way."""
+    asked = []
+
+    def mount(spec: MountSpec, *_: object) -> Any:
+        asked.append(spec)
+        raise VeryTmpUnavailable(errno.EPERM, "seen enough")
+
+    monkeypatch.setattr("verytmp._available.mount", mount)
+    monkeypatch.setattr("verytmp._root.mount", mount)
+    assert not available()
+    with pytest.raises(VeryTmpUnavailable):
+        VeryTmpRoot(fallback="none")
+    assert asked[0] == asked[1]
+
+
+def test_in_a_chroot_without_proc() -> None:
+    """No way is said to work, and both of the causes are told to an ordinary user."""
+
+    def run() -> tuple[bool, str]:
+        kernel.hide_proc()
+        refusals.unprivileged()
+        kernel.seccomp(kernel.Rule("unshare", errno.EPERM, 0, kernel.CLONE_NEWUSER))  # as in a chroot
+        return any(way["made"] for way in _doctor.report()["ways"]), available().remedy
+
+    made, remedy = in_child(run)
+    assert not made
+    chroot = " Most likely this is a chroot too, where the kernel allows no user namespaces: enter the tree with "
+    first, _, second = remedy.partition(" Most")
+    assert first == "Mount /proc: mount -t proc proc /proc."
+    assert f" Most{second}".startswith(chroot) == (os.geteuid() != 0)
 
 
 def test_it_changes_nothing(host: Path) -> None:

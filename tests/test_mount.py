@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import host_state, kernel
+from support import host_state, kernel, refusals
 from support.children import in_child
 from support.kernel import Rule
 
-from verytmp import _syscalls
+from verytmp import VeryTmpRoot, _syscalls
 from verytmp._cli.doctor import FEATURES
 from verytmp._mounting import namespaces, probes, spec, tmpfs
 from verytmp._mounting.options import make_spec
@@ -138,6 +138,23 @@ def test_a_comma_is_no_way_to_another_option() -> None:
     assert made["refusals"][-1][:2] == ("mount", errno.EINVAL)
     assert "a comma" in made["refusals"][-1][2]
     assert mounted({"mpol": "interleave:0", "size": "1m"}, *NO_NEW_API)["how"] == "mount"
+
+
+@pytest.mark.parametrize("option", ["size", "huge", "mpol"])
+def test_no_value_is_refused_by_mount2_too(option: str) -> None:
+    made = mounted({option: ""}, *NO_NEW_API)
+    assert made["refusals"][-1] == ("mount", errno.EINVAL, f"{option}= has no value")
+
+
+def test_the_error_names_what_was_asked_for_alone() -> None:
+    def make() -> str:
+        refusals.unprivileged()
+        kernel.seccomp(*NO_NEW_API)
+        with pytest.raises(ValueError, match="asked for") as caught:
+            VeryTmpRoot(size="banana")
+        return str(caught.value)
+
+    assert "(asked for: size=banana)" in in_child(make)
 
 
 def test_a_filter_that_knows_mount2_alone() -> None:

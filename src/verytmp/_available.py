@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._mounting.spec import MountSpec
+from ._mounting.options import validated
 from ._root import mount
 from .errors import VeryTmpUnavailable
 
@@ -52,7 +52,7 @@ def available() -> VeryTmpAvailability:
     >>> needs_verytmp = pytest.mark.skipif(not verytmp.available(), reason=str(verytmp.available()))
     """
     try:
-        tree, method = mount(MountSpec())
+        tree, method = mount(validated({})[0])  # as `VeryTmpRoot()` would: another way is taken for other options
     except VeryTmpUnavailable as error:
         return VeryTmpAvailability(error=error)
     tree.close()

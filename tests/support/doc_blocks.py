@@ -26,6 +26,7 @@ NOT_RUN = {
     "git *": "it changes the repository, and publishes it",
     "docker *": "there is no Docker where the tests run",
     "podman *": "there is no Podman where the tests run",
+    "firejail *": "there is no firejail where the tests run",
     "sudo *": "it changes the machine",
     "echo * | *sudo *": "it changes the machine",
     ".ci/*": "it runs this suite",

@@ -15,10 +15,10 @@ from errno import errorcode
 from .._available import available
 from .._diagnosis.facts import facts, guide
 from .._mounting import child, probes, strategy
-from .._mounting.options import VARIABLE
+from .._mounting.options import VARIABLE, validated
 from .._mounting.protocol import Refused
 from .._mounting.signals import Caller, without_interrupts
-from .._mounting.spec import MountSpec
+from .._mounting.spec import MountSpec, new_token
 from .._shm import PLACE
 
 TYPE_CHECKING = False
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 # What verytmp asks of the kernel: since which Linux it is there, what it is for, and what stands in for it. The page
 # docs/kernel-features.md is made of it, and `probes.try_features` asks for each.
 FEATURES = {
-    "user namespaces": ("3.9", "the child in which an ordinary user may mount", "CAP_SYS_ADMIN"),
+    "user namespaces": ("4.19", "the child in which an ordinary user may mount", "CAP_SYS_ADMIN"),
     "fsopen": ("5.2", "fsopen(2), fsmount(2): a mount that is detached from the start", "mount(2) in the child"),
     "MOUNT_ATTR_NOSYMFOLLOW": ("5.14", "the kernel follows no symlinks, for anybody", "MS_NOSYMFOLLOW"),
-    "mount": ("3.9", "mount(2), umount2(2) in namespaces of one's own, where fsopen(2) is refused", ""),
+    "mount": ("4.19", "mount(2), umount2(2) in namespaces of one's own, where fsopen(2) is refused", ""),
     "MS_NOSYMFOLLOW": ("5.10", "as above, by mount(2)", "walks alone, which confine paths and not strings"),
     "pidfd_open": (
         "5.3",
@@ -70,7 +70,8 @@ def report() -> dict[str, Any]:
         "environment": facts(),
         "ways": [{"way": way, **tried(call)} for way, call in ways()],
         "features": [
-            {"feature": name, "found": None if number is None else not number, "said": said(number or 0, text)} | about
+            {"feature": name, "found": None if number is None else not number, "said": answer(number or 0, text)}
+            | about
             for name, number, text, about in features()
         ],
         "fallback": {"asked for": os.environ.get(VARIABLE, ""), "place": PLACE, "writable": os.access(PLACE, os.W_OK)},
@@ -90,17 +91,19 @@ def ways() -> Iterator[tuple[str, Callable[[], str]]]:
     def directly() -> str:
         if facts().get("Seccomp", "0") != "0":
             return "not tried: under a seccomp filter an unknown call may end the program"
-        return made(strategy.directly(spec, Caller()))
+        return made(strategy.directly(spec(), Caller()))
 
     def by_a_child(threads: int) -> str:
-        return made(strategy.by_child(spec, Caller(threads)))
+        _ = Caller().threads  # without /proc, which a child may do without, the root's paths have no strings
+        return made(strategy.by_child(spec(), Caller(threads)))
+
+    def spec() -> MountSpec:
+        return validated({})[0].replace(at="", directory=strategy.impossible_name(), token=new_token())
 
     def made(mounted: strategy.Mounted | None) -> str:
         if mounted is None:
             return "not allowed to this process"
         return mounted.how.rpartition(", ")[2]
-
-    spec = MountSpec(directory=strategy.impossible_name(), token="verytmp")
 
     yield "directly", directly
     yield "by a forked child", lambda: by_a_child(1)
@@ -132,6 +135,11 @@ def features() -> Iterator[tuple[str, int | None, str, dict[str, str]]]:
     for name, (linux, why, instead) in FEATURES.items():
         number, text = outcomes.get(name, (None, refused))
         yield name, number, text, {"linux": linux, "for": why, "instead": instead}
+
+
+def answer(number: int | None, text: str) -> str:
+    """The kernel's, with its number; or what was seen, which has none."""
+    return said(number, text) if number and text == os.strerror(number) else text
 
 
 def said(number: int, text: str) -> str:

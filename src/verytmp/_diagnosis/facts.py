@@ -19,7 +19,9 @@ FILES = {
 }
 STATUS = ("Seccomp", "NoNewPrivs", "CapEff")
 OWN = ("Uid:", "Gid:", "CapEff:", "Seccomp:", "Seccomp_filters:")
+GVISOR = "#1 SMP Sun Jan 10 15:06:54 PST 2016"  # what uname(2) says in all of its versions
 MARKS = {  # what is there in which container
+    "/run/firejail/mnt/seccomp": "firejail",
     "/.dockerenv": "docker",
     "/run/.containerenv": "podman",
     "/.flatpak-info": "flatpak",
@@ -61,6 +63,7 @@ def facts() -> dict[str, str]:
     if mounts:
         found["root"] = "mounted" if any(line.split()[4:5] == ["/"] for line in mounts) else "not mounted"
     inside = [name for path, name in MARKS.items() if os.path.exists(path)]
+    inside += ["gvisor"] if system.version == GVISOR else []
     inside += [name for variable, name in VARIABLES.items() if os.environ.get(variable)]
     found["inside"] = " ".join(inside)
     return found

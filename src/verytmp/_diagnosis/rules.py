@@ -37,6 +37,7 @@ LABEL_THEN = "label after that"  # what AppArmor has made of it
 UNSHARE = "unshare(CLONE_NEWUSER|CLONE_NEWNS)"
 NEW_MOUNTS = "unshare(CLONE_NEWNS)"  # in a user namespace that was made before
 MAPS = ("setgroups", "uid_map", "gid_map")
+IN_THE_MOUNT = ("open", "mkdirat", "openat", "fchownat", "fchmodat")
 MOUNTING = ("fsopen", "fsmount", "mount(MS_PRIVATE)", "mount")
 NAMING = (  # what only a root with a name takes
     "mount(MS_SLAVE)",
@@ -52,6 +53,10 @@ NO_LIMIT = 1 << 30  # whoever sets a limit sets a smaller one
 CALLS = "unshare, fsopen, fsconfig and fsmount"
 NAMING_CALLS = "open_tree, move_mount, mount_setattr, mount, umount2, pivot_root and setns"
 PROFILES = {
+    "firejail": (
+        "firejail --ignore=restrict-namespaces --ignore=seccomp; where the command line has --seccomp, "
+        "--seccomp='!mount,!umount2,!fsopen,!fsconfig,!fsmount' in its place."
+    ),
     "flatpak": "Flatpak allows no namespaces to what runs in it; nothing can be set.",
     "snap": "Connect the snap's userns interface, if it has one.",
     "android": "Android allows it to no application.",
@@ -71,11 +76,12 @@ ANY_PROFILE = (
     f"Allow {CALLS} in the seccomp profile: in a container, --security-opt seccomp=FILE; in a systemd unit, "
     "SystemCallFilter=@mount."
 )
-UBUNTU = (
-    "Allow it for this machine: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 (in a container, on the "
-    "host); or for one program, by an AppArmor profile with flags=(unconfined) and the rule userns, for the real path "
-    "of its interpreter."
+APPARMOR_SETTING = "kernel.apparmor_restrict_unprivileged_userns"
+ONE_PROGRAM = (
+    "for one program, by an AppArmor profile with flags=(unconfined) and the rule userns, for the real path of its "
+    "interpreter."
 )
+RULES = "userns, capability sys_admin, mount, umount, and owner @{PROC}/@{pid}/{setgroups,uid_map,gid_map} w,"
 MORE_FILES = {
     errno.EMFILE: "Close some files, or raise the limit on open files (ulimit -n).",
     errno.ENFILE: "The whole machine has too many files open: close some, or raise its limit (sysctl fs.file-max).",
@@ -132,14 +138,18 @@ class Case:
     def filtered(self) -> bool:
         return self.fact("Seccomp") not in ("", "0")
 
-    def ubuntu(self) -> bool:
+    def takes_capabilities(self) -> bool:
         """Whether AppArmor lets user namespaces be made, and takes their capabilities away: Ubuntu 23.10 and later."""
-        return self.fact(LABEL_THEN).startswith("unprivileged_userns") or (
-            self.fact("kernel.apparmor_restrict_unprivileged_userns") == "1"
-        )
+        return self.fact(LABEL_THEN).startswith("unprivileged_userns") or self.fact(APPARMOR_SETTING) == "1"
 
     def selinux(self) -> bool:
         return self.fact("selinux") == "1" and self.fact("label").count(":") >= 3
+
+    def profile(self) -> str:
+        """The AppArmor profile that confines this process; empty for none."""
+        label = self.fact("label")
+        name = label.partition(" (")[0]
+        return "" if name == "unconfined" or label.endswith("(unconfined)") or label.count(":") >= 3 else name
 
     def verdict(self, cause: Cause, remedy: str) -> Verdict:
         return Verdict(cause, remedy, tuple(dict.fromkeys(self._asked)))
@@ -200,14 +210,19 @@ def no_processes(case: Case) -> Verdict | None:
         return None
     if case.errno == errno.EAGAIN:
         return case.verdict(
-            Cause.LIMIT, "Raise the limit on processes: ulimit -u, or the container's (docker run --pids-limit)."
+            Cause.LIMIT, f"Raise the limit on processes: ulimit -u, or the container's ({engine(case)} --pids-limit)."
         )
     return case.verdict(Cause.PYTHON, "")
 
 
 def no_proc(case: Case) -> Verdict | None:
     if case.errno == errno.ENOENT and (case.step in MAPS or case.step.startswith("/proc/")):
-        return case.verdict(Cause.PROC, "Mount /proc: mount -t proc proc /proc.")
+        remedy = "Mount /proc: mount -t proc proc /proc."
+        if (
+            case.fact("euid") != "0" and case.tried(NEW_USER) == errno.EPERM and case.tried(ANY_UNSHARE) == 0
+        ):  # the next refusal
+            remedy += f" Most likely this is a chroot too, where the kernel allows no user namespaces: {PIVOT}"
+        return case.verdict(Cause.PROC, remedy)
     if case.errno == errno.EROFS and case.step in MAPS:
         return case.verdict(Cause.PROC, "A root needs /proc, writable: mount -o remount,rw /proc.")
     return None
@@ -237,7 +252,8 @@ def refused_flags(case: Case) -> Verdict | None:
     if case.tried(NO_SUCH_FLAG) in (errno.EINVAL, None):
         return None
     case.filtered()
-    return case.verdict(Cause.SECCOMP_FLAGS, "In the systemd unit: RestrictNamespaces=user mnt.")
+    remedy = PROFILES.get(case.inside("firejail"), "In the systemd unit: RestrictNamespaces=user mnt.")
+    return case.verdict(Cause.SECCOMP_FLAGS, remedy)
 
 
 def in_a_chroot(case: Case) -> Verdict | None:
@@ -256,22 +272,15 @@ def nobody(case: Case) -> Verdict | None:
 
 
 def one_but_not_both(case: Case) -> Verdict | None:
-    """RHEL 7: user namespaces, but no mount namespace with one."""
-    if case.tried(NEW_USER) != 0:
-        return None
-    case.fact("kernel")
-    return case.verdict(Cause.SYSCTL, "Boot with namespace.unpriv_enable=1 (RHEL 7), or use a newer kernel.")
+    """A user namespace can be made, in which no mount namespace can: its capabilities were taken away."""
+    return taken_away(case) if case.tried(NEW_USER) == 0 else None
 
 
 def as_in_a_chroot(case: Case) -> Verdict | None:
     """No filter, no setting, a user with a number. A chroot onto a mount point looks like any root from inside."""
     if case.tried(ANY_UNSHARE) != 0 or case.tried(NO_SUCH_FLAG) != errno.EINVAL or case.fact("root") != "mounted":
         return None
-    if (
-        case.selinux()
-        or case.ubuntu()
-        or case.fact("label").removesuffix("(unconfined)").strip() not in ("", "unconfined")
-    ):
+    if case.selinux() or case.takes_capabilities() or case.profile():
         return None
     return case.verdict(Cause.UNKNOWN, f"Most likely this is a chroot onto a mount point: {PIVOT}")
 
@@ -316,8 +325,8 @@ def too_deep(case: Case) -> Verdict | None:
 def security_module(case: Case) -> Verdict | None:
     if case.selinux():
         return case.verdict(Cause.SELINUX, f"Allow user_namespace create to this domain. {MAC}")
-    if case.fact("label") or case.ubuntu():
-        return case.verdict(Cause.APPARMOR, UBUNTU)
+    if case.fact("label") or case.takes_capabilities():
+        return case.verdict(Cause.APPARMOR, allow_namespaces(case))
     return case.verdict(Cause.UNKNOWN, "")
 
 
@@ -325,16 +334,25 @@ def security_module(case: Case) -> Verdict | None:
 
 
 def taken_away(case: Case) -> Verdict | None:
-    return case.verdict(Cause.APPARMOR, UBUNTU) if case.ubuntu() else None
+    return case.verdict(Cause.APPARMOR, allow_namespaces(case)) if case.takes_capabilities() else None
+
+
+def allow_namespaces(case: Case) -> str:
+    """What to change in AppArmor. A setting is named where this kernel has it: Debian's has none."""
+    if name := case.profile():
+        return f"To the AppArmor profile {name} add: {RULES} and load it anew: sudo apparmor_parser -r FILE."
+    if case.fact(APPARMOR_SETTING) == "1":
+        machine = f"for this machine: sudo sysctl -w {APPARMOR_SETTING}=0 (in a container, on the host)"
+        return f"Allow it {machine}; or {ONE_PROGRAM}"
+    return f"Allow it {ONE_PROGRAM}"
 
 
 def no_setfcap(case: Case) -> Verdict | None:
     capabilities = case.fact("CapEff")
     if case.fact("euid") != "0" or not capabilities or int(capabilities, 16) >> CAP_SETFCAP & 1:
         return None
-    return case.verdict(
-        Cause.CAPABILITY, "Run as an ordinary user, or with the capability: docker run --cap-add SETFCAP."
-    )
+    remedy = f"Run as an ordinary user, or with the capability: {engine(case)} --cap-add SETFCAP."
+    return case.verdict(Cause.CAPABILITY, remedy)
 
 
 def in_lambda(case: Case) -> Verdict | None:
@@ -357,6 +375,8 @@ def not_dumpable(case: Case) -> Verdict | None:
 def no_writing(case: Case) -> Verdict | None:
     if case.selinux():
         return case.verdict(Cause.SELINUX, MAC)
+    if case.profile():
+        return case.verdict(Cause.APPARMOR, allow_namespaces(case))
     return case.verdict(
         Cause.LANDLOCK, "Make the root before the process is restricted, or let it write below /proc/self."
     )
@@ -366,13 +386,25 @@ def no_writing(case: Case) -> Verdict | None:
 
 
 def denied_mount(case: Case) -> Verdict | None:
-    if case.step != "mount" or not case.fact("label") or case.selinux() or case.ubuntu():
+    if case.step != "mount" or not case.fact("label") or case.selinux() or case.takes_capabilities():
         return None
     case.filtered()
     return case.verdict(
         Cause.APPARMOR,
-        "Allow mount fstype=tmpfs in the AppArmor profile (docker run --security-opt apparmor=unconfined); or have "
-        f"the seccomp profile allow {CALLS}, which AppArmor does not look at.",
+        f"Allow mount fstype=tmpfs in the AppArmor profile ({engine(case)} --security-opt apparmor=unconfined); or "
+        f"have the seccomp profile allow {CALLS}, which AppArmor does not look at.",
+    )
+
+
+def disconnected(case: Case) -> Verdict | None:
+    """A profile that confines files refuses all of them in a mount that is not below "/", to root too."""
+    name = case.profile()
+    if case.step not in IN_THE_MOUNT or not name:
+        return None
+    return case.verdict(
+        Cause.APPARMOR,
+        f"Give the AppArmor profile {name} the flag attach_disconnected: profile {name} flags=(attach_disconnected); "
+        "and load it anew: sudo apparmor_parser -r FILE.",
     )
 
 
@@ -411,11 +443,12 @@ def filtered_naming(case: Case) -> Verdict | None:
 def denied_naming(case: Case) -> Verdict | None:
     if case.selinux():
         return case.verdict(Cause.SELINUX, MAC)
-    if case.fact("label").removesuffix("(unconfined)").strip() in ("", "unconfined"):
+    if not case.profile():
         return None
     return case.verdict(
         Cause.APPARMOR,
-        "Allow mount, umount and pivot_root in the AppArmor profile (docker run --security-opt apparmor=unconfined).",
+        f"Allow mount, umount and pivot_root in the AppArmor profile ({engine(case)} --security-opt "
+        "apparmor=unconfined).",
     )
 
 
@@ -439,6 +472,11 @@ def not_mapped(case: Case) -> Verdict | None:
     return case.verdict(Cause.UID_MAP, "Make the root as the user who is to use it.")
 
 
+def engine(case: Case) -> str:
+    """The command that has started this container, for what its options could change."""
+    return "podman run" if case.inside("podman") else "docker run"
+
+
 def profile(case: Case) -> str:
     """What to change where a filter refuses, as the container's makers call it."""
     return PROFILES.get(case.inside(*PROFILES), ANY_PROFILE)
@@ -452,7 +490,7 @@ if TYPE_CHECKING:
 UNSHARE_RULES: dict[int, tuple[_Rule, ...]] = {
     errno.EPERM: (switched_off, refused_call, refused_flags, in_a_chroot, nobody, one_but_not_both, as_in_a_chroot),
     errno.ENOSYS: (no_such_call,),
-    errno.EINVAL: (no_such_namespace, refused_call, one_but_not_both),
+    errno.EINVAL: (no_such_namespace, refused_call),
     errno.ENOSPC: (refused_call, none_left),
     errno.EUSERS: (refused_call, too_deep),
     errno.EACCES: (refused_call, security_module),
@@ -470,7 +508,7 @@ NAMING_RULES: dict[int, tuple[_Rule, ...]] = {
 }
 MOUNT_RULES: dict[int, tuple[_Rule, ...]] = {
     errno.EPERM: (taken_away, filtered_mount, restricted),
-    errno.EACCES: (taken_away, denied_mount, denied_file_system, filtered_mount, restricted),
+    errno.EACCES: (taken_away, disconnected, denied_mount, denied_file_system, filtered_mount, restricted),
     errno.ENOSYS: (filtered_mount, no_tmpfs),
     errno.ENODEV: (no_tmpfs,),
     errno.EINVAL: (filtered_mount,),

@@ -49,7 +49,7 @@ def try_each_feature(log: CallLog) -> list[Refusal]:
     quiet = CallLog()  # the name of what is tried says more than that of the call in it
 
     def options(*settings: tuple[str, str | None]) -> Callable[[], None]:
-        return lambda: os.close(tmpfs.by_fsopen(settings, frozenset(), quiet))
+        return lambda: os.close(tmpfs.mount_tmpfs(settings, frozenset(), quiet, private=True)[0])
 
     def by_the_old_call() -> None:
         mounted = tmpfs.by_mount([], NOSYMFOLLOW, quiet)
@@ -77,7 +77,7 @@ def try_each_feature(log: CallLog) -> list[Refusal]:
         os.close(os.pidfd_open(os.getpid()))
 
     tried: dict[str, Callable[[], object]] = {
-        "fsopen": options(),
+        "fsopen": lambda: os.close(tmpfs.by_fsopen([], frozenset(), quiet)),
         "MOUNT_ATTR_NOSYMFOLLOW": lambda: os.close(tmpfs.by_fsopen([], NOSYMFOLLOW, quiet)),
         "mount": lambda: os.close(tmpfs.by_mount([], frozenset(), quiet)),
         "MS_NOSYMFOLLOW": by_the_old_call,

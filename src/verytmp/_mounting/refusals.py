@@ -10,7 +10,7 @@ from .._diagnosis.rules import LABEL_THEN, MAPS, MOUNTING, NEW_MOUNTS, UNSHARE, 
 from ..errors import VeryTmpUnavailable
 from . import child, probes
 from .options import FORMS
-from .signals import without_interrupts
+from .signals import STATUS, Caller, without_interrupts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .._diagnosis.rules import Refusal
-    from .signals import Caller
     from .spec import MountSpec
 
 
@@ -40,7 +39,7 @@ def explained(refusals: Sequence[Refusal], spec: MountSpec | None = None, caller
         asked = spec.asked()
         about = [option for option in asked if step == f"fsconfig({option.partition('=')[0]})"] or asked
         forms = [f"{key}= takes {form}" for key, form in FORMS.items() if any(o.startswith(f"{key}=") for o in about)]
-        return ValueError("; ".join([f"{text} (asked for: {', '.join(about)})", *forms]))
+        return ValueError("; ".join([f"{text} (asked for: {', '.join(about)})" if about else text, *forms]))
     reason = BEFORE.join([text, *(f"{step}: {text}" for step, _, text in before)])
     try:
         verdict = diagnosed(refusals, caller)
@@ -53,7 +52,10 @@ def diagnosed(refusals: Sequence[Refusal], caller: Caller | None) -> Verdict:
     """The cause of the last refusal, from what can be read here, and what a child of the caller's meets."""
     known = facts()
     tried: dict[str, int] = {}
-    if caller and refusals[-1][0] in (UNSHARE, NEW_MOUNTS, *MAPS, *MOUNTING):
+    step = refusals[-1][0]
+    if caller and step == STATUS:  # it cannot be read how many threads there are
+        caller = Caller(threads=2)
+    if caller and step in (STATUS, UNSHARE, NEW_MOUNTS, *MAPS, *MOUNTING):
         for name, number, text in without_interrupts(lambda: child.probe(probes.NAMESPACES, caller), caller):
             if name == LABEL_THEN:
                 known[name] = text.strip("\0\n")

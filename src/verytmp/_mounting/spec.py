@@ -21,6 +21,7 @@ TOKEN_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 TOKEN_LENGTH = 8  # 36**8 are 2.8e12: no two roots of a machine have the same
 
 SIZES = ("size", "nr_blocks", "nr_inodes")
+PRIVATE = 0o700  # a root directory's permissions, where no others are asked for
 
 
 def new_token() -> str:
@@ -63,7 +64,7 @@ class MountSpec:
         self,
         options: tuple[tuple[str, str | None], ...] = (),
         attributes: tuple[str, ...] = (),
-        mode: int = 0o700,
+        mode: int = PRIVATE,
         uid: int | None = None,
         gid: int | None = None,
         directory: str = "",
@@ -126,12 +127,13 @@ class MountSpec:
                 yield key, str(number)
 
     def asked(self) -> list[str]:
-        """What was asked for, in the words of mount(8)."""
+        """What was asked for, in the words of mount(8): nothing that is so by itself."""
         pairs = (*self.options, *self._owner())
         words = [key if value is None else f"{key}={value}" for key, value in pairs]
         words += [f"at={self.at}"] if self.at else []
         words += ["host=ro"] if self.host_read_only else []
-        return [f"mode={self.mode:o}", *words, *self.attributes]
+        mode = [] if self.mode == PRIVATE else [f"mode={self.mode:o}"]
+        return [*mode, *words, *(name for name in self.attributes if name != "nosymfollow")]
 
     def encode(self) -> list[str]:
         """The fields of a message, of which `decode` makes the same value again."""

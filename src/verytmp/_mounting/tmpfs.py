@@ -182,6 +182,8 @@ def join_mount_data(settings: _Settings) -> str:
     """mount(2)'s data: one string. A comma in a value would start another option, but before a digit (mpol's lists)."""
     words = [key if value is None else f"{key}={value}" for key, value in settings]
     for word in words:
+        if word.endswith("="):  # which mount(2) takes for no limit at all, and fsconfig(2) refuses
+            raise OSError(errno.EINVAL, f"{word} has no value")
         if not all(rest[:1].isdigit() for rest in word.split(",")[1:]):
             raise OSError(errno.EINVAL, f"a comma in {word!r} starts another option in mount(2)")
     return ",".join(words)
