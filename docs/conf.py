@@ -23,7 +23,7 @@ html_title = f"verytmp {release}"
 default_role = "code"
 nitpicky = False
 
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 2
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True  # 0o700, and not 448
