@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import verytmp
+from verytmp._programs.run import START
 
 SOURCE = Path(verytmp.__file__).parent
 MODULES = sorted(
@@ -40,6 +41,7 @@ MAY_IMPORT = {
 }
 
 LAZY = [
+    "_ctypes",
     "ctypes",
     "socket",
     "subprocess",
@@ -98,6 +100,19 @@ def test_every_package_is_in_the_table() -> None:
     assert {package(module) for module in MODULES} == set(MAY_IMPORT)
 
 
+def test_a_root_and_a_program_on_its_way_into_it_need_no_ctypes() -> None:
+    """Nor, in the interpreter by which a program gets there, os: they take it longer to load than all the rest."""
+    code = "import sys; from verytmp import VeryTmpRoot; VeryTmpRoot().close(); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert "verytmp._syscalls" in loaded
+    assert "ctypes" not in loaded
+    code = START.replace("main(sys.argv[1:])", "print(*sys.modules)")
+    fresh = [sys.executable, "-I", "-S", "-B", "-c", code]
+    loaded = subprocess.run(fresh, check=True, capture_output=True, text=True).stdout.split()
+    assert "verytmp._programs.trampoline" in loaded
+    assert not {"ctypes", "os"} & set(loaded)
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_what_its_package_may(module: str) -> None:
     inside = {name[1:] for name in imports(module) if name.startswith(".")}
@@ -119,7 +134,7 @@ def test_there_is_no_cycle() -> None:
 
 
 def test_only_one_module_calls_ctypes() -> None:
-    assert [module for module in MODULES if "ctypes" in imports(module)] == ["_syscalls"]
+    assert [module for module in MODULES if {"ctypes", "_ctypes"} & imports(module)] == ["_syscalls"]
 
 
 def test_the_core_needs_the_standard_library_alone() -> None:

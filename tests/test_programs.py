@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import os
 import signal
@@ -17,13 +18,14 @@ from subprocess import DEVNULL, PIPE, STDOUT, CalledProcessError, Popen, Timeout
 from typing import Any
 
 import pytest
-from support import host_state
+from support import host_state, kernel
 from support.children import in_child
 
 import verytmp
 from verytmp import VeryTmpRoot
 from verytmp._programs import run as programs
 from verytmp._programs import trampoline
+from verytmp._programs.run import State
 
 AT = "/work"
 
@@ -35,12 +37,22 @@ def passable_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", ":".join(folder for folder in found if os.access(folder, os.X_OK)))
 
 
-@pytest.fixture(params=["a fork", "a fresh interpreter"])
+WAYS = ["a fork", "a fresh interpreter", *(["a thread"] if kernel.may_mount() else [])]
+
+
+@pytest.fixture(params=WAYS)
 def named(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[VeryTmpRoot]:
-    """A root with a name, in both of the ways by which programs get into its namespace."""
-    monkeypatch.setattr(programs, "may_fork", lambda: request.param == "a fork")
+    """A root with a name, in each of the ways by which programs get into its namespace."""
+    start_by(monkeypatch, request.param)
     with VeryTmpRoot(at=AT, size="64m") as root:
         yield root
+
+
+def start_by(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    monkeypatch.setattr(State, "may_fork", lambda _: way == "a fork")
+    monkeypatch.setattr(State, "may_thread", lambda _: way == "a thread")
+    if way == "a thread":
+        monkeypatch.setattr(programs, "by_trampoline", None)
 
 
 def output(root: VeryTmpRoot, *args: object, **options: Any) -> str:
@@ -240,7 +252,7 @@ def test_threads(named: VeryTmpRoot) -> None:
     threads = [threading.Thread(target=work, args=(10 * number,)) for number in range(4)]
     with pytest.MonkeyPatch.context() as patch:
         patch.undo()
-        patch.setattr(programs, "may_fork", lambda: False)
+        patch.setattr(State, "may_fork", lambda _: False)
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -248,28 +260,104 @@ def test_threads(named: VeryTmpRoot) -> None:
     assert sorted(map(int, found)) == sorted(10 * each + more for each in range(4) for more in range(3))
 
 
-def test_a_process_with_threads_is_not_forked() -> None:
-    assert programs.may_fork()
+def test_a_process_with_threads_is_not_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert State().may_fork()
+    monkeypatch.setattr(programs, "forked", None)
     stop = threading.Event()
     thread = threading.Thread(target=stop.wait)
     thread.start()
     try:
-        assert not programs.may_fork()
+        assert not State().may_fork()
+        assert State().may_thread()
         with VeryTmpRoot(at=AT) as root, warnings.catch_warnings():
             warnings.simplefilter("error")
             assert output(root, "pwd") == f"{AT}\n"
-            with pytest.raises(ValueError, match="preexec_fn needs a process with one thread"):
-                root.run(["true"], preexec_fn=print)
+            if not kernel.may_mount():  # else it is run as `subprocess` does
+                with pytest.raises(ValueError, match="preexec_fn needs a process with one thread"):
+                    root.run(["true"], preexec_fn=print)
     finally:
         stop.set()
         thread.join()
+
+
+def test_a_filtered_process_gets_no_thread() -> None:
+    def filtered() -> bool:
+        kernel.seccomp(kernel.Rule("setns", 0))
+        stop = threading.Event()
+        threading.Thread(target=stop.wait).start()
+        try:
+            return State().may_thread()
+        finally:
+            stop.set()
+
+    assert in_child(filtered) is False
+
+
+def from_thread(work: Callable[[VeryTmpRoot], object]) -> Any:
+    """What *work* returns, in a process of its own in which a thread may enter a root's namespace."""
+
+    def child() -> object:
+        if not kernel.may_mount():
+            kernel.mounting_namespaces()
+        with pytest.MonkeyPatch.context() as patch, VeryTmpRoot(at=AT) as root:
+            start_by(patch, "a thread")
+            return work(root)
+
+    return in_child(child)
+
+
+def test_a_signal_at_the_parents_end_does_not_come_earlier() -> None:
+    """The parent is a thread, as far as PR_SET_PDEATHSIG goes."""
+    die = functools.partial(kernel.libc.prctl, 1, signal.SIGTERM, 0, 0, 0)
+    assert from_thread(lambda root: root.run(["sleep", "0.2"], preexec_fn=die).returncode) == 0
+
+
+def test_a_start_that_is_interrupted_leaves_no_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    started: list[Popen[Any]] = []
+
+    def slow(*args: Any, **options: Any) -> Popen[Any]:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        time.sleep(0.1)
+        started.append(Popen(*args, **options))
+        return started[0]
+
+    def work(root: VeryTmpRoot) -> int:
+        signal.signal(signal.SIGUSR1, interrupt)
+        with pytest.raises(Interrupted):
+            root.run(["sleep", "60"], stdin=PIPE, stdout=PIPE)
+        return started[0].returncode
+
+    monkeypatch.setattr(programs, "Popen", slow)
+    assert from_thread(work) == -signal.SIGKILL
+
+
+def test_no_garbage_is_collected_in_a_thread_that_is_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be an object that removes a directory by its name."""
+    enabled: list[bool] = []
+
+    def start(*args: Any, **options: Any) -> Popen[Any]:
+        enabled.append(gc.isenabled())
+        return Popen(*args, **options)
+
+    def work(root: VeryTmpRoot) -> list[bool]:
+        root.run(["true"], check=True)
+        return [*enabled, gc.isenabled()]
+
+    monkeypatch.setattr(programs, "Popen", start)
+    assert from_thread(work) == [False, True]
 
 
 def test_a_large_process_is_not_forked() -> None:
     def large() -> bool:
         held = bytearray(programs.FORKED_MAX + (16 << 20))
         held[::4096] = b"x" * len(held[::4096])
-        return programs.may_fork()
+        return State().may_fork()
 
     assert in_child(large) is False
 
@@ -284,7 +372,7 @@ def test_preexec_fn_runs_there() -> None:
 
 def test_where_there_is_no_interpreter(named: VeryTmpRoot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "")
-    if programs.may_fork():
+    if State().may_fork() or State().may_thread():
         assert output(named, "pwd") == f"{AT}\n"
     else:
         with pytest.raises(FileNotFoundError, match=r"sys\.executable"):
@@ -292,7 +380,7 @@ def test_where_there_is_no_interpreter(named: VeryTmpRoot, monkeypatch: pytest.M
 
 
 def test_an_interpreter_that_ends_is_no_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(programs, "may_fork", lambda: False)
+    start_by(monkeypatch, "a fresh interpreter")
     monkeypatch.setattr(programs, "interpreter", lambda: "/bin/true")
     with VeryTmpRoot(at=AT) as root, pytest.raises(ConnectionResetError, match="ended without a word"):
         root.run(["true"])

@@ -1,14 +1,22 @@
-"""The kernel's own calls, one function each, named as its man page. The only module that imports ctypes.
+"""The kernel's own calls, one function each, named as its man page. The only module that uses ctypes.
 
 Descriptors are always made close-on-exec. A failure is an `OSError` with the kernel's errno.
+
+What ctypes is made of is used, `_ctypes`, and of os what it has from `posix`: each of the two takes a fresh interpreter
+3 to 4 ms to load, and the first root, or a program on its way into a root's namespace, waits for it.
 """
 
 from __future__ import annotations
 
-import ctypes
-import os
-from sys import byteorder
+import _ctypes
+from posix import O_CLOEXEC, strerror
+from sys import byteorder, getfilesystemencodeerrors, getfilesystemencoding
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+CLONE_FS = 0x200
 CLONE_NEWNS = 0x0002_0000
 CLONE_NEWUSER = 0x1000_0000
 CLONE_NEWPID = 0x2000_0000
@@ -21,7 +29,7 @@ FSCONFIG_CMD_CREATE = 6
 FSMOUNT_CLOEXEC = 0x1
 
 OPEN_TREE_CLONE = 0x1
-OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+OPEN_TREE_CLOEXEC = O_CLOEXEC
 MOVE_MOUNT_F_EMPTY_PATH = 0x4
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
@@ -81,23 +89,52 @@ _LANDLOCK_RULE_PATH_BENEATH = 1
 
 _CAPABILITY_VERSION_3 = 0x2008_0522  # capset(2): 64 capabilities, in two halves
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_long, _int, _uint, _ulong, _text = ctypes.c_long, ctypes.c_int, ctypes.c_uint, ctypes.c_ulong, ctypes.c_char_p
+
+_untyped: Any = _ctypes  # type checkers know but a part of it
 
 
-_Sigset = ctypes.c_char * SIGSET_BYTES  # made once: each new array type is a circle for the collector
+def _simple(code: str) -> Any:
+    """The type that C knows by this letter: see the documentation of `struct`, and z for a string, P for a pointer."""
+    kind = _untyped._SimpleCData
+    return type(kind)(code, (kind,), {"_type_": code})
 
 
-def _prototype(name: str, result: type, *arguments: type) -> ctypes._FuncPointer:
+_long, _int, _uint, _ulong, _char, _text, _pointer = map(_simple, "liILczP")
+_Sigset = _char * SIGSET_BYTES  # made once: each new array type is a circle for the collector
+_Value = _char * 4  # an int that the kernel writes
+
+
+class _Function(_ctypes.CFuncPtr):
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
+    _restype_ = _int
+
+
+class _PythonFunction(_ctypes.CFuncPtr):
+    """One that is called without letting other threads run meanwhile."""
+
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_PYTHONAPI
+    _restype_ = _int
+
+
+class _Loaded:
+    """What this process has loaded: libc, and Python."""
+
+    _handle = _untyped.dlopen(None, 0)
+
+
+def _prototype(name: str, result: Any, *arguments: Any, kind: Any = _Function) -> Any:
     # A prototype of its own for each call: syscall(2) takes other types under each number.
-    return ctypes.CFUNCTYPE(result, *arguments, use_errno=True)((name, _libc))
+    function = kind((name, _Loaded))
+    function.restype, function.argtypes = result, arguments
+    return function
 
 
 _unshare = _prototype("unshare", _int, _int)
 _setns = _prototype("setns", _int, _int, _int)
+_ioctl = _prototype("ioctl", _int, _int, _ulong)
 _open_tree = _prototype("syscall", _long, _long, _int, _text, _uint)
 _move_mount = _prototype("syscall", _long, _long, _int, _text, _int, _text, _uint)
-_mount_setattr = _prototype("syscall", _long, _long, _int, _text, _uint, _text, ctypes.c_size_t)
+_mount_setattr = _prototype("syscall", _long, _long, _int, _text, _uint, _text, _ulong)
 _pivot_root = _prototype("pivot_root", _int, _text, _text)
 _capset = _prototype("capset", _int, _text, _text)
 _fsopen = _prototype("syscall", _long, _long, _text, _uint)
@@ -105,19 +142,19 @@ _fsconfig = _prototype("syscall", _long, _long, _int, _uint, _text, _text, _int)
 _fsmount = _prototype("syscall", _long, _long, _int, _uint, _uint)
 _mount = _prototype("mount", _int, _text, _text, _text, _ulong, _text)
 _prctl = _prototype("prctl", _int, _int, _ulong, _ulong, _ulong, _ulong)
-_prctl_into = _prototype("prctl", _int, _int, ctypes.POINTER(_int), _ulong, _ulong, _ulong)
-_landlock_create_ruleset = _prototype("syscall", _long, _long, _text, ctypes.c_size_t, _uint)
+_prctl_into = _prototype("prctl", _int, _int, _pointer, _ulong, _ulong, _ulong)
+_landlock_create_ruleset = _prototype("syscall", _long, _long, _text, _ulong, _uint)
 _landlock_add_rule = _prototype("syscall", _long, _long, _int, _int, _text, _uint)
 _landlock_restrict_self = _prototype("syscall", _long, _long, _int, _uint)
 _umount2 = _prototype("umount2", _int, _text, _int)
 # Without letting other threads run meanwhile: it takes no time, and among 30 busy ones each return takes 150 ms.
-_pthread_sigmask = ctypes.PYFUNCTYPE(_int, _int, ctypes.c_void_p, ctypes.c_void_p)(("pthread_sigmask", _libc))
+_pthread_sigmask = _prototype("pthread_sigmask", _int, _int, _pointer, _pointer, kind=_PythonFunction)
 
 
 def _checked(result: int) -> int:
     if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        number = _ctypes.get_errno()
+        raise OSError(number, strerror(number))
     return result
 
 
@@ -126,7 +163,7 @@ def _encoded(text: str | None) -> bytes | None:
         return None
     if "\0" in text:
         raise ValueError("embedded null byte")  # C would silently end the string there
-    return os.fsencode(text)
+    return text.encode(getfilesystemencoding(), getfilesystemencodeerrors())
 
 
 def unshare(flags: int) -> None:
@@ -137,6 +174,11 @@ def unshare(flags: int) -> None:
 def setns(fd: int, nstype: int) -> None:
     """setns(2)"""
     _checked(_setns(fd, nstype))
+
+
+def ioctl(fd: int, operation: int) -> int:
+    """ioctl(2), for the operations without an argument."""
+    return _checked(_ioctl(fd, operation))
 
 
 def open_tree(dir_fd: int, path: str, flags: int) -> int:
@@ -230,10 +272,10 @@ def in_main_interpreter() -> bool:
     return bool(own == main)
 
 
-def _prototypes_of_interpreters() -> tuple[ctypes._FuncPointer, ...]:
+def _prototypes_of_interpreters() -> tuple[Any, ...]:
     try:
         names = ("PyInterpreterState_Get", "PyInterpreterState_Main")
-        return tuple(ctypes.PYFUNCTYPE(ctypes.c_void_p)((name, ctypes.pythonapi)) for name in names)
+        return tuple(_prototype(name, _pointer, kind=_PythonFunction) for name in names)
     except AttributeError:  # no such symbols here
         return ()
 
@@ -243,9 +285,9 @@ _interpreter_states = _prototypes_of_interpreters()  # made once: each new proto
 
 def prctl_value(option: int) -> int:
     """prctl(2), for the options that write an int, which is returned."""
-    value = _int()
-    _checked(_prctl_into(option, ctypes.byref(value), 0, 0, 0))
-    return value.value
+    value = _Value()
+    _checked(_prctl_into(option, value, 0, 0, 0))
+    return int.from_bytes(value.raw, byteorder)
 
 
 def pthread_sigmask(how: int, mask: bytes) -> bytes:
@@ -256,5 +298,5 @@ def pthread_sigmask(how: int, mask: bytes) -> bytes:
     old = _Sigset()
     number = _pthread_sigmask(how, mask, old)
     if number:
-        raise OSError(number, os.strerror(number))
-    return old.raw
+        raise OSError(number, strerror(number))
+    return bytes(old.raw)

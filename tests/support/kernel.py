@@ -7,6 +7,7 @@ import os
 import platform
 import resource
 import struct
+from pathlib import Path
 from typing import NamedTuple
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -163,6 +164,12 @@ def use_capability(capability: int, wanted: bool) -> None:
 def exchange(directory: int, one: str, other: str) -> None:
     """renameat2(2) with RENAME_EXCHANGE: in one step."""
     _checked(libc.renameat2(directory, one.encode(), directory, other.encode(), 2))
+
+
+def may_mount() -> bool:
+    """Whether this process has CAP_SYS_ADMIN, and so may enter mount namespaces as well."""
+    status = Path("/proc/self/status").read_text()
+    return bool(int(status.partition("\nCapEff:\t")[2].split()[0], 16) >> CAP_SYS_ADMIN & 1)
 
 
 def private_mounts() -> bool:

@@ -17,7 +17,7 @@ def check_available() -> None:
     if LACKING:
         reason, remedy = why_lacking()
         raise VeryTmpUnavailable(errno.ENOSYS, LACKING[0], reason, remedy, cause="python")
-    # ctypes, socket and the like take longer than all the rest, so they wait until they are needed.
+    # _ctypes, socket and the like take longer than all the rest, so they wait until they are needed.
     try:
         from . import strategy  # noqa: F401  # pyright: ignore[reportUnusedImport]  # whether it can be
     except ImportError as error:  # ctypes, in a sub-interpreter or in a Python that was built without it

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
+import gc
 import os
 import signal
 import sys
 from contextlib import closing
+from functools import partial
 from io import FileIO
 from subprocess import PIPE, CalledProcessError, CompletedProcess, Popen, SubprocessError, TimeoutExpired
 
+from .. import _syscalls
 from .._confined.owned_fd import pipe
+from .._confined.procfs import is_own_namespace
 from .._confined.tree import Tree
 from .._mounting.child import interpreter
 from . import trampoline
@@ -18,7 +23,7 @@ from .trampoline import IGNORED_BY_PYTHON, STARTED, Plan, enter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
 # A process larger than this is not forked: to copy 256 MiB's page tables takes 3 ms, a fresh interpreter some 10.
@@ -94,33 +99,31 @@ def popen(
         executable = words[0]
     if env is not None:
         env = {in_name(key, tree): in_name(value, tree) for key, value in env.items()}
-    options |= {"env": env, "restore_signals": restore_signals}
-    report, told = pipe()
-    with closing(report), closing(told):
-        plan = Plan(
-            **way_in(tree),
-            report=str(told.fileno()),
-            cwd=directory(cwd, tree),
-            groups="" if extra_groups is None else ",".join(str(group_id(each)) for each in extra_groups) or "-",
-            group="" if group is None else str(group_id(group)),
-            user="" if user is None else str(user_id(user)),
-            ignored="" if restore_signals else ignored(),
-            pids="1" if unshare_pid else "",
-            executable=os.fsdecode(in_name(executable or words[0], tree)),
-        )
-        if not unshare_pid and may_fork():
-            try:
-                process = forked(plan, words, preexec_fn, pass_fds, options)
-            except SubprocessError:
-                told.close()
-                raise_reported(report.fileno())  # or it was preexec_fn
-                raise
-        else:
-            if preexec_fn is not None:
-                raise ValueError("preexec_fn needs a process with one thread, and less than 256 MiB, to be called in")
-            process = spawned(plan, words, pass_fds, options)
-            told.close()
-            confirm(process, report.fileno())
+    plan = Plan(
+        **way_in(tree),
+        report="",
+        cwd=directory(cwd, tree),
+        groups="" if extra_groups is None else ",".join(str(group_id(each)) for each in extra_groups) or "-",
+        group="" if group is None else str(group_id(group)),
+        user="" if user is None else str(user_id(user)),
+        ignored="" if restore_signals else ignored(),
+        pids="1" if unshare_pid else "",
+        executable=os.fsdecode(in_name(executable or words[0], tree)),
+    )
+    options |= {"env": env, "restore_signals": restore_signals, "pass_fds": pass_fds}
+    its_own = {"executable": plan.executable, "cwd": plan.cwd, "preexec_fn": preexec_fn}
+    users = {"user": user, "group": group, "extra_groups": extra_groups}
+    natively = partial(Popen, words, **its_own, **users, **options)
+    direct = not unshare_pid and not plan.only
+    process = None
+    if direct and not plan.namespace:
+        process = natively()
+    else:
+        found = State()
+        if direct and found.may_thread():
+            process = from_thread(int(plan.namespace), natively)
+        if process is None:
+            process = by_trampoline(plan, words, preexec_fn, options, found)
     process.args = names
     return process
 
@@ -159,7 +162,8 @@ def words_of(args: Any, tree: Tree) -> tuple[Any, list[str]]:
 def way_in(tree: Tree) -> dict[str, str]:
     """The fields of a `Plan` that say how a program gets to where the root has its name."""
     namespace = tree.namespace()
-    return {"namespace": "" if namespace is None else str(namespace), "only": tree.at if tree.host_read_only else ""}
+    foreign = namespace is not None and not is_own_namespace(namespace)
+    return {"namespace": str(namespace) if foreign else "", "only": tree.at if tree.host_read_only else ""}
 
 
 def in_name(value: Any, tree: Tree) -> Any:
@@ -212,20 +216,114 @@ def ignored() -> str:
 # -- how it is started -------------------------------------------------------------------------------------------------
 
 
-def may_fork() -> bool:
-    """Whether a forked copy of this process may run Python: it has one thread. And not much to be copied."""
-    with FileIO("/proc/self/status") as file:  # the built-in `open` may be a test's own
-        status = file.read(8192)
-    size, threads = (int(status.partition(name)[2].split(None, 1)[0]) for name in (b"\nVmRSS:", b"\nThreads:"))
-    return threads == 1 and size << 10 <= FORKED_MAX
+class State:
+    """What decides how a program is started, of proc_pid_status(5).
+
+    Attributes:
+        threads: how many there are in this process.
+        size: of this process, in bytes.
+        filtered: whether a seccomp filter is on this thread.
+        capabilities: those that it may use.
+    """
+
+    def __init__(self) -> None:
+        with FileIO("/proc/thread-self/status") as file:  # the built-in `open` may be a test's own
+            status = file.read(8192)
+        threads, size, capabilities = (
+            status.partition(name)[2].split(None, 1)[0] for name in (b"\nThreads:", b"\nVmRSS:", b"\nCapPrm:")
+        )
+        self.threads, self.size, self.capabilities = int(threads), int(size) << 10, int(capabilities, 16)
+        self.filtered = b"\nSeccomp:\t" in status and b"\nSeccomp:\t0\n" not in status
+
+    def may_fork(self) -> bool:
+        """Whether a forked copy of this process may run Python: it has one thread. And not much to be copied."""
+        return self.threads == 1 and self.size <= FORKED_MAX
+
+    def may_thread(self) -> bool:
+        """Whether this process may have one more thread: it has others. And no filter may end it for setns(2)."""
+        return self.threads > 1 and not self.filtered
 
 
-def forked(plan: Plan, words: list[str], preexec_fn: Any, pass_fds: Any, options: dict[str, Any]) -> Popen[Any]:
+def from_thread(namespace: int, make: Callable[[], Popen[Any]]) -> Popen[Any] | None:
+    """Start a program in a thread that has entered the mount namespace. None where this process may not enter it.
+
+    The thread stays until the program ends: a signal that the program has asked for at the end of its parent
+    (PR_SET_PDEATHSIG) comes at the end of the thread that has started it.
+    """
+    outcome: list[Popen[Any] | BaseException | None] = []
+    ended = _thread.allocate_lock()
+    ended.acquire()
+
+    def run() -> None:
+        collecting = gc.isenabled()
+        gc.disable()  # what a collection would end may have files, whose names are others here
+        try:
+            _syscalls.unshare(_syscalls.CLONE_FS)
+            _syscalls.setns(namespace, _syscalls.CLONE_NEWNS)
+        except OSError:
+            outcome.append(None)
+        else:
+            try:
+                outcome.append(make())
+            except BaseException as error:
+                outcome.append(error)
+        finally:
+            if collecting:
+                gc.enable()
+            pid = getattr(outcome[0], "pid", None)
+            ended.release()
+        if pid is not None:
+            try:
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+            except ChildProcessError:  # somebody else has waited for it
+                pass
+
+    try:
+        _thread.start_new_thread(run, ())
+    except RuntimeError:  # no more threads are allowed
+        return None
+    try:
+        ended.acquire()
+    except BaseException:
+        ended.acquire()  # which takes a millisecond: then there is a program to be ended, or none
+        process = outcome.pop()
+        if process is not None and not isinstance(process, BaseException):
+            process.kill()
+            with process:
+                pass
+        raise
+    found = outcome.pop()
+    if isinstance(found, BaseException):
+        raise found
+    return found
+
+
+def by_trampoline(plan: Plan, words: list[str], preexec_fn: Any, options: dict[str, Any], found: State) -> Popen[Any]:
+    """Start a program by way of a process of ours that becomes it: a copy of this one, or a fresh interpreter."""
+    report, told = pipe()
+    with closing(report), closing(told):
+        plan.report = str(told.fileno())
+        if not plan.pids and found.may_fork():
+            try:
+                return forked(plan, words, preexec_fn, options, found.capabilities)
+            except SubprocessError:
+                told.close()
+                raise_reported(report.fileno())  # or it was preexec_fn
+                raise
+        if preexec_fn is not None:
+            raise ValueError("preexec_fn needs a process with one thread, and less than 256 MiB, to be called in")
+        process = spawned(plan, words, options)
+        told.close()
+        confirm(process, report.fileno())
+        return process
+
+
+def forked(plan: Plan, words: list[str], preexec_fn: Any, options: dict[str, Any], capabilities: int) -> Popen[Any]:
     """Start a program in a copy of this process, which enters the namespaces first."""
 
     def enter_first() -> None:
         try:
-            enter(plan)
+            enter(plan, capabilities)
         except OSError as error:
             trampoline.report(plan, error)
             raise
@@ -236,18 +334,16 @@ def forked(plan: Plan, words: list[str], preexec_fn: Any, pass_fds: Any, options
         words,
         executable=plan.executable,
         preexec_fn=enter_first,  # noqa: PLW1509  # there is one thread
-        pass_fds=pass_fds,
         **options,
     )
 
 
-def spawned(plan: Plan, words: list[str], pass_fds: Any, options: dict[str, Any]) -> Popen[Any]:
+def spawned(plan: Plan, words: list[str], options: dict[str, Any]) -> Popen[Any]:
     """Start a program by way of a fresh interpreter."""
+    kept = [*options.pop("pass_fds"), *(int(fd) for fd in (plan.namespace, plan.report) if fd)]
     if not options.pop("close_fds", True):
-        pass_fds = [*pass_fds, *inheritable()]
-    return Popen(
-        command(plan, words), pass_fds=(*pass_fds, *(int(fd) for fd in (plan.namespace, plan.report) if fd)), **options
-    )
+        kept += inheritable()
+    return Popen(command(plan, words), pass_fds=kept, **options)
 
 
 def command(plan: Plan, words: list[str]) -> list[str]:
