@@ -49,8 +49,8 @@ def named(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 def start_by(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
-    monkeypatch.setattr(State, "may_fork", lambda _: way == "a fork")
-    monkeypatch.setattr(State, "may_thread", lambda _: way == "a thread")
+    monkeypatch.setattr(State, "may_fork", way == "a fork")
+    monkeypatch.setattr(State, "may_thread", way == "a thread")
     if way == "a thread":
         monkeypatch.setattr(programs, "by_trampoline", None)
 
@@ -252,7 +252,7 @@ def test_threads(named: VeryTmpRoot) -> None:
     threads = [threading.Thread(target=work, args=(10 * number,)) for number in range(4)]
     with pytest.MonkeyPatch.context() as patch:
         patch.undo()
-        patch.setattr(State, "may_fork", lambda _: False)
+        patch.setattr(State, "may_fork", False)
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -261,14 +261,14 @@ def test_threads(named: VeryTmpRoot) -> None:
 
 
 def test_a_process_with_threads_is_not_forked(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert State().may_fork()
+    assert State().may_fork
     monkeypatch.setattr(programs, "forked", None)
     stop = threading.Event()
     thread = threading.Thread(target=stop.wait)
     thread.start()
     try:
-        assert not State().may_fork()
-        assert State().may_thread()
+        assert not State().may_fork
+        assert State().may_thread
         with VeryTmpRoot(at=AT) as root, warnings.catch_warnings():
             warnings.simplefilter("error")
             assert output(root, "pwd") == f"{AT}\n"
@@ -286,7 +286,7 @@ def test_a_filtered_process_gets_no_thread() -> None:
         stop = threading.Event()
         threading.Thread(target=stop.wait).start()
         try:
-            return State().may_thread()
+            return State().may_thread
         finally:
             stop.set()
 
@@ -357,7 +357,7 @@ def test_a_large_process_is_not_forked() -> None:
     def large() -> bool:
         held = bytearray(programs.FORKED_MAX + (16 << 20))
         held[::4096] = b"x" * len(held[::4096])
-        return State().may_fork()
+        return State().may_fork
 
     assert in_child(large) is False
 
@@ -372,7 +372,7 @@ def test_preexec_fn_runs_there() -> None:
 
 def test_where_there_is_no_interpreter(named: VeryTmpRoot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "")
-    if State().may_fork() or State().may_thread():
+    if State().may_fork or State().may_thread:
         assert output(named, "pwd") == f"{AT}\n"
     else:
         with pytest.raises(FileNotFoundError, match=r"sys\.executable"):

@@ -6,7 +6,6 @@ import sys
 from collections import namedtuple
 from pathlib import PurePosixPath
 
-from ._confined.removal import delete_contents
 from ._confined.tree import Tree
 from ._diagnosis.interpreter import LACKING
 from ._mounting import options
@@ -271,6 +270,8 @@ class VeryTmpRoot:
             ValueError: the root is closed.
             OSError: EACCES, if the root directory itself may not be written to. With the path that it is about.
         """
+        from ._confined.removal import delete_contents
+
         self._tree.check_open()
         delete_contents(self._tree, "", override_permissions=True)
 
@@ -354,6 +355,7 @@ def mount(spec: MountSpec, helper: HelperClient | None = None) -> tuple[Tree, st
     if helper is None:
         check_available()  # the factory has seen to it
     from ._mounting import refusals, strategy
+    from ._paths import transfer  # noqa: F401  # pyright: ignore[reportUnusedImport]  # as long as it can be: chroot(2)
 
     mounted = strategy.mount(spec, helper)
     try:

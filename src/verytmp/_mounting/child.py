@@ -8,7 +8,6 @@ import errno
 import gc
 import os
 import select
-import signal
 import sys
 import time
 import warnings
@@ -26,11 +25,14 @@ from .protocol import Refused, Reply, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from collections.abc import Callable, Generator, Sequence
     from typing import Any
 
     from .._diagnosis.rules import Refusal
     from .signals import Caller
+else:
+    import _signal  # without the enums of `signal`, which take a tenth of the time to the first root
 
 # A child answers in 2 ms, a fresh interpreter in 20; on a machine with a hundred busy processes, in seconds.
 ANSWER_PATIENCE = 30.0  # seconds
@@ -116,7 +118,7 @@ class Child:
     def kill(self) -> None:
         """End it now. Only a child that is seen alive is signalled: a dead one's number may be somebody else's."""
         if not self.reap(os.WNOHANG):
-            os.kill(self.pid, signal.SIGKILL)
+            os.kill(self.pid, _signal.SIGKILL)
             self.reap()
 
     def exit_reason(self, step: str) -> Refused:
@@ -127,10 +129,16 @@ class Child:
         code = os.waitstatus_to_exitcode(self.status)
         if code >= 0:
             return Refused([(step, errno.ECONNRESET, f"the mounting child ended with status {code}")])
-        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-        if -code == signal.SIGSYS:
+        name = signal_name(-code)
+        if -code == _signal.SIGSYS:
             return Refused([(step, errno.ENOSYS, f"a seccomp filter killed the mounting child ({name})")])
         return Refused([(step, errno.ECONNRESET, f"the mounting child was killed by {name}")])
+
+
+def signal_name(number: int) -> str:
+    """As ``SIGKILL``; of several, the one that `signal` takes."""
+    names = [name for name, value in vars(_signal).items() if value == number and name[:3] == "SIG" and name[3] != "_"]
+    return min(names, default=f"signal {number}")
 
 
 def start(connection: _socket.socket, ours: Channel, threads: int) -> Child:

@@ -11,7 +11,6 @@ import _thread
 import errno
 import os
 import select
-import signal
 import sys
 import time
 from posix import getegid, geteuid, getpid  # a test may have put others in os
@@ -29,12 +28,15 @@ from .user_namespace import current, made_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from typing import ClassVar
 
     from .._confined.owned_fd import OwnedFd
     from .._diagnosis.rules import Refusal
     from .spec import MountSpec
     from .user_namespace import UserNamespace
+else:
+    import _signal  # without the enums of `signal`, as in `child`
 
 AHEAD = 16  # so many roots may be asked for before they are wanted; of each, the kernel keeps some KiB
 HELPERS = 2  # for one request: a helper that dies is replaced once
@@ -161,7 +163,8 @@ class Connection(Channel):
             while len(self._asked) < self._wanted:
                 self._asked.append(spec.replace(token=new_token()))
                 self.ask(Request(protocol.TMPFS, self._asked[-1].encode()))
-        self._wanted = min(2 * self._wanted, room_for(AHEAD))
+        if self._wanted < AHEAD:
+            self._wanted = min(2 * self._wanted, room_for(AHEAD))
         made = self._asked.pop(0)
         reply = self._read_answer()
         if early:
@@ -311,7 +314,7 @@ def kill(end: KeptFds) -> bool:
     """Kill a helper by its descriptor: whether it was there to be killed."""
     try:
         if end.are_ours():
-            signal.pidfd_send_signal(end.fileno(), signal.SIGKILL)
+            _signal.pidfd_send_signal(end.fileno(), _signal.SIGKILL)
             return True
     except (OSError, ValueError):  # it is gone, or its descriptor is a pipe, or closed
         pass

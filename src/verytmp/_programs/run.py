@@ -120,7 +120,7 @@ def popen(
         process = natively()
     else:
         found = State()
-        if direct and found.may_thread():
+        if direct and found.may_thread:
             process = from_thread(int(plan.namespace), natively)
         if process is None:
             process = by_trampoline(plan, words, preexec_fn, options, found)
@@ -235,10 +235,12 @@ class State:
         self.threads, self.size, self.capabilities = int(threads), int(size) << 10, int(capabilities, 16)
         self.filtered = b"\nSeccomp:\t" in status and b"\nSeccomp:\t0\n" not in status
 
+    @property
     def may_fork(self) -> bool:
         """Whether a forked copy of this process may run Python: it has one thread. And not much to be copied."""
         return self.threads == 1 and self.size <= FORKED_MAX
 
+    @property
     def may_thread(self) -> bool:
         """Whether this process may have one more thread: it has others. And no filter may end it for setns(2)."""
         return self.threads > 1 and not self.filtered
@@ -303,7 +305,7 @@ def by_trampoline(plan: Plan, words: list[str], preexec_fn: Any, options: dict[s
     report, told = pipe()
     with closing(report), closing(told):
         plan.report = str(told.fileno())
-        if not plan.pids and found.may_fork():
+        if not plan.pids and found.may_fork:
             try:
                 return forked(plan, words, preexec_fn, options, found.capabilities)
             except SubprocessError:
