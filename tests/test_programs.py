@@ -421,7 +421,7 @@ def test_asyncio(named: VeryTmpRoot) -> None:
 @pytest.mark.parametrize("options", [{}, {"unshare_pid": True}])
 def test_the_root_may_hide_this_package(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """And all that a program's start takes from there."""
-    monkeypatch.setattr(programs, "may_fork", lambda: False)
+    start_by(monkeypatch, "a fresh interpreter")
     with VeryTmpRoot(at=os.path.dirname(verytmp.__path__[0])) as root:
         assert root.run(["ls", "-A"], stdout=PIPE, **options).stdout == b""
 
