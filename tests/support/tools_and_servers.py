@@ -188,6 +188,36 @@ def site(root: VeryTmpRoot) -> None:
     holds(root / "out" / "index.html")
 
 
+def office(root: VeryTmpRoot) -> None:
+    """Its profile is there too, with which it begins."""
+    (root / "f.txt").write_text("potatoes")
+    profile = f"-env:UserInstallation=file://{os.fspath(root)}/profile"
+    options = ("--headless", "--convert-to", "odt", "--outdir", root / "out")
+    run("soffice", profile, *options, root / "f.txt", timeout=180)
+    if not (root / "out" / "f.odt").exists():  # its status is 0
+        raise Refused("nothing was converted")
+    with zipfile.ZipFile(root / "out" / "f.odt") as document:
+        assert b"potatoes" in document.read("content.xml")
+
+
+KERNEL = """
+from jupyter_client.manager import start_new_kernel
+manager, client = start_new_kernel(startup_timeout=120)
+try:
+    answer = client.execute_interactive("open('out', 'w').write(__import__('os').getcwd())", timeout=120)
+    assert answer["content"]["status"] == "ok"
+finally:
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+"""
+
+
+def notebook_kernel(root: VeryTmpRoot) -> None:
+    (root / "p.py").write_text(KERNEL)
+    run(sys.executable, root / "p.py", cwd=root.path, timeout=240)
+    holds(root / "out", os.fsencode(root))
+
+
 # -- keys, archives ----------------------------------------------------------------------------------------------------
 
 
@@ -332,6 +362,10 @@ ROWS: dict[str, Row] = {
     "mypy": Row("in its working directory", type_checker, FAILS, CWD, modules=("mypy",)),
     "pytest": Row("a test and its rootdir", tests, FAILS, CWD, modules=("pytest",)),
     "sphinx": Row("`-b html`", site, FAILS, CANONICAL, modules=("sphinx",)),
+    "LibreOffice": Row("converts a text, with its profile there", office, WORKS, "", ("soffice",)),
+    "Jupyter": Row(
+        "a kernel in its working directory", notebook_kernel, FAILS, CWD, modules=("jupyter_client", "ipykernel")
+    ),
     "gpg": Row("a key, a signature", gpg, WORKS, "", ("gpg",)),
     "openssl": Row("a key, a certificate", openssl, WORKS, "", ("openssl",)),
     "ssh-keygen": Row("a key", ssh_key, WORKS, "", ("ssh-keygen",)),
