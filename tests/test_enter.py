@@ -184,6 +184,23 @@ def test_programs_run_as_anywhere() -> None:
     entered(work)
 
 
+def test_nothing_outlives_a_program_with_a_pid_namespace_of_its_own() -> None:
+    """As an ordinary user too, who has no capability any more."""
+
+    def work() -> None:
+        with VeryTmpRoot() as root:
+            (root / "secret").touch(0)
+            script = "echo $$; pwd; cat secret; grep CapEff /proc/self/status; (setsid sleep 62.5 &)"
+            done = root.run(script, shell=True, capture_output=True, text=True, unshare_pid=True)
+            number, folder, capabilities = done.stdout.splitlines()
+            assert (number, folder) == ("2", str(root))
+            assert capabilities in Path("/proc/self/status").read_text()
+            assert ("denied" in done.stderr) is not ROOT
+            assert subprocess.run(["pgrep", "-f", "sleep 62.5"], check=False, stdout=subprocess.DEVNULL).returncode == 1
+
+    entered(work)
+
+
 def test_a_name_that_was_asked_for(host: Path) -> None:
     (host / "hidden").touch()
 

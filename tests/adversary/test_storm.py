@@ -37,8 +37,8 @@ def confined() -> None:
     """No tripwire in processes that are killed, or in what is to go on for an hour."""
 
 
-def live(ready: int, threads: int) -> None:
-    """A life: it makes roots, fills them, and has them filled by threads and a child, until it is killed."""
+def live(ready: int, threads: int, programs: bool) -> None:
+    """A life: it makes roots, fills them, has a child and *programs* fill them, until it is killed."""
     stop = threading.Event()
     for _ in range(threads - 1):
         threading.Thread(target=stop.wait, daemon=True).start()
@@ -53,23 +53,28 @@ def live(ready: int, threads: int) -> None:
             if threads == 1 and os.fork() == 0:
                 (root / "g").copy(other / "g")
                 os._exit(0)
+            if programs:
+                root.run(["sh", "-c", "cp g h; sleep 0.02 & sleep 0.01"])
             (root / "d").move(other / "e")
 
 
-def storm(kills: int, threads: int, fallback: bool) -> tuple[Counter[str], list[str], dict[int, str], list[str]]:
+def storm(kills: int, threads: int, way: str | None) -> tuple[Counter[str], list[str], dict[int, str], list[str]]:
     """Start so many lives, and end each at a random moment; whom they leave behind comes to this process."""
+    fallback = way == "shm"
     if not fallback:
         kernel.limit_namespaces("user", NAMESPACES)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     before, mounts = host_state.descriptors(), host_state.mounts()
-    life = (0.5 if threads > 1 else 0.1) if fallback else 0.03  # seconds: the cause of a refusal is looked for first
+    life = (
+        (0.5 if threads > 1 else 0.1) if way in ("named", "shm") else 0.03
+    )  # seconds: the cause of a refusal is looked for first
     ends: Counter[str] = Counter()
     for _ in range(kills):
         receiver, sender = os.pipe()
         pid = os.fork()
         if pid == 0:
             try:
-                live(sender, threads)
+                live(sender, threads, way == "named")
             finally:
                 os._exit(1)
         os.close(sender)
@@ -105,13 +110,13 @@ def test_killed_at_any_moment(
     kills = pytestconfig.getoption("--kills") or KILLS // (
         1 if threads == 1 else 6
     )  # an interpreter takes long to start
-    fallback = pytestconfig.getoption("--way") == "shm"
+    way = pytestconfig.getoption("--way")
     memory = host_state.shared_memory()
-    ends, mounts, left, files = in_child(storm, kills, threads, fallback, patience=PATIENCE + kills)
+    ends, mounts, left, files = in_child(storm, kills, threads, way, patience=PATIENCE + kills)
     record_property("processes killed", kills)
     assert (mounts, left, files) == ([], {}, [])
     assert ends["killed"] == kills
-    assert not fallback or ends["found in /dev/shm"] > 0
+    assert way != "shm" or ends["found in /dev/shm"] > 0
     assert falls(memory + MUCH)
 
 

@@ -10,6 +10,8 @@ import errno
 import os
 
 from .. import _syscalls
+from .._mounting.namespaces import enter_namespaces
+from .._mounting.protocol import CallLog
 from .follow import end_by, follow
 
 TYPE_CHECKING = False
@@ -26,6 +28,25 @@ MASKED = (
     "a /proc of its own cannot be mounted, for parts of the one here are covered, as in a container: leave out "
     "unshare_pid=True, or uncover them (docker run --security-opt systempaths=unconfined)"
 )
+
+
+def unshare() -> bool:
+    """Have this process's children in a new pid namespace, and this process in a new mount namespace.
+
+    Returns whether it has entered a user namespace of its own for that, in which it has all capabilities: where it has
+    not those that it takes. `OSError` with the step that was refused.
+    """
+    log = CallLog()
+    try:
+        new = enter_namespaces(log)
+        for fd in new:
+            os.close(fd)
+        log("unshare(CLONE_NEWPID)")
+        _syscalls.unshare(_syscalls.CLONE_NEWPID)
+    except OSError as error:
+        error.strerror = f"{log.now}, for a pid namespace: {error.strerror}"
+        raise
+    return bool(new)
 
 
 def contain() -> None:

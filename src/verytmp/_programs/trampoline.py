@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
     from collections.abc import Callable, Iterator
-    from typing import NoReturn
+    from typing import Any, NoReturn
 else:
     import _signal  # without the enums of `signal`, which take 3 ms to load
 
@@ -118,10 +118,10 @@ def environment() -> dict[bytes, bytes]:
     return found
 
 
-def load_contain() -> Callable[[], None]:
-    from .pids import contain
+def load_pids() -> Any:
+    from . import pids
 
-    return contain
+    return pids
 
 
 def load_write_below_only() -> Callable[[str], None]:
@@ -136,17 +136,18 @@ def enter(plan: Plan, capabilities: int | None = None) -> None:
     *capabilities* are those of this process, where they are known already.
     """
     # What it takes is loaded before the namespace is another one: there, the root may lie over this package.
-    contain = load_contain() if plan.pids else None
+    pids = load_pids() if plan.pids else None
     write_below_only = load_write_below_only() if plan.only else None
     kept = None
     if plan.namespace:
         namespace = int(plan.namespace)
         kept = enter_user_namespace(namespace, capabilities)
         step("setns(CLONE_NEWNS)", _syscalls.setns, namespace, _syscalls.CLONE_NEWNS)
-    if contain:
-        both = _syscalls.CLONE_NEWPID | _syscalls.CLONE_NEWNS
-        step("unshare(CLONE_NEWPID|CLONE_NEWNS)", _syscalls.unshare, both)
-        contain()
+    if pids:
+        had = own_capabilities() if kept is None else kept
+        if pids.unshare():
+            kept = had
+        pids.contain()
     if kept is not None:
         drop_capabilities(kept)
     posix.chdir(plan.cwd)
