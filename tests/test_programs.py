@@ -390,6 +390,27 @@ def test_an_interpreter_that_ends_is_no_program(monkeypatch: pytest.MonkeyPatch)
         root.run(["true"])
 
 
+def test_other_users_and_groups() -> None:
+    """In a user namespace, which has this user and its group alone. Other groups stay, as numbers that have no name."""
+
+    def work() -> list[object]:
+        may = os.geteuid() == 0
+        kernel.drop_capabilities(kernel.CAP_SYS_ADMIN)
+        found: list[object] = []
+        with VeryTmpRoot(at=AT) as root:
+            for options in ({"extra_groups": [5, 6]}, {"extra_groups": []}, {"group": 5}, {"user": 65533}):
+                try:
+                    found.append(output(root, "grep", "Groups", "/proc/self/status", **options).split()[1:])
+                except PermissionError as error:
+                    found.append(str(error))
+        if not may:
+            assert found[:2] == ["[Errno 1] Operation not permitted"] * 2
+            found[:2] = [["65534", "65534"], []]
+        return found
+
+    assert in_child(work) == [["65534", "65534"], [], f"[Errno 1] {trampoline.ALONE}", f"[Errno 1] {trampoline.ALONE}"]
+
+
 # -- for other spawners ------------------------------------------------------------------------------------------------
 
 

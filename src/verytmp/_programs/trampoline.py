@@ -54,6 +54,10 @@ class Plan:
 
 CAPABILITIES_MAX = 64  # capset(2) knows so many; the kernel has 41 (Linux 6.18)
 NOT_FOUND, NOT_STARTED = 127, 126  # the status of a shell for a program that is not there, or cannot be started
+ALONE = (
+    "no program in this root can be another user's or group's, for the root is in a user namespace, which has but one "
+    "of each: this process may not mount"
+)
 STARTED = b"+"  # what the report begins with: all went well up to execve(2)
 IGNORED_BY_PYTHON: tuple[int, ...] = (_signal.SIGPIPE, _signal.SIGXFSZ)
 DEFAULT_PATH = b"/bin:/usr/bin"  # os.defpath
@@ -138,6 +142,8 @@ def enter(plan: Plan, capabilities: int | None = None) -> None:
     # What it takes is loaded before the namespace is another one: there, the root may lie over this package.
     pids = load_pids() if plan.pids else None
     write_below_only = load_write_below_only() if plan.only else None
+    if plan.groups:  # a user namespace allows no change of them, and keeps those that there are
+        posix.setgroups([int(group) for group in plan.groups.split(",") if group != "-"])
     kept = None
     if plan.namespace:
         namespace = int(plan.namespace)
@@ -153,12 +159,15 @@ def enter(plan: Plan, capabilities: int | None = None) -> None:
     posix.chdir(plan.cwd)
     if write_below_only:
         write_below_only(plan.only)
-    if plan.groups:
-        posix.setgroups([int(group) for group in plan.groups.split(",") if group != "-"])
-    if plan.group:
-        posix.setregid(int(plan.group), int(plan.group))
-    if plan.user:
-        posix.setreuid(int(plan.user), int(plan.user))
+    try:
+        if plan.group:
+            posix.setregid(int(plan.group), int(plan.group))
+        if plan.user:
+            posix.setreuid(int(plan.user), int(plan.user))
+    except OSError as error:
+        if kept is None or error.errno != errno.EINVAL:
+            raise
+        raise PermissionError(errno.EPERM, ALONE) from None
 
 
 def enter_user_namespace(namespace: int, capabilities: int | None) -> int | None:
