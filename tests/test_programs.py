@@ -397,8 +397,9 @@ def test_other_users_and_groups() -> None:
         may = os.geteuid() == 0
         kernel.drop_capabilities(kernel.CAP_SYS_ADMIN)
         found: list[object] = []
+        asked: list[dict[str, Any]] = [{"extra_groups": [5, 6]}, {"extra_groups": []}, {"group": 5}, {"user": 65533}]
         with VeryTmpRoot(at=AT) as root:
-            for options in ({"extra_groups": [5, 6]}, {"extra_groups": []}, {"group": 5}, {"user": 65533}):
+            for options in asked:
                 try:
                     found.append(output(root, "grep", "Groups", "/proc/self/status", **options).split()[1:])
                 except PermissionError as error:
