@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from support import idioms
 from support.runs import ARGUMENTS, Run
 
 from verytmp import VeryTmpRoot
@@ -109,6 +110,18 @@ def test_a_session_s_directories_stay(run: Run) -> None:
         """,
         "--verytmp",
     ).assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize("kind", ["named", pytest.param("plain", marks=pytest.mark.slow)])
+def test_idioms(run: Run, host: Path, kind: str) -> None:
+    """What others do with such directories. The second is what they are compared with."""
+    options = ["--noconftest", f"--rootdir={os.path.dirname(idioms.__file__)}", "-W", "ignore", "--tb=short"]
+    options.append("--verytmp" if kind == "named" else f"--basetemp={host}/b")
+    result = run("", *options, idioms.__file__, apart=True)
+    different = idioms.OTHER_USERS if kind == "named" and os.geteuid() else ()
+    result.assert_outcomes(passed=len(idioms.IDIOMS) + 8 - len(different), failed=len(different))
+    for name in different:
+        result.stdout.fnmatch_lines([f"FAILED *test_idiom[[]{name}] - OSError: [[]Errno 22]*"])
 
 
 # -- how they end ------------------------------------------------------------------------------------------------------
