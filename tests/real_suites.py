@@ -1,8 +1,9 @@
-"""Run published projects' own tests with pytest's tmp_path and with --verytmp, and compare them test by test.
+"""Run published projects' own tests with pytest's tmp_path and with --verytmp, and compare all of them, test by test.
 
-``python tests/real_suites.py [FOLDER [PROJECT...]]``: by hand, for it takes half an hour and the network. It makes an
-environment for each project in the folder (by default a temporary one), and writes docs/real-suites.md when it has run
-all of them. These suites are other people's programs: run it where they may do as they like.
+``python tests/real_suites.py [FOLDER [PROJECT...]]``: by hand and as root, for it takes an hour and the network. It
+makes an environment for each project in the folder (by default a temporary one), runs its tests as root and as an
+ordinary user, in one process and in two, and writes docs/real-suites.md when it has run all projects. These suites are
+other people's programs: run it where they may do as they like.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from typing import NamedTuple
 
 REPOSITORY = Path(__file__).parent.parent
 PAGE = REPOSITORY / "docs" / "real-suites.md"
+ORDINARY = REPOSITORY / "tests" / "unprivileged.py"
+USER = 65534  # which that runs commands as
 PATIENCE = 1800  # seconds for one suite, on a machine that has other work
 FETCHING = 300  # seconds for packages to arrive: a connection may be left hanging
 ATTEMPTS = 3
@@ -45,62 +48,71 @@ PROJECTS = [
     Project("flit", "4.2.0", ("responses", "testpath")),
     Project("iniconfig", "2.3.1", (), ("testing",)),
     Project("installer", "1.1.0"),
+    Project("isort", "9.0.2", ("colorama", "hypothesis", "pytest-mock", "natsort", "toml"), ("tests/unit",)),
     Project("nox", "2026.10.20"),
+    Project("path", "17.1.1", ("appdirs", "packaging", "more_itertools", "pygments")),
+    Project(
+        "poetry-core", "2.5.0", ("pytest-mock", "build", "setuptools", "tomli-w", "virtualenv", "trove-classifiers")
+    ),
     Project("python-dotenv", "1.2.4", ("click", "sh")),
+    Project("setuptools-scm", "10.3.4", ("build", "pytest-timeout", "rich", "setuptools", "wheel"), ("testing_scm",)),
+    Project("sqlite-utils", "4.2.1", ("hypothesis", "click", "cogapp")),
+    Project(
+        "starlette",
+        "1.10.0",
+        (
+            "httpx",
+            "httpx2",
+            "itsdangerous",
+            "jinja2",
+            "python-multipart",
+            "pyyaml",
+            "trio",
+            "anyio",
+            "opentelemetry-sdk",
+        ),
+    ),
     Project("tinydb", "4.9.0", ("PyYAML",)),
+    Project(
+        "virtualenv", "21.5.1", ("pytest-mock", "pytest-freezer", "flaky", "packaging", "setuptools", "time-machine")
+    ),
+    Project("watchdog", "7.1.0", ("pytest-timeout", "pytest-cov", "eventlet", "flaky", "PyYAML")),
     Project("wheel", "0.48.0", ("setuptools",)),
 ]
 
-# Where a test ends otherwise than with pytest's tmp_path, the suite is run again with plain paths to a root: with these
-# there is nothing of VeryTmpPath and of the plugin. A test that ends as it does with --verytmp is about the place then.
-PLACE = "needs a working directory with a name, or a canonical path"
-LINKS = "has other code follow a symlink"
-
-# What is VeryTmpPath's own doing, by how the test's name begins.
-DECIDED = {
-    "nox: tests.test_sessions.TestSession::test_chdir": "`samefile` reads a string from the root on",
-    "cookiecutter: tests.vcs.test_clone::test_clone_should_": "`pathlib.Path(path)` is plain, and does not equal it",
-}
+# Why a test ends otherwise, by how its name begins.
+KNOWN: dict[str, str] = {}
 
 PLUGIN = """
-import os, pathlib, re
-import pytest
-
-options = os.environ.get("VERYTMP_CONTROL")
-
 def pytest_runtest_setup(item):
+    item.user_properties.append(("nodeid", item.nodeid))
     if {"tmp_path", "tmp_path_factory", "tmpdir", "tmpdir_factory"} & set(getattr(item, "fixturenames", ())):
         item.user_properties.append(("tmp_path", "yes"))
-
-if options:
-    import verytmp
-
-    @pytest.fixture
-    def tmp_path(request):
-        with verytmp.VeryTmpRoot(nosymfollow=options == "nosymfollow") as root:
-            path = pathlib.Path(os.fspath(root), re.sub(r"\\W", "_", request.node.name)[:30] + "0")
-            path.mkdir()
-            yield path
-
-    @pytest.fixture(scope="session")
-    def tmp_path_factory(tmp_path_factory):
-        with verytmp.VeryTmpRoot(nosymfollow=options == "nosymfollow") as root:
-            numbers = iter(range(1_000_000))
-
-            def mktemp(basename, numbered=True):
-                path = pathlib.Path(os.fspath(root), f"{basename}{next(numbers)}" if numbered else basename)
-                path.mkdir()
-                return path
-
-            tmp_path_factory.mktemp = mktemp
-            yield tmp_path_factory
 """
+
+FIXED = ("-p", "uses_tmp_path", "-p", "no:cacheprovider", "-p", "no:randomly", "--tb=long")
 
 
 class Outcome(NamedTuple):
     result: str
     text: str
     uses: bool
+    nodeid: str
+
+
+class Way(NamedTuple):
+    """How a suite is run: a column of the table."""
+
+    title: str
+    ordinary: bool
+    options: tuple[str, ...]
+
+
+WAYS = [
+    Way("a user", True, ("--verytmp",)),
+    Way("root", False, ("--verytmp",)),
+    Way("a user, `-n 2`", True, ("--verytmp", "-n", "2")),
+]
 
 
 def call(
@@ -140,7 +152,7 @@ def prepared(project: Project, folder: Path) -> tuple[Path, Path]:
         with tarfile.open(archive) as source:
             source.extractall(folder / "source", filter="data")
         [source_folder] = (folder / "source").iterdir()
-        checked(*pip, "install", source_folder, "pytest", *project.needs, folder=folder)
+        checked(*pip, "install", source_folder, "pytest", "pytest-xdist", *project.needs, folder=folder)
         ready.touch()
     checked(python, "-m", "pip", "-q", "install", "--force-reinstall", "--no-deps", REPOSITORY, folder=folder)
     checked(python, "-m", "pip", "-q", "install", "typing-extensions", folder=folder)
@@ -149,20 +161,28 @@ def prepared(project: Project, folder: Path) -> tuple[Path, Path]:
     return python, source_folder
 
 
-def outcomes(python: Path, source: Path, project: Project, *options: str, control: str = "") -> dict[str, Outcome]:
-    """Each test's outcome. One that is an error besides is that."""
+def outcomes(python: Path, source: Path, project: Project, ordinary: bool, *options: str) -> dict[str, Outcome]:
+    """Each test's outcome, in a copy of the source and a home of its own. One that is an error besides is that."""
     folder = source.parent.parent
-    report = folder / "report.xml"
-    report.unlink(missing_ok=True)
+    copy = folder / "run"
+    if copy.exists():
+        call("chmod", "-R", "u+rwX", copy, folder=folder)
+        shutil.rmtree(copy)
+    shutil.copytree(source, copy / source.name, symlinks=True)
+    (copy / "home").mkdir()
+    if ordinary:
+        call("chown", "-R", f"{USER}:{USER}", copy, folder=folder)
+    report = copy / "home" / "report.xml"
     environment = {
         **os.environ,
         "PATH": f"{python.parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(folder),
         "VIRTUAL_ENV": str(folder / "venv"),
-        "VERYTMP_CONTROL": control,
+        "HOME": str(copy / "home"),
     }
-    fixed = ("-p", "uses_tmp_path", "-p", "no:cacheprovider", "-p", "no:randomly", f"--junitxml={report}", "--tb=long")
-    result = call(python, "-m", "pytest", *fixed, *options, *project.arguments, folder=source, environment=environment)
+    prefix = (sys.executable, ORDINARY) if ordinary else ()
+    command = (*prefix, python, "-m", "pytest", *FIXED, f"--junitxml={report}", *options)
+    result = call(*command, folder=copy / source.name, environment=environment)
     if not report.exists():
         raise RuntimeError(f"{project.name}: {result.stdout[-3000:]}{result.stderr[-3000:]}")
     found: dict[str, Outcome] = {}
@@ -171,27 +191,69 @@ def outcomes(python: Path, source: Path, project: Project, *options: str, contro
         problems = [child for child in case if child.tag in ("failure", "error", "skipped")]
         result_of = problems[-1].tag if problems else "passed"
         text = "\n".join(f"{child.get('message')}\n{child.text}" for child in problems)
-        found[name] = Outcome(result_of, text, case.find("properties/property[@name='tmp_path']") is not None)
+        properties = {each.get("name"): each.get("value") for each in case.iterfind("properties/property")}
+        found[name] = Outcome(result_of, text, "tmp_path" in properties, properties.get("nodeid") or "")
     return found
 
 
-def explained(
-    python: Path, source: Path, project: Project, plain: dict[str, Outcome], ours: dict[str, Outcome]
-) -> dict[str, str]:
-    """The tests that end otherwise, and why; "?" where nobody knows."""
-    different = [name for name in plain | ours if result_of(plain, name) != result_of(ours, name)]
-    if not different:
-        return {}
-    there = outcomes(python, source, project, control="nosymfollow")
-    linked = outcomes(python, source, project, control="symfollow")
-    why: dict[str, str] = {}
-    for name in different:
-        if result_of(there, name) != result_of(plain, name):
-            why[name] = LINKS if result_of(linked, name) == result_of(plain, name) else PLACE
-        else:
-            known = [words for begin, words in DECIDED.items() if f"{project.name}: {name}".startswith(begin)]
-            why[name] = known[0] if known else "?"
-    return why
+def different(plain: dict[str, Outcome], ours: dict[str, Outcome]) -> list[str]:
+    return [name for name in plain | ours if result_of(plain, name) != result_of(ours, name)]
+
+
+def unsteady(
+    python: Path, source: Path, project: Project, way: Way, names: list[str], plain: dict[str, Outcome]
+) -> set[str]:
+    """Those tests that, run by themselves, end as they do without the plugin; or, without it, otherwise than before."""
+    nodes = [plain[name].nodeid for name in names if name in plain and plain[name].nodeid]
+    if not nodes:
+        return set()
+    steady: set[str] = set()
+    again = outcomes(python, source, project, way.ordinary, *nodes)
+    ours = outcomes(python, source, project, way.ordinary, way.options[0], *nodes)
+    for name in names:
+        if result_of(again, name) != result_of(plain, name) or result_of(ours, name) == result_of(again, name):
+            steady.add(name)
+    return steady
+
+
+def cell(python: Path, source: Path, project: Project, way: Way, plain: dict[str, Outcome]) -> tuple[str, int]:
+    """What the table says of one way, and how many differences nobody has explained."""
+    ours = outcomes(python, source, project, way.ordinary, *way.options, *project.arguments)
+    names = different(plain, ours)
+    if not names:
+        return "0", 0
+    loose = unsteady(python, source, project, way, names, plain)
+    why: Counter[str] = Counter()
+    unexplained = 0
+    for name in set(names) - loose:
+        known = [words for begin, words in KNOWN.items() if f"{project.name}: {name}".startswith(begin)]
+        why[known[0] if known else "?"] += 1
+        if not known:
+            unexplained += 1
+            text = ours[name].text[-2500:] if name in ours else "missing"
+            print(f"--- {project.name}, {way.title}: {name}: {result_of(plain, name)}, then {result_of(ours, name)}")
+            print(text, flush=True)
+    text = str(sum(why.values()))
+    notes = [f"{number}: {words}" for words, number in why.most_common()]
+    if loose:
+        notes.append(f"{len(loose)} unsteady")
+        print(f"--- {project.name}, {way.title}: unsteady: {', '.join(sorted(loose))}", flush=True)
+    return f"{text} ({'; '.join(notes)})" if notes else text, unexplained
+
+
+def row(project: Project, folder: Path) -> tuple[str, int]:
+    """The project's line of the table, and how many differences nobody has explained."""
+    python, source = prepared(project, folder)
+    plain = {
+        True: outcomes(python, source, project, True, *project.arguments),
+        False: outcomes(python, source, project, False, *project.arguments),
+    }
+    cells = [cell(python, source, project, way, plain[way.ordinary]) for way in WAYS]
+    users = plain[True]
+    uses = sum(outcome.uses for outcome in users.values())
+    failed = sum(outcome.result in ("failure", "error") for outcome in users.values())
+    fields = (project.name, project.version, len(users), uses, failed, *(text for text, _ in cells))
+    return "| " + " | ".join(map(str, fields)) + " |", sum(number for _, number in cells)
 
 
 def main(arguments: list[str]) -> int:
@@ -199,35 +261,22 @@ def main(arguments: list[str]) -> int:
     folder.mkdir(exist_ok=True)
     chosen = [project for project in PROJECTS if not arguments[1:] or project.name in arguments[1:]]
     rows: list[str] = []
-    unexplained = failing = 0
+    unexplained = 0
     for project in chosen:
         try:
-            python, source = prepared(project, folder / project.name)
-            plain = outcomes(python, source, project)
-            ours = outcomes(python, source, project, "--verytmp")
+            line, number = row(project, folder / project.name)
         except (RuntimeError, subprocess.TimeoutExpired) as error:
-            print(f"--- {project.name}: {error}")
+            print(f"--- {project.name}: {error}", flush=True)
             unexplained += 1
             continue
-        why = explained(python, source, project, plain, ours)
-        for name, words in why.items():
-            if words == "?":
-                unexplained += 1
-                text = ours[name].text[-2500:] if name in ours else "missing"
-                print(f"--- {project.name}: {name}: {result_of(plain, name)}, then {result_of(ours, name)}\n{text}")
-        uses = sum(outcome.uses for outcome in plain.values())
-        failed = sum(outcome.result in ("failure", "error") for outcome in plain.values())
-        reasons = "; ".join(f"{number}: {words}" for words, number in Counter(why.values()).most_common())
-        cells = (project.name, project.version, len(plain), uses, len(plain) - len(why), len(why), reasons)
-        rows.append("| " + " | ".join(map(str, cells)) + " |")
-        failing += failed
-        print(rows[-1], f"({failed} fail either way)" if failed else "", flush=True)
+        unexplained += number
+        rows.append(line)
+        print(line, flush=True)
     if len(rows) == len(PROJECTS):
         text = PAGE.read_text()
-        start, end = text.index("|---"), text.index("\n\n", text.index("|---"))
-        start = text.index("\n", start) + 1
-        text = text[:start] + "\n".join(rows) + text[end:]
-        PAGE.write_text(re.sub(r"\d+ tests\nin all", f"{failing} tests\nin all", text))
+        start = text.index("\n", text.index("|---")) + 1
+        below = re.sub(r"(\|.*\n)+", "", text[start:], count=1)
+        PAGE.write_text(f"{text[:start]}{chr(10).join(rows)}\n{below}")
     return 1 if unexplained else 0
 
 

@@ -44,6 +44,11 @@ def helper() -> int:
     return strategy.entered._child.pid
 
 
+def names_there() -> list[str]:
+    """What is in the directory of names."""
+    return [name for name in os.listdir("/verytmp") if name != ".helper"]
+
+
 def is_gone(pid: int) -> bool:
     """Whether a process ends, within a while."""
     for _ in range(500):
@@ -292,7 +297,7 @@ def test_the_name_goes_with_the_root() -> None:
         assert os.path.exists(name)
         del path
         assert has_gone(name)
-        assert os.listdir("/verytmp") == []
+        assert names_there() == []
 
     entered(work)
 
@@ -434,9 +439,9 @@ def test_a_forked_child_makes_roots_too() -> None:
     def child(name: str) -> str:
         assert Path(name, "f").read_text() == "potatoes"
         with VeryTmpRoot() as root:
-            assert sorted(os.listdir("/verytmp")) == sorted([os.path.basename(name), os.path.basename(str(root))])
+            assert sorted(names_there()) == sorted([os.path.basename(name), os.path.basename(str(root))])
             (root / "f").touch()
-        assert os.listdir("/verytmp") == [os.path.basename(name)]
+        assert names_there() == [os.path.basename(name)]
         return str(root)
 
     def work() -> None:
@@ -494,7 +499,7 @@ def test_threads_make_roots_at_the_same_time() -> None:
         for thread in threads:
             thread.join()
         assert len(set(names)) == 160
-        assert os.listdir("/verytmp") == []
+        assert names_there() == []
 
     entered(work)
 
@@ -546,10 +551,10 @@ def test_a_program_in_it_enters_one_of_its_own() -> None:
             environment = os.environ | {"OUTER": str(root)}
             command = [sys.executable, "-W", "error", "-c", code]
             run = subprocess.run(command, capture_output=True, text=True, env=environment)
-            assert (run.stdout, run.stderr) == ("f g 2\n", "")
+            assert (run.stdout, run.stderr) == ("f g 3\n", "")  # and the helper's socket
             with VeryTmpRoot(host="ro") as inner:
                 assert inner.run(["ls", str(root)], capture_output=True, text=True).stdout == "f\n"
-            assert len(os.listdir("/verytmp")) == 1
+            assert len(names_there()) == 1
 
     entered(work)
 
@@ -563,6 +568,63 @@ def test_again_is_nothing_new() -> None:
         assert helper() == pid
 
     entered(work)
+
+
+JOINS = """\
+import sys, threading, verytmp
+from verytmp._programs import enter
+ended = threading.Event()
+threading.Thread(target=ended.wait).start()
+joined = enter.join()
+if joined:
+    with verytmp.VeryTmpRoot(at=sys.argv[1] + "/d", size="1m") as root:
+        open(sys.argv[1] + "/d/f", "w").close()
+        print(root.at, *[path.name for path in root.path.iterdir()], root.usage().total)
+print(joined)
+ended.set()
+"""
+
+
+def test_a_program_in_it_joins(host: Path) -> None:
+    """With threads, which keep it from entering one of its own; and not where there is none to be joined."""
+
+    def joins() -> str:
+        command = [sys.executable, "-W", "error", "-c", JOINS]
+        with VeryTmpRoot() as root:
+            (root / "d").mkdir()
+            run = subprocess.run([*command, str(root)], capture_output=True, text=True)
+            assert run.stderr == ""
+            assert os.listdir(str(root / "d")) == []
+            assert len(names_there()) == 1
+            return run.stdout.replace(str(root), "R")
+
+    assert entered(joins) == "R/d f 1048576\nTrue\n"
+
+    def outside() -> str:
+        command = [sys.executable, "-W", "error", "-c", JOINS, str(host)]
+        return subprocess.run(command, capture_output=True, text=True).stdout
+
+    assert outside() == "False\n"
+
+
+def test_the_helper_stays_for_who_has_joined() -> None:
+    """And ends with the last of them."""
+
+    def work() -> int:
+        code = "from verytmp._programs import enter; import verytmp; enter.join(); print(flush=True); input()\n"
+        code += "verytmp.VeryTmpRoot(at='/verytmp/x').close(); print('made')"
+        command = [sys.executable, "-W", "error", "-c", code]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert strategy.entered is not None
+        pid = helper()
+        strategy.entered._channel.close()
+        assert process.communicate("go\n")[0] == "made\n"
+        assert process.returncode == 0
+        return pid
+
+    assert is_gone(entered(work))
 
 
 # -- refusals ----------------------------------------------------------------------------------------------------------
@@ -673,7 +735,7 @@ def test_a_signal_while_it_waits() -> None:
         with VeryTmpRoot() as root:
             root.path.touch()
         assert set(os.listdir("/proc/self/fd")) == before
-        assert os.listdir("/verytmp") == []  # not even that of the root that nobody has got
+        assert names_there() == []  # not even that of the root that nobody has got
 
     entered(work)
 

@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "_factory": {"_mounting", "_root"},
     "_available": {"__init__", "_mounting.spec", "_root", "errors"},
     "__init__": {"_available", "_diagnosis.causes", "_factory", "_paths.path", "_programs.enter", "_root", "errors"},
-    "_pytest": {"__init__", "_mounting.options"},
+    "_pytest": {"__init__", "_confined.removal", "_mounting.options", "_programs.enter"},
     "pytest_plugin": {"__init__", "_pytest"},
     "_cli": {"__init__", "_available", "_programs", "_diagnosis", "_mounting", "_shm"},
     "__main__": {"__init__", "_cli", "_mounting.available", "_root"},

@@ -110,7 +110,7 @@ def test_options_in_markers(run: Run) -> None:
                 (tmp_path / "f").write_bytes(bytes(2 << 20))
             assert caught.value.errno == errno.ENOSPC
         """,
-        "--verytmp",
+        "--verytmp=confined",
         "--strict-markers",
     ).assert_outcomes(passed=4)
 
@@ -147,11 +147,8 @@ def test_loading_it_loads_nothing_else() -> None:
     assert set(loaded) == {"verytmp", "verytmp.pytest_plugin"}
 
 
-@pytest.mark.parametrize("way", ["option", "ini"])
-def test_tmp_path_is_one(run: Run, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tmp_path_is_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TMPDIR", raising=False)
-    if way == "ini":
-        run.pytester.makeini("[pytest]\nverytmp = true\n")
     run(
         """
         import os, tempfile
@@ -176,7 +173,7 @@ def test_tmp_path_is_one(run: Run, way: str, monkeypatch: pytest.MonkeyPatch) ->
             for path in tmp_path_factory.getbasetemp(), tmpdir_factory.mktemp("folder"):
                 assert str(path).startswith(os.environ["PYTEST_DEBUG_TEMPROOT"])
         """,
-        *(["--verytmp"] if way == "option" else []),
+        "--verytmp=confined",
     ).assert_outcomes(passed=2)
 
 
@@ -188,16 +185,17 @@ def test_nothing_is_made_on_the_host(run: Run, monkeypatch: pytest.MonkeyPatch) 
     """
     folder = run.pytester.mkdir("temporary")
     monkeypatch.setenv("PYTEST_DEBUG_TEMPROOT", str(folder))
-    run(code, "--verytmp").assert_outcomes(passed=1)
+    run(code, "--verytmp=confined").assert_outcomes(passed=1)
     assert list(folder.iterdir()) == []
     run(code).assert_outcomes(passed=1)
     assert list(folder.iterdir()) != []
 
 
-@pytest.mark.parametrize("option", ["--verytmp", "--capture=fd"], ids=["verytmp", "plain"])
-def test_what_both_factories_do(run: Run, option: str) -> None:
+@pytest.mark.parametrize("option", ["--verytmp", "--verytmp=confined", "--capture=fd"], ids=["named", "", "plain"])
+def test_what_all_factories_do(run: Run, option: str) -> None:
     """The same test, of pytest's own factory and of ours."""
-    run(
+    start = run.inside if option == "--verytmp" else run
+    start(
         r"""
         import re
         import pytest
@@ -245,7 +243,7 @@ def test_real_tmp_path(run: Run) -> None:
             assert isinstance(tmp_path, VeryTmpPath)
             assert isinstance(tmp_path_factory.mktemp("folder"), VeryTmpPath)
         """,
-        "--verytmp",
+        "--verytmp=confined",
         "--strict-markers",
     ).assert_outcomes(passed=2)
 
@@ -302,12 +300,12 @@ def test_fixtures_of_others_go_before(run: Run) -> None:
             "conftest": "",
         }
     )
-    run("", "--verytmp", "--import-mode=importlib").assert_outcomes(passed=3)
+    run("", "--verytmp=confined", "--import-mode=importlib").assert_outcomes(passed=3)
 
 
 def test_a_conftest_at_the_top_goes_before(run: Run) -> None:
     run.pytester.makeconftest("import pytest\n@pytest.fixture\ndef tmp_path(): return 'theirs'")
-    run("def test_it(tmp_path): assert tmp_path == 'theirs'", "--verytmp").assert_outcomes(passed=1)
+    run("def test_it(tmp_path): assert tmp_path == 'theirs'", "--verytmp=confined").assert_outcomes(passed=1)
 
 
 def test_without_the_plugin_for_tmp_path(run: Run) -> None:
@@ -326,7 +324,7 @@ def test_without_the_plugin_for_tmp_path(run: Run) -> None:
         @pytest.mark.real_tmp_path
         def test_there_is_none(tmp_path): ...
         """,
-        "--verytmp",
+        "--verytmp=confined",
         "-p",
         "no:tmpdir",
         "-p",
@@ -340,6 +338,8 @@ def test_help(run: Run) -> None:
     text = " ".join(run("", "--help").stdout.str().split())
     for words in (
         "--verytmp ",
+        "--verytmp=confined ",
+        "--verytmp-options=OPTIONS",
         "--verytmp-keep=DIR",
         "--verytmp-fallback={error,shm,tmp_path}",
         "verytmp_keep (string)",
@@ -348,7 +348,7 @@ def test_help(run: Run) -> None:
     text = run("", "--markers").stdout.str()
     assert "@pytest.mark.verytmp(size='8m', ...): " in text
     assert "@pytest.mark.real_tmp_path: " in text
-    result = run("", "--fixtures", "--verytmp")
+    result = run("", "--fixtures", "--verytmp=confined")
     for name in ("verytmp_factory [[]session scope[]]", "verytmp_root", "verytmp_path", "tmp_path"):
         result.stdout.fnmatch_lines([f"{name} -- *verytmp/*pytest*.py:*", "    [A-Z]*"])
 

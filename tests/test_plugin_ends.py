@@ -77,7 +77,7 @@ AROUND = """
 @pytest.mark.parametrize("leaves", LEAVES)
 def test_what_a_test_leaves(run: Run, leaves: str) -> None:
     code = DEVICES + AROUND.replace("BODY", LEAVES[leaves]).replace("START", repr(str(run.pytester.path)))
-    run(code, "--verytmp").assert_outcomes(passed=3)
+    run(code, "--verytmp=confined").assert_outcomes(passed=3)
 
 
 def test_a_child_goes_on(run: Run) -> None:
@@ -97,11 +97,11 @@ def test_a_child_goes_on(run: Run) -> None:
             with children.pop() as child:
                 assert child.communicate(b"go\\n") == (b"potatoesmore\\n", None)
         """,
-        "--verytmp",
+        "--verytmp=confined",
     ).assert_outcomes(passed=2)
 
 
-@pytest.mark.parametrize("option", ["--verytmp", "--capture=no"], ids=["verytmp", "plain"])
+@pytest.mark.parametrize("option", ["--verytmp", "--verytmp=confined", "--capture=no"], ids=["named", "", "plain"])
 def test_kill_9_in_the_middle(run: Run, host: Path, option: str) -> None:
     """Of pytest, which has no time to do anything. Its own tmp_path shows what would be found."""
     mark = f"verytmp-test-{os.getpid()}-{option}"
@@ -136,7 +136,7 @@ def test_kill_9_in_the_middle(run: Run, host: Path, option: str) -> None:
         time.sleep(0.01)
     assert processes_with(mark) == []
     left = [path for path in host.rglob("f") if path.is_file()]
-    assert len(left) == (0 if option == "--verytmp" else 2)
+    assert len(left) == (0 if option.startswith("--verytmp") else 2)
 
 
 def test_memory_does_not_grow(run: Run) -> None:
@@ -153,7 +153,7 @@ def test_memory_does_not_grow(run: Run) -> None:
         numbers.add(len(os.listdir("/proc/self/fd")))
         assert len(numbers) <= 2
         """,
-        "--verytmp",
+        "--verytmp=confined",
     ).assert_outcomes(passed=40)
 
 
@@ -171,7 +171,7 @@ def test_a_root_ends_before_the_fixtures_that_it_came_after(run: Run) -> None:
         def test_it(last, verytmp_root, tmp_path):
             last.append(verytmp_root)
         """,
-        "--verytmp",
+        "--verytmp=confined",
     ).assert_outcomes(passed=1)
 
 
@@ -202,5 +202,5 @@ def test_a_working_directory_that_is_gone(run: Run) -> None:
             with pytest.raises(FileNotFoundError):
                 os.getcwd()
         """,
-        "--verytmp",
+        "--verytmp=confined",
     ).assert_outcomes(passed=2)

@@ -52,13 +52,13 @@ LISTED = [
 
 
 def test_a_failure_is_listed(run: Run) -> None:
-    result = run(FAILS, "--verytmp")
+    result = run(FAILS, "--verytmp=confined")
     result.assert_outcomes(passed=1, failed=1, xfailed=1)
     first = result.outlines.index(next(line for line in result.outlines if "- verytmp -" in line))
     result.stdout.fnmatch_lines(LISTED, consecutive=True)
     assert "nothing to see" not in result.stdout.str()
     assert not [line for line in result.outlines[first:] if "kept" in line]
-    assert "- verytmp -" not in run(FAILS, "--verytmp", "--show-capture=no").stdout.str()
+    assert "- verytmp -" not in run(FAILS, "--verytmp=confined", "--show-capture=no").stdout.str()
 
 
 @pytest.mark.parametrize("way", ["option", "ini"])
@@ -67,7 +67,7 @@ def test_a_failure_is_kept(run: Run, way: str) -> None:
     if way == "ini":
         run.pytester.makeini("[pytest]\nverytmp_keep = here/failures\n")
     options = ["--verytmp-keep=here/failures"] if way == "option" else []
-    result = run(FAILS, "--verytmp", *options)
+    result = run(FAILS, "--verytmp=confined", *options)
     result.assert_outcomes(passed=1, failed=1, xfailed=1)
     folder = path / "test_it.py-test_fails"
     result.stdout.fnmatch_lines(
@@ -95,7 +95,7 @@ def test_a_failure_is_kept(run: Run, way: str) -> None:
     assert (kept / "d" / "f.txt").read_text() == "potatoes"
     assert (kept / "d" / "locked" / "g").read_bytes() == bytes(5000)
     assert os.readlink(kept / "link") == "/etc/passwd"
-    again = run(FAILS, "--verytmp", *options)
+    again = run(FAILS, "--verytmp=confined", *options)
     again.stdout.fnmatch_lines([f"kept in {folder}.1"])
     assert (kept / "d" / "f.txt").exists()
 
@@ -134,7 +134,7 @@ def test_failures_around_the_test(run: Run) -> None:
         def test_three():
             assert roots.pop().closed
         """,
-        "--verytmp",
+        "--verytmp=confined",
         "--verytmp-keep=kept",
     )
     result.assert_outcomes(passed=2, errors=2)
@@ -166,14 +166,14 @@ def test_what_a_failed_test_has_stays_as_it_is(run: Run) -> None:
             folder.chmod(0o100)
             assert False
         """,
-        "--verytmp",
+        "--verytmp=confined",
         "--verytmp-keep=kept",
     ).assert_outcomes(failed=1)
 
 
 def test_where_nothing_can_be_kept(run: Run) -> None:
     (run.pytester.path / "kept").touch()
-    result = run(FAILS, "--verytmp", "--verytmp-keep=kept/below")
+    result = run(FAILS, "--verytmp=confined", "--verytmp-keep=kept/below")
     result.assert_outcomes(passed=1, failed=1, xfailed=1)
     result.stdout.fnmatch_lines(
         [*LISTED, "not kept: [[]Errno 20[]] Not a directory: *kept/below/test_it.py-test_fails'"]
@@ -247,7 +247,7 @@ def test_odd_ids(run: Run) -> None:
             (tmp_path / "which").write_text(str(number))
             assert False
         """,
-        "--verytmp",
+        "--verytmp=confined",
         "--verytmp-keep=kept",
     )
     result.assert_outcomes(failed=len(ODD))
@@ -303,7 +303,7 @@ def test_what_a_private_tmpfs_has_not_is_said(run: Run) -> None:
         def test_other(tmp_path):
             assert False
         """,
-        "--verytmp",
+        "--verytmp=confined",
     )
     result.assert_outcomes(failed=6)
     assert result.stdout.str().count("give it a directory on the host: @pytest.mark.real_tmp_path") == 4
@@ -343,6 +343,6 @@ UNLOADED = """
 
 def test_what_a_test_has_put_out_of_order(run: Run) -> None:
     """Its patches and limits are still in force when it is reported. That ends neither the run nor the next test."""
-    result = run(UNLOADED, "--verytmp")
+    result = run(UNLOADED, "--verytmp=confined")
     result.assert_outcomes(passed=2, failed=2)
     result.stdout.fnmatch_lines(["*what the test has in its roots cannot be shown: RuntimeError('boom')"])

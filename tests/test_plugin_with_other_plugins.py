@@ -38,7 +38,17 @@ def plugin(name: str) -> pytest.MarkDecorator:
 
 @plugin("xdist")
 def test_xdist(run: Run) -> None:
-    result = run(TWO_WORKERS, "-p", "xdist.plugin", "-n", "2", "--verytmp", "--verytmp-keep=kept", apart=True)
+    result = run(
+        TWO_WORKERS,
+        "-p",
+        "xdist.plugin",
+        "-n",
+        "2",
+        "--verytmp=confined",
+        "--verytmp-keep=kept",
+        "--basetemp=base",
+        apart=True,
+    )
     result.assert_outcomes(passed=8, failed=1)
     result.stdout.fnmatch_lines(["verytmp: tmp_path is in memory, *", "  test_fails0/what there was  0", "kept in *"])
     assert len(list(run.pytester.path.glob("kept/*/tmp_path/test_fails0/what there was"))) == 1
@@ -80,7 +90,7 @@ def test_unittest(run: Run) -> None:
             async def test_it(self):
                 (self.folder / "f").touch()
         """,
-        "--verytmp",
+        "--verytmp=confined",
     ).assert_outcomes(passed=2)
 
 
@@ -106,14 +116,14 @@ def test_doctest(run: Run) -> None:
             VeryTmpPath('/test_it_one0')
             """
         ''',
-        "--verytmp",
+        "--verytmp=confined",
         "--doctest-modules",
     ).assert_outcomes(passed=2)
 
 
 def test_setup_show(run: Run) -> None:
     code = "def test_it(tmp_path, verytmp_path): ..."
-    result = run(code, "--verytmp", "--setup-show")
+    result = run(code, "--verytmp=confined", "--setup-show")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
         [
@@ -128,7 +138,7 @@ def test_setup_show(run: Run) -> None:
         ]
     )
     for option in ("--setup-plan", "--setup-only", "--collect-only"):
-        assert run(code, "--verytmp", option).ret == 0
+        assert run(code, "--verytmp=confined", option).ret == 0
 
 
 def test_twice_in_a_process(run: Run) -> None:
@@ -155,11 +165,11 @@ def test_twice_in_a_process(run: Run) -> None:
         import os, pytest
         arguments = {ARGUMENTS!r}
         before = len(os.listdir("/proc/self/fd"))
-        assert pytest.main([*arguments, "--verytmp", "--verytmp-keep=kept", "test_one.py"]) == 1
+        assert pytest.main([*arguments, "--verytmp=confined", "--verytmp-keep=kept", "test_one.py"]) == 1
         assert pytest.main([*arguments, "test_two.py"]) == 0
         first = len(os.listdir("/proc/self/fd"))
         for _ in range(2):
-            assert pytest.main([*arguments, "--verytmp", "test_one.py::test_it"]) == 0
+            assert pytest.main([*arguments, "--verytmp=confined", "test_one.py::test_it"]) == 0
         assert len(os.listdir("/proc/self/fd")) <= first + 1
         """
     )
@@ -184,7 +194,7 @@ def test_in_a_run_that_tests_a_plugin(run: Run) -> None:
         def test_other(tmp_path):
             assert isinstance(tmp_path, VeryTmpPath)
         """,
-        "--verytmp",
+        "--verytmp=confined",
     ).assert_outcomes(passed=2)
 
 
@@ -210,7 +220,7 @@ ASYNC = """
 def test_anyio(run: Run) -> None:
     code = "    @__import__('pytest').fixture\n    def anyio_backend(): return 'asyncio'\n" + ASYNC
     code = code.replace("@MARK", "@pytest.mark.anyio")
-    run(code, "-p", "anyio.pytest_plugin", "--verytmp").assert_outcomes(passed=1)
+    run(code, "-p", "anyio.pytest_plugin", "--verytmp=confined").assert_outcomes(passed=1)
 
 
 @plugin("pytest_asyncio")
@@ -218,7 +228,7 @@ def test_asyncio(run: Run) -> None:
     run.pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")
     code = ASYNC.replace("@MARK", "@pytest.mark.asyncio")
     older = "ignore:Unknown config option:pytest.PytestConfigWarning"
-    run(code, "-p", "pytest_asyncio.plugin", "--verytmp", "-W", older, apart=True).assert_outcomes(passed=1)
+    run(code, "-p", "pytest_asyncio.plugin", "--verytmp=confined", "-W", older, apart=True).assert_outcomes(passed=1)
 
 
 def test_threads(run: Run) -> None:
@@ -242,7 +252,7 @@ def test_threads(run: Run) -> None:
         def test_it(tmp_path, number):
             (tmp_path / "f").touch()
         """,
-        "--verytmp",
+        "--verytmp=confined",
     ).assert_outcomes(passed=3)
 
 
@@ -260,6 +270,6 @@ def test_the_working_directory_comes_back(run: Run) -> None:
         def test_next():
             assert os.getcwd() == {here!r}
         """,
-        "--verytmp",
+        "--verytmp=confined",
     ).assert_outcomes(passed=2)
     assert os.getcwd() == here

@@ -10,20 +10,40 @@ import pytest
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from typing import Any
 
     from . import VeryTmpPath, VeryTmpRoot
+    from ._pytest.inside import NamedRun
     from ._pytest.roots import FixtureFactory, RunState
 
 FALLBACKS = ("error", "shm", "tmp_path")
+NAMED, CONFINED = "named", "confined"  # what tmp_path is, with --verytmp and --verytmp=confined
 
 ROOTS: pytest.StashKey[RunState] = pytest.StashKey()
+INSIDE: pytest.StashKey[NamedRun] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("verytmp", "temporary directories that leave nothing")
     group.addoption(
-        "--verytmp", action="store_true", help="make tmp_path and tmp_path_factory.mktemp give VeryTmpPaths"
+        "--verytmp",
+        action="store_const",
+        const=NAMED,
+        help="have tmp_path, tmp_path_factory and TMPDIR in memory, in a private mount namespace that this run enters",
     )
+    group.addoption(
+        "--verytmp=confined",  # whole, for an option that may have a value would take a test file for it
+        dest="verytmp",
+        action="store_const",
+        const=CONFINED,
+        help="make tmp_path and tmp_path_factory.mktemp give VeryTmpPaths instead, which cannot be left",
+    )
+    group.addoption(
+        "--verytmp-options",
+        metavar="OPTIONS",
+        help="of the run's tmpfs, or of each with --verytmp=confined, as of mount -o: size=1g,nr_inodes=10k",
+    )
+    group.addoption("--verytmp-no-tmpdir", action="store_true", help="with --verytmp, leave TMPDIR as it is")
     group.addoption(
         "--verytmp-keep",
         metavar="DIR",
@@ -37,10 +57,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "tmp_path_factory as pytest has them",
     )
     parser.addini("verytmp", "as --verytmp", type="bool", default=False)
+    parser.addini("verytmp_options", "as --verytmp-options", default="")
+    parser.addini("verytmp_tmpdir", "false is as --verytmp-no-tmpdir", type="bool", default=True)
     parser.addini("verytmp_keep", "as --verytmp-keep, but seen from the ini file's directory", default="")
     parser.addini("verytmp_fallback", "as --verytmp-fallback", default="")
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # before output is captured, and before others start threads
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, Any, Any]:
+    asked = early_config.known_args_namespace
+    if mode(early_config, asked) == NAMED and not (asked.help or asked.version):
+        from ._pytest.inside import NamedRun, may_be_worker
+
+        if not may_be_worker(early_config):  # of pytest-xdist, which hears from its controller what to do
+            early_config.stash[INSIDE] = NamedRun(early_config, asked)
+    return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest makes its tmp_path_factory
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "verytmp(size='8m', ...): the options of the test's roots, as VeryTmpRoot's.")
     config.addinivalue_line("markers", "real_tmp_path: with --verytmp, leave tmp_path as it is for this test.")
@@ -50,20 +84,39 @@ def pytest_configure(config: pytest.Config) -> None:
     keep = config.invocation_params.dir / str(config.getoption("--verytmp-keep") or "")
     if keep.exists() and not keep.is_dir():  # such as a test file after it on the command line
         raise pytest.UsageError(f"--verytmp-keep takes a directory, and {keep} is none")
-    if active(config):
+    if mode(config) == CONFINED:
         from ._pytest.tmp_path import override
 
         override(config, roots_of(config))
+    elif mode(config) == NAMED and not (config.option.help or config.option.version):
+        if INSIDE not in config.stash:  # the plugin was loaded late, or this is a worker
+            from ._pytest.inside import NamedRun
+
+            config.stash[INSIDE] = NamedRun(config, config.option)
+        if config.stash[INSIDE].configure():
+            from ._pytest.named import override as override_named
+
+            override_named(config, config.stash[INSIDE], roots_of(config))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if ROOTS in config.stash:
         config.stash[ROOTS].close()
+    if INSIDE in config.stash:
+        config.stash[INSIDE].close()
 
 
-def active(config: pytest.Config) -> bool:
-    """Whether tmp_path is to be ours."""
-    return bool(config.getoption("--verytmp") or config.getini("verytmp"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist, before it starts, what this run has come to."""
+    if INSIDE in node.config.stash:
+        node.config.stash[INSIDE].tell(node.workerinput)
+
+
+def mode(config: pytest.Config, asked: Any = None) -> str:
+    """What tmp_path is to be: `NAMED`, `CONFINED`, or pytest's own, which is the empty string."""
+    option = (asked or config.option).verytmp
+    return option or (NAMED if config.getini("verytmp") else "")
 
 
 def roots_of(config: pytest.Config) -> RunState:
@@ -71,16 +124,19 @@ def roots_of(config: pytest.Config) -> RunState:
     if ROOTS not in config.stash:
         from ._pytest.roots import RunState
 
-        config.stash[ROOTS] = RunState(config, active(config))
+        config.stash[ROOTS] = RunState(config)
     return config.stash[ROOTS]
 
 
-def pytest_report_header(config: pytest.Config) -> list[str]:
-    return roots_of(config).header() if active(config) else []
+def pytest_report_header(config: pytest.Config) -> str | None:
+    if INSIDE in config.stash:
+        return config.stash[INSIDE].header()
+    return roots_of(config).header() if mode(config) == CONFINED else None
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    if active(session.config):
+    # The controller of pytest-xdist runs no tests.
+    if mode(session.config) == CONFINED and not getattr(session.config.option, "numprocesses", None):
         roots_of(session.config).begin()
 
 

@@ -1,7 +1,8 @@
 """What a temporary directory costs a test suite, and what stays of it: ``python tests/bench/plugin.py [ROUNDS]``.
 
-Suites of tests that each write one file are run with pytest's tmp_path, as it is and with the settings that make it
-faster, with pyfakefs (if it is installed), and with --verytmp: in turns, so that a busy machine is as busy for each.
+Suites of tests that each write one file, or wait for the disk, are run with pytest's tmp_path, as it is and with the
+settings that make it faster, with pytest-shm and pyfakefs (where they are installed), and with --verytmp: in turns, so
+that a busy machine is as busy for each.
 The medians are what counts: of the wall time, the processor's (helpers' included), the process's peak of memory, and
 how much the machine's shared memory grew, which is what the files in memory took. Then each run is killed in the
 middle, and what it has left is counted. By hand; without ROUNDS, it takes its place in docs/pytest.md.
@@ -37,7 +38,11 @@ BEGIN, END = "<!-- written by tests/bench/plugin.py -->\n", "<!-- to here -->"
 
 PR_SET_CHILD_SUBREAPER = 36
 ROUNDS = 9
-SUITES = {"1,000 tests that write 4 KiB": (1000, 4096), "200 tests that write 1 MiB": (200, 1 << 20)}
+SUITES = {
+    "1,000 tests that write 4 KiB": (1000, 4096, False),
+    "200 tests that write 1 MiB": (200, 1 << 20, False),
+    "100 tests that commit and replace": (100, 4096, True),
+}
 KILLED = (20, 1 << 20)
 TWIN = "`--basetemp` in /dev/shm"
 
@@ -49,6 +54,29 @@ import pytest
 def test_it(tmp_path, number):
     (tmp_path / "f").write_bytes(bytes({size}))
     assert (tmp_path / "f").stat().st_size == {size}
+    if number == {killed}:
+        os.kill(os.getpid(), 9)
+"""
+
+# As programs do that must not lose anything: SQLite, and files that are replaced.
+SYNCS = """
+import os
+import sqlite3
+import pytest
+
+@pytest.mark.parametrize("number", range({tests}))
+def test_it(tmp_path, number):
+    connection = sqlite3.connect(tmp_path / "d.db")
+    connection.execute("create table t (a)")
+    for value in range(5):
+        connection.execute("insert into t values (?)", (value,))
+        connection.commit()
+        with open(tmp_path / "new", "w") as file:
+            file.write("x" * {size})
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(tmp_path / "new", tmp_path / "f")
+    connection.close()
     if number == {killed}:
         os.kill(os.getpid(), 9)
 """
@@ -84,20 +112,27 @@ class Way(NamedTuple):
     code: str
     options: tuple[str, ...] = ()
     start: str = "may mount"
+    on_disk: bool = True  # whether pytest is told which directory on disk to take
 
 
-def ways(folder: Path) -> dict[str, Way]:
+def ways(folder: Path, syncs: bool = False) -> dict[str, Way]:
+    real = SYNCS if syncs else REAL
     ours = ("-p", "verytmp.pytest_plugin", "--verytmp")
+    confined = ("-p", "verytmp.pytest_plugin", "--verytmp=confined")
     found = {
-        "`tmp_path`": Way(REAL),
-        "`tmp_path_retention_policy=none`": Way(REAL, ("-o", "tmp_path_retention_policy=none")),
-        TWIN: Way(REAL, (f"--basetemp={folder}/base",)),
+        "`tmp_path`": Way(real),
+        "`tmp_path_retention_policy=none`": Way(real, ("-o", "tmp_path_retention_policy=none")),
+        TWIN: Way(real, (f"--basetemp={folder}/base",)),
     }
+    if importlib.util.find_spec("pytest_shm"):
+        found["pytest-shm"] = Way(real, ("-p", "pytest_shm.plugin"), on_disk=False)
     if os.geteuid() == 0:
-        found["`--verytmp`, as root"] = Way(REAL, ours)
-    found["`--verytmp`"] = Way(REAL, ours, "mounts not")
-    if importlib.util.find_spec("pyfakefs"):
-        found["pyfakefs"] = Way(FAKE, ("-p", "pyfakefs.pytest_plugin"))
+        found["`--verytmp`, as root"] = Way(real, ours)
+    found["`--verytmp`"] = Way(real, ours, "mounts not")
+    if not syncs:  # SQLite asks for a name
+        found["`--verytmp=confined`"] = Way(real, confined, "mounts not")
+        if importlib.util.find_spec("pyfakefs"):
+            found["pyfakefs"] = Way(FAKE, ("-p", "pyfakefs.pytest_plugin"))
     return found
 
 
@@ -127,9 +162,10 @@ def started(folder: Path, way: Way, tests: int, size: int, killed: int = -1, mar
     environment = {
         **os.environ,
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-        "PYTEST_DEBUG_TEMPROOT": f"{folder}/disk",
         "VERYTMP_BENCH": mark,
     }
+    if way.on_disk:
+        environment["PYTEST_DEBUG_TEMPROOT"] = f"{folder}/disk"
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # who installs packages has them compiled
     options = ["-q", "-p", "no:cacheprovider", "--rootdir", str(folder), *way.options, str(folder / "test_it.py")]
     silent = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
@@ -165,8 +201,8 @@ def helpers_time() -> float:
 
 
 def costs(folder: Path, memory: Path, rounds: int) -> Iterator[str]:
-    for title, (tests, size) in SUITES.items():
-        compared = ways(memory)
+    for title, (tests, size, syncs) in SUITES.items():
+        compared = ways(memory, syncs)
         taken: dict[str, list[tuple[float, ...]]] = {name: [] for name in compared}
         for _ in range(rounds):
             for name, way in compared.items():
@@ -195,7 +231,8 @@ def leftovers(folder: Path, memory: Path) -> Iterator[str]:
         if status != signal.SIGKILL:
             raise SystemExit(f"{name}: {status}")
         time.sleep(1)
-        left = [path for place in (folder / "disk", memory) for path in place.rglob("*") if not path.is_symlink()]
+        places = (folder / "disk", memory, *Path("/dev/shm").glob("pytest-of-*"))  # the last is pytest-shm's
+        left = [path for place in places for path in place.rglob("*") if not path.is_symlink()]
         files = [path for path in left if path.is_file()]
         held = sum(path.stat().st_size for path in files) >> 20
         mounts = Path("/proc/self/mounts").read_text().count("\n") - mounts
@@ -206,6 +243,8 @@ def leftovers(folder: Path, memory: Path) -> Iterator[str]:
 
 def clear(folder: Path, memory: Path) -> None:
     shutil.rmtree(memory / "base", ignore_errors=True)
+    for found in Path("/dev/shm").glob("pytest-of-*"):
+        shutil.rmtree(found)
     for found in (folder / "disk").iterdir():
         shutil.rmtree(found)
 

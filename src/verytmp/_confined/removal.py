@@ -49,6 +49,28 @@ def delete_contents(tree: Tree, relative: str, override_permissions: bool = Fals
             raise
 
 
+def remove_tree(parent: str, name: str) -> None:
+    """Remove a directory with all below it, whatever their permissions are.
+
+    Args:
+        parent: the directory that it is in.
+        name: its name there. What is no directory, but a file or a link, is removed as well; nothing is no error.
+
+    Raises:
+        OSError: something cannot be removed, or is on another file system than *parent*.
+    """
+    with opened(parent, DIRECTORY, None) as above:
+        device = os.fstat(above.fileno()).st_dev
+        try:
+            with open_listable(name, above, device, True) as top:
+                empty(top, device, True)
+        except FileNotFoundError:
+            return
+        except NotADirectoryError:
+            pass
+        remove_directory(name, above.fileno())
+
+
 def open_directory(tree: Tree, relative: str, flags: int) -> OwnedFd:
     """Open a directory, and no link to one. (For a root that may not be searched, O_NOFOLLOW would mean ENOTDIR.)"""
     return tree.open(relative, flags if relative else flags & ~os.O_NOFOLLOW)

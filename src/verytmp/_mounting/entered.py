@@ -12,7 +12,7 @@ import os
 from contextlib import closing
 
 from .._confined.owned_fd import call_owned
-from . import child, protocol
+from . import child, named, protocol
 from .channel import Channel
 from .protocol import Refused, Reply, Request, Unanswered
 from .signals import Caller, without_interrupts
@@ -61,6 +61,10 @@ class Entered:
         except Refused:
             pass
 
+    def fileno(self) -> int:
+        """Of the socket to the helper, which a program may be passed to keep it alive."""
+        return self._channel.fileno()
+
     def _ask(self, operation: str, fields: Sequence[str], caller: Caller) -> tuple[Channel, Reply]:
         if self._channel.fileno() < 0 or self._channel.lost():  # a program that closes all descriptors was here
             raise self._child.exit_reason("sendmsg")
@@ -97,3 +101,21 @@ def start(caller: Caller) -> tuple[Entered, OwnedFd]:
     channel, reply = child.start_and_ask(Request(protocol.ENTER), caller)
     [namespace] = reply.fds
     return Entered(channel, int(reply.how)), namespace
+
+
+def join(caller: Caller) -> tuple[Entered, OwnedFd] | None:
+    """The helper of a namespace that an ancestor has entered, if there is one; and that namespace's descriptor."""
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    with closing(connection):
+        try:
+            connection.connect(named.SOCKET)
+            fd = os.dup(connection.fileno())
+        except OSError:
+            return None
+    helper = Entered(Channel(fd), 0)
+    try:
+        channel, reply = without_interrupts(lambda: helper._ask(protocol.JOIN, (), caller), caller)
+    except Refused:
+        return None
+    channel.close()
+    return Entered(helper._channel, int(reply.how)), reply.fds[0]

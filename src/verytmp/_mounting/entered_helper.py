@@ -1,7 +1,8 @@
 """The helper of a process that has entered a mount namespace: it is in that too, and may mount there.
 
 Each request brings a socket, over which it is answered. That is a root's lease as well: when all who have the root have
-closed theirs, the root is unmounted. The helper ends when nobody can ask any more, and the last lease has ended.
+closed theirs, the root is unmounted. Programs that were started in the namespace may connect to it, at `named.SOCKET`.
+The helper ends when nobody is connected any more, and the last lease has ended.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import errno
 import os
 import resource
 import select
+import time
 from functools import partial
 from posix import geteuid
 from stat import S_ISDIR
@@ -22,7 +24,13 @@ from .namespaces import enter_namespaces
 from .protocol import CallLog, Request
 from .spec import MountSpec
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 CREDENTIALS_BYTES = 12  # sizeof(struct ucred): a process, its user and group
+WAITING_MAX = 128  # connections that have not been accepted yet: a run of tests may start so many workers at once
+FULL_PAUSE = 0.01  # seconds, where the descriptor table is full
 
 
 def daemonize(log: CallLog, connection: _socket.socket) -> tuple[bytes, list[int]]:
@@ -31,6 +39,8 @@ def daemonize(log: CallLog, connection: _socket.socket) -> tuple[bytes, list[int
     named.cut_off(False, log)
     named.private_root(named.DIRECTORY, log)
     root = named.writable_root(log)
+    log("bind")
+    listener = listening(f"/proc/self/fd/{root}{named.SOCKET}")
     log(named.NAMESPACE)
     namespace = os.open(named.NAMESPACE, os.O_RDONLY)
     log("setsid")
@@ -39,10 +49,24 @@ def daemonize(log: CallLog, connection: _socket.socket) -> tuple[bytes, list[int
     child = os.fork()
     if child == 0:
         try:
-            Helper(connection, root).serve()
+            Helper(connection, root, listener).serve()
         finally:
             os._exit(0)
+    listener.close()
     return protocol.encode_done(str(child), [namespace]), [namespace]
+
+
+def listening(path: str) -> _socket.socket:
+    """A socket that listens at a path. Nobody but this user may connect."""
+    listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    try:
+        listener.bind(path)
+        os.chmod(path, 0o600)
+        listener.listen(WAITING_MAX)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
 class Helper:
@@ -51,48 +75,67 @@ class Helper:
     Args:
         connection: where requests come from.
         root: the namespace's ``/``, to be written to.
+        listener: where other processes connect, who have requests too.
     """
 
-    def __init__(self, connection: _socket.socket, root: int) -> None:
-        close_all_but(connection.fileno(), root)
+    def __init__(self, connection: _socket.socket, root: int, listener: _socket.socket) -> None:
+        close_all_but(connection.fileno(), root, listener.fileno())
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a root takes one of its own
-        self._connection = connection
+        self._connections = {connection.fileno(): connection}
+        self._listener = listener
         self._root = root
         self._made: set[str] = set()  # the entries of "/" that are this helper's
         self._leases: dict[int, tuple[_socket.socket, str, bool]] = {}  # and whether its directory was made for it
         self._poll = select.epoll()
         self._poll.register(connection, select.EPOLLIN)
+        self._poll.register(listener, select.EPOLLIN)
 
     def serve(self) -> None:
-        connected = True
-        while connected or self._leases:
+        while self._connections or self._leases:
             ready = self._poll.poll()
             self._unmount_ended(ready)
-            if self._connection.fileno() in dict(ready):
+            asking = [self._connections[fd] for fd, _ in ready if fd in self._connections]
+            if asking:
                 # What was closed before this was asked for goes first. No event is looked at after it: its socket may
                 # have the number of one that ended.
                 self._unmount_ended(self._poll.poll(0))
-                connected = self._take_request()
+            for connection in asking:
+                self._take_request(connection)
+            if self._listener.fileno() in dict(ready):
+                self._accept()
 
-    def _take_request(self) -> bool:
-        """Answer one request. False if there will be none any more."""
+    def _accept(self) -> None:
+        """Let another process ask as well."""
         try:
-            request = protocol.receive(self._connection)
+            listener: Any = self._listener  # checkers do not know its method
+            connection = _socket.socket(fileno=listener._accept()[0])
+        except OSError:  # the descriptor table is full, until some root is closed; or it waits no more
+            time.sleep(FULL_PAUSE)
+            return
+        self._connections[connection.fileno()] = connection
+        self._poll.register(connection, select.EPOLLIN)
+
+    def _take_request(self, asking: _socket.socket) -> None:
+        """Answer one request."""
+        try:
+            request = protocol.receive(asking)
+        except ConnectionResetError:  # it is closed, and a reply had not been read
+            request = None
         except (OSError, ValueError):  # the descriptor table is full; the caller sees its end closed
-            return True
+            return
         if request is None:
-            self._poll.unregister(self._connection)
-            return False
+            del self._connections[asking.fileno()]
+            asking.close()
+            return
         for fd in request.fds[:1]:
             connection = _socket.socket(fileno=fd)
             request.fds = request.fds[1:]
-            perform = sync if request.operation == protocol.SYNC else partial(self._mount, connection)
+            perform = OPERATIONS.get(request.operation) or partial(self._mount, connection)
             try:
                 reply(connection, CallLog(), request, perform)
             except (BrokenPipeError, ConnectionResetError):  # who asked does not wait any more: so the lease has ended
                 pass
-        return True
 
     def _mount(self, lease: _socket.socket, request: Request, log: CallLog) -> tuple[bytes, list[int]]:
         spec = MountSpec.decode(request.fields)
@@ -150,3 +193,13 @@ class Helper:
 def sync(request: Request, log: CallLog) -> tuple[bytes, list[int]]:
     """All that ended has been unmounted by now."""
     return protocol.encode_done("", []), []
+
+
+def join(request: Request, log: CallLog) -> tuple[bytes, list[int]]:
+    """Tell who connects which process this is, and in which namespace."""
+    log(named.NAMESPACE)
+    fds = [os.open(named.NAMESPACE, os.O_RDONLY)]
+    return protocol.encode_done(str(os.getpid()), fds), fds
+
+
+OPERATIONS = {protocol.SYNC: sync, protocol.JOIN: join}

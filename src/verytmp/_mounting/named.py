@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 NAMESPACE = "/proc/thread-self/ns/mnt"
 
 DIRECTORY = "/verytmp"  # in which roots are mounted that are to have a name, whichever that is
+SOCKET = f"{DIRECTORY}/.helper"  # in a namespace that was entered: to the helper
 
 NO_PARENT = (
     "it is not there, and neither is the directory that it would be in: make that, or take a name right below / "

@@ -9,6 +9,7 @@ say how many descriptors travel with them, so that a full descriptor table is se
     enter    COUNT                    the request to stay in a namespace that the asking process will enter
     named    COUNT SPEC...            to such a helper, with a socket to answer on, which is the root's lease too
     sync     COUNT                    to such a helper, with such a socket: have all that ended been unmounted?
+    join     COUNT                    to such a helper, with such a socket: which namespace is it in?
     probe    COUNT NAME               the request to try something, which may end the child
     step     STEP                     the child is about to make this call
     done     COUNT HOW                it is done
@@ -40,7 +41,7 @@ MESSAGE_BYTES = 16384  # four times the longest text that a file system context'
 ERRNO_MAX = 4095  # the kernel's MAX_ERRNO
 
 TMPFS, NAMED, RESIDE, PROBE = "tmpfs", "named", "reside", "probe"
-ENTER, SYNC = "enter", "sync"
+ENTER, SYNC, JOIN = "enter", "sync", "join"
 STEP, DONE, TRIED, REFUSED = "step", "done", "tried", "refused"
 
 FDS_MAX = 8  # more than any message has

@@ -6,7 +6,10 @@ import errno
 import os
 import re
 from contextlib import closing
+from shutil import copyfile
 from stat import S_IMODE, S_IRWXU, S_ISDIR, S_ISLNK, S_ISREG
+
+from .root_of_test import TestDirectory, TestRoot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,9 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
-
-    from .. import VeryTmpPath
-    from .root_of_test import TestRoot
 
 MOST = 40  # lines: about a screen, for a test may make millions of files
 WIDEST = 160  # characters of a path
@@ -30,6 +30,8 @@ NO_LINKS = (
     "In a private tmpfs, the kernel follows no symlink; the methods of its paths do (path.open, path.read_text). If "
     "other code has to, give this test a directory on the host: @pytest.mark.real_tmp_path"
 )
+NO_NAME = "If this test passes with --verytmp, it needs a directory with a name: --verytmp=confined gives it none."
+KEEP = "to look at these files afterwards: --verytmp-keep=DIR"
 # By the messages of what needs it: Python, C, git, SQLite, Node.
 MISSED = {
     "/dev/null/": NO_CANONICAL_PATH,
@@ -40,33 +42,38 @@ MISSED = {
 }
 
 
-def describe(report: pytest.TestReport, roots: list[TestRoot], keep: Path | None) -> None:
+def describe(report: pytest.TestReport, roots: list[TestRoot | TestDirectory], keep: Path | None) -> None:
     """Add a section to the report of a failed test: what its roots hold, and hints by the error's message.
 
     With *keep*, the contents are also copied there.
     """
     lines: list[str] = []
     for held in roots:
-        lines.append(f"{held.name}: {held.root.usage().used:,} bytes")
-        lines += listing(held.root.path)
-    if keep and roots:
+        lines.append(held.title())
+        lines += listing(held.path)
+    if roots and not keep:
+        lines.append(KEEP)
+    elif keep and roots:
         try:
             folder = new_folder(keep, report.nodeid)
             lines.append(f"kept in {folder}")
             for held in roots:
-                lines += kept(held.root.path, folder / held.name)
+                lines += kept(held.path, folder / held.name)
         except OSError as error:
             lines.append(f"not kept: {error}")
     messages = "\n".join([report.longreprtext, *(text for _, text in report.sections)])
     missed = [advice for text, advice in MISSED.items() if text in messages]
-    if any(held.entered() for held in roots):
+    confined = [held for held in roots if isinstance(held, TestRoot)]
+    if any(held.entered() for held in confined):
         missed.append(NO_CANONICAL_PATH)
+    if not missed and any(held.name == "tmp_path" for held in confined):
+        missed.append(NO_NAME)
     lines += dict.fromkeys(missed)
     if lines:
         report.sections.append(("verytmp", "\n".join(lines)))
 
 
-def listing(top: VeryTmpPath) -> list[str]:
+def listing(top: Path) -> list[str]:
     """A line for each entry, at most MOST of them."""
     lines: list[str] = []
     with closing(entries(top)) as found:
@@ -78,7 +85,7 @@ def listing(top: VeryTmpPath) -> list[str]:
     return lines
 
 
-def about(path: VeryTmpPath, status: os.stat_result) -> str:
+def about(path: Path, status: os.stat_result) -> str:
     if S_ISDIR(status.st_mode):
         return "/"
     if S_ISLNK(status.st_mode):
@@ -91,9 +98,9 @@ def printable(text: str) -> str:
     return text if len(text) <= WIDEST else f"{text[:WIDEST]}..."
 
 
-def entries(top: VeryTmpPath) -> Generator[tuple[VeryTmpPath, os.stat_result]]:
+def entries(top: Path) -> Generator[tuple[Path, os.stat_result]]:
     """All that is below, in order. Directories that may not be read get the permissions for as long as this runs."""
-    locked: list[tuple[VeryTmpPath, int]] = []
+    locked: list[tuple[Path, int]] = []
     left = [top]
     try:
         while left:
@@ -130,7 +137,7 @@ def new_folder(keep: Path, nodeid: str) -> Path:
             return folder
 
 
-def kept(top: VeryTmpPath, target: Path) -> list[str]:
+def kept(top: Path, target: Path) -> list[str]:
     """Copy all that is in a root. Returns a line for each entry that could not be copied."""
     target.mkdir()
     failed: list[str] = []
@@ -142,9 +149,9 @@ def kept(top: VeryTmpPath, target: Path) -> list[str]:
             elif S_ISREG(status.st_mode):
                 if not status.st_mode & 0o400:
                     path.chmod(0o600)
-                path.copy(target / relative)
+                copyfile(path, target / relative)
             elif S_ISLNK(status.st_mode):
-                path.copy(target / relative, follow_symlinks=False)
+                os.symlink(os.readlink(path), target / relative)
             else:
                 failed.append(f"  not kept: {printable(str(relative))}: neither file nor directory")
         except OSError as error:

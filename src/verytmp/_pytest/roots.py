@@ -2,55 +2,60 @@
 
 from __future__ import annotations
 
+import os
 from errno import errorcode
 from weakref import WeakSet
 
 import pytest
 
 from .. import VeryTmpFactory, VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable
-from .._mounting.options import SHM_OPTIONS
+from .._mounting.options import OPTIONS, SHM_OPTIONS, VARIABLE
 from .keep import describe
-from .root_of_test import TestRoot
+from .root_of_test import TestDirectory, TestRoot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import Any
+    from typing import Any, NoReturn, TypeVar
 
+    _Held = TypeVar("_Held", TestRoot, TestDirectory)
 
-HELD: pytest.StashKey[list[TestRoot]] = pytest.StashKey()
+HELD: pytest.StashKey[list[TestRoot | TestDirectory]] = pytest.StashKey()
+OF_RUN: pytest.StashKey[RunState] = pytest.StashKey()  # for the fixtures that take the place of pytest's
+
+WIDTH = 79  # of a line of the header
+FLAGS = {"noexec", "noswap", "inode64"}  # options that have no value
+BASES = {"mode": 8, "uid": 10, "gid": 10}  # in which numbers are written
 
 
 class RunState:
     """A run's options for its roots, the factory that makes them, and the errors that have been reported."""
 
-    def __init__(self, config: pytest.Config, active: bool) -> None:
+    def __init__(self, config: pytest.Config) -> None:
         self.fallback: str = str(config.getoption("--verytmp-fallback") or config.getini("verytmp_fallback"))
+        self.options = options_of(config, config.option)
         self.home: Path = config.invocation_params.dir
         self.keep: Path | None = None
         if folder := config.getoption("--verytmp-keep"):
             self.keep = self.home / str(folder)
         elif folder := config.getini("verytmp_keep"):
             self.keep = (config.inipath or config.rootpath / "ini").parent / str(folder)
-        self.reported_errors: set[tuple[str, int | None]] = set()  # the step and errno of each
-        # For a worker of pytest-xdist, the controller's header has the reason why no root can be made.
-        verbosity: Any = config.getoption("verbose", -1)
-        headed = active and verbosity >= 0 and not config.getoption("no_header", True)
-        self.header_shown_by_controller: bool = headed and hasattr(config, "workerinput")
+        self.reported_errors: set[str] = set()  # in short
         self._possible: bool | None = None
         self._source: VeryTmpFactory | None = None
 
-    def make(self, options: dict[str, Any]) -> VeryTmpRoot:
+    def make(self, options: dict[str, Any], factory: VeryTmpFactory | None = None) -> VeryTmpRoot:
         """A root; all of them are made here."""
+        options = {**self.options, **options}
         if self.fallback == "shm" and not options.keys() - SHM_OPTIONS:
             import warnings
 
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", VeryTmpFallbackWarning)  # the header reports it
-                return self.source().root(fallback="shm", **options)
+                return (factory or self.source()).root(fallback="shm", **options)
         if self.fallback:
             options = {"fallback": "none", **options}
-        return self.source().root(**options)
+        return (factory or self.source()).root(**options)
 
     def source(self) -> VeryTmpFactory:
         """The factory of all roots of this run, with one helper process where one is needed."""
@@ -72,17 +77,17 @@ class RunState:
             self._source = None
 
     def made(self, options: dict[str, Any]) -> VeryTmpRoot:
-        """A root; if none can be made, the test fails, with the whole diagnosis the first time."""
+        """A root; if none can be made, the test fails."""
         try:
             return self.make(options)
         except VeryTmpUnavailable as error:
-            reported = self.header_shown_by_controller or (error.step, error.errno) in self.reported_errors
-            self.reported_errors.add((error.step, error.errno))
-            text = (
-                f"{error.step} ({errorcode.get(error.errno or 0, error.errno)}), as reported before"
-                if reported
-                else error
-            )
+            refused = error
+        return self.fail(in_short(refused), str(refused))
+
+    def fail(self, short: str, diagnosis: str) -> NoReturn:
+        """Have a test fail that cannot have a root, with the whole diagnosis the first time."""
+        text = f"{short}, as reported before" if short in self.reported_errors else diagnosis
+        self.reported_errors.add(short)
         pytest.fail(f"verytmp: {text}", pytrace=False)
 
     def possible(self) -> bool:
@@ -97,28 +102,43 @@ class RunState:
                 self._possible = False
         return self._possible
 
-    def header(self) -> list[str]:
-        """The lines of the header: which tmp_path this run has, or why no root can be made."""
+    def header(self) -> str:
+        """The line of the header: which tmp_path this run has, or why no root can be made."""
         try:
-            with self.make({}) as root:
+            with VeryTmpFactory() as alone, self.make({}, alone) as root:  # its helper ends with it
                 made = repr(root).partition(", ")[2].removesuffix(">")
-                return [f"verytmp: tmp_path is in memory, {made}"]
+                line = f"verytmp: tmp_path is in memory, {made}"
         except VeryTmpUnavailable as error:
-            self.reported_errors.add((error.step, error.errno))
-            instead = "tmp_path is pytest's own"
-            if self.fallback != "tmp_path":
-                instead = "--verytmp-fallback=shm takes directories in /dev/shm, and =tmp_path pytest's own"
-            return [f"verytmp: {error}", f"verytmp: {instead}"]
+            instead = "tmp_path is pytest's own" if self.fallback == "tmp_path" else "see --verytmp-fallback"
+            line = f"verytmp: {in_short(error)}; {instead}"
+        return one_line(line)
 
     def hold(self, request: pytest.FixtureRequest, name: str) -> TestRoot:
         """The root of a test's fixture."""
         item = item_of(request)
-        held = TestRoot(name, self.made(marked(item)), self.home)
-        nothing: list[TestRoot] = []
+        return self._held(item, TestRoot(name, self.made(marked(item)), self.home))
+
+    def hold_directory(self, request: pytest.FixtureRequest, path: Path) -> TestDirectory:
+        """A test's directory in the run's root. If markers ask for options, another root is mounted there."""
+        item = item_of(request)
+        options = marked(item)
+        options.pop("nosymfollow", None)  # a name follows links
+        root = None
+        if options:
+            options.setdefault("fallback", "none")
+            options["at"] = path
+            try:
+                root = VeryTmpRoot(**options)
+            except VeryTmpUnavailable as error:
+                self.fail(in_short(error), str(error))
+        return self._held(item, TestDirectory("tmp_path", path, self.home, root))
+
+    def _held(self, item: pytest.Item, held: _Held) -> _Held:
+        nothing: list[TestRoot | TestDirectory] = []
         item.stash.setdefault(HELD, nothing).append(held)
         return held
 
-    def release(self, held: TestRoot) -> None:
+    def release(self, held: TestRoot | TestDirectory) -> None:
         """Close the root at the fixture's end; with --verytmp-keep only after the report, which copies its files."""
         if not self.keep:
             held.close()
@@ -130,12 +150,12 @@ class RunState:
             return
         if report.failed:
             try:
-                describe(report, [held for held in roots if not held.root.closed], self.keep)
+                describe(report, [held for held in roots if not held.closed], self.keep)
             except Exception as error:  # the test may have changed limits, functions or the user
                 report.sections.append(("verytmp", f"what the test has in its roots cannot be shown: {error!r}"))
         if report.when == "teardown":
             for held in roots:
-                held.close()
+                held.end()
             roots.clear()
 
     def factory(self) -> FixtureFactory:
@@ -164,6 +184,38 @@ def item_of(request: pytest.FixtureRequest) -> pytest.Item:
     """The test that a fixture is for. pytest does not declare its type."""
     item: pytest.Item = request.node  # pyright: ignore[reportUnknownMemberType]  # likewise
     return item
+
+
+def in_short(error: OSError) -> str:
+    """A refusal, for whoever has read the diagnosis, or can ask for it."""
+    return f"{getattr(error, 'step', error.filename)}: {errorcode.get(error.errno or 0, error.errno)}"
+
+
+def one_line(text: str) -> str:
+    """A line of the header: not wider than a screen."""
+    return text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..."
+
+
+def fallback_of(config: pytest.Config, asked: Any) -> str:
+    """What a run is to do without a namespace: one of the plugin's FALLBACKS."""
+    told = asked.verytmp_fallback or config.getini("verytmp_fallback")
+    return str(told) if told else ("shm" if os.environ.get(VARIABLE) == "shm" else "error")
+
+
+def options_of(config: pytest.Config, asked: Any) -> dict[str, Any]:
+    """The options of a run's roots, which are written as mount(8) has them: keywords of `VeryTmpRoot`."""
+    text = asked.verytmp_options or config.getini("verytmp_options")
+    options: dict[str, Any] = {}
+    for each in filter(None, text.split(",")):
+        name, given, value = each.strip().partition("=")
+        known = name in OPTIONS and name not in ("at", "host", "nosymfollow")
+        if not known or (name in FLAGS) is bool(given):
+            raise pytest.UsageError(f"--verytmp-options: {each} is none; as of mount -o: size=1g,nr_inodes=10k")
+        try:
+            options[name] = int(value, BASES[name]) if name in BASES else value or True
+        except ValueError:
+            raise pytest.UsageError(f"--verytmp-options: {each} is no number") from None
+    return options
 
 
 def marked(item: pytest.Item) -> dict[str, Any]:

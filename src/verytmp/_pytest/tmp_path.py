@@ -1,22 +1,23 @@
-"""The replacements of pytest's tmp_path and tmp_path_factory in a run with --verytmp."""
+"""The replacements of pytest's tmp_path and tmp_path_factory in a run with --verytmp=confined."""
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from typing import final
 
 import pytest
 
-from .roots import item_of
+from . import running
+from .directories import make_directory
+from .root_of_test import TestRoot
+from .roots import OF_RUN, item_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    from .. import VeryTmpRoot
     from .roots import RunState
 
 LONGEST = 30  # of a test's name, in its directory's: as in pytest
@@ -25,26 +26,14 @@ LONGEST = 30  # of a test's name, in its directory's: as in pytest
 RUN_PYTEST = {"pytester", "testdir"}
 
 
-RUNNING: pytest.StashKey[pytest.Item] = pytest.StashKey()
-OF_RUN: pytest.StashKey[RunState] = pytest.StashKey()
-
-
 def override(config: pytest.Config, roots: RunState) -> None:
     """Have this run use the fixtures of this module, which is a plugin of its own.
 
     Of the fixtures of plugins, those that were registered last win; conftest files and modules still override them.
     """
     config.stash[OF_RUN] = roots
+    config.pluginmanager.register(running)
     config.pluginmanager.register(sys.modules[__name__], "verytmp-tmp_path")
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    item.config.stash[RUNNING] = item
-    try:
-        return (yield)
-    finally:
-        del item.config.stash[RUNNING]
 
 
 @pytest.fixture(scope="session")
@@ -77,8 +66,8 @@ def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 def real_directories(config: pytest.Config) -> bool:
     """Whether the running test is to have directories on the host."""
-    item = config.stash.get(RUNNING, None)
-    if item and (item.get_closest_marker("real_tmp_path") or RUN_PYTEST & {*getattr(item, "fixturenames", ())}):
+    item = config.stash.get(running.RUNNING, None)
+    if running.is_marked_real(config) or RUN_PYTEST & {*getattr(item, "fixturenames", ())}:
         return True
     return not config.stash[OF_RUN].possible()
 
@@ -90,7 +79,7 @@ class TmpPathFactory(pytest.TempPathFactory):  # type: ignore[misc]  # final; bu
     def __init__(self, config: pytest.Config, real: pytest.TempPathFactory | None) -> None:
         self._config = config
         self._real = real
-        self._root: VeryTmpRoot | None = None
+        self._held: TestRoot | None = None
         self._numbers: dict[str, int] = {}
 
     def __repr__(self) -> str:
@@ -111,22 +100,11 @@ class TmpPathFactory(pytest.TempPathFactory):  # type: ignore[misc]  # final; bu
         """Make a directory that lasts as long as the session, with a number after its name if it is *numbered*."""
         if self._real and real_directories(self._config):
             return self._real.mktemp(basename, numbered)
-        name = os.path.normpath(basename)
-        if "/" in name or name in (".", ".."):
-            raise ValueError(f"{name} is not a normalized and relative path")
-        if self._root is None:
-            self._root = self._config.stash[OF_RUN].made({})
-        while True:
-            number = self._numbers[name] = self._numbers.get(name, -1) + 1
-            path = self._root / (f"{name}{number}" if numbered else name)
-            try:
-                path.mkdir(0o700)
-            except FileExistsError:
-                if not numbered:
-                    raise
-            else:
-                return path
+        if self._held is None:
+            roots = self._config.stash[OF_RUN]
+            self._held = TestRoot("tmp_path_factory", roots.made({}), roots.home)
+        return make_directory(self._held.path, basename, numbered, self._numbers)
 
     def close(self) -> None:
-        if self._root:
-            self._root.close()
+        if self._held:
+            self._held.close()
