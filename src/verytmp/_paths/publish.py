@@ -50,6 +50,8 @@ def publish(
     status = source.stat(follow_symlinks=follow_symlinks)
     if S_ISDIR(status.st_mode):
         check_outside(source, target, status)
+    elif not S_ISREG(status.st_mode) and not S_ISLNK(status.st_mode):
+        raise_two_paths(errno.EINVAL, SPECIAL, source, target)
     tally = Tally(progress, total_bytes(source, follow_symlinks, True) if progress else None)
     with open_end(target.parent, LISTED if fsync else os.O_PATH | os.O_DIRECTORY) as parent:
         publication = Publication(source, target, parent, status, tally)
@@ -135,7 +137,7 @@ class Publication:
     def make_file(self, follow_symlinks: bool, preserve_metadata: bool, mode: int | None, fsync: bool) -> None:
         with open_end(self.source, os.O_RDONLY | (0 if follow_symlinks else os.O_NOFOLLOW)) as reading:
             status = os.fstat(reading.fileno())
-            if not S_ISREG(status.st_mode):
+            if not S_ISREG(status.st_mode):  # it has been replaced
                 raise_two_paths(errno.EINVAL, SPECIAL, self.source, self.target)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
             permissions = status.st_mode & PERMISSIONS
