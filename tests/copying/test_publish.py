@@ -347,9 +347,9 @@ def planted(root: VeryTmpRoot) -> VeryTmpPath:
     return root / "d"
 
 
-FAULTS: dict[str, Callable[[], BaseException]] = {
-    "an error": lambda: OSError(errno.EIO, "the disk is on fire"),
-    "an interruption": KeyboardInterrupt,
+FAULTS: dict[str, tuple[Any, ...]] = {
+    "an error": (OSError, errno.EIO, "the disk is on fire"),
+    "an interruption": (KeyboardInterrupt,),
 }
 
 
@@ -362,8 +362,8 @@ def test_a_fault_at_each_call(root: VeryTmpRoot, out: Path, name: str, old: str 
     new: host_state.Tree = {"x": host_state.look(root.fileno())[name]}
 
     def act() -> None:
-        error = FAULTS[fault]()  # with a traceback of its own, which keeps descriptors
-        raise error
+        kind, *arguments = FAULTS[fault]
+        raise kind(*arguments)
 
     for number in range(1000):
         shutil.rmtree(out)

@@ -30,6 +30,7 @@ def tar_filter(member: tarfile.TarInfo, _: str) -> tarfile.TarInfo:
 def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
     found = tarfile.TarInfo(name)
     found.type, found.linkname = kind, link
+    found.mode = 0o755 if kind == tarfile.DIRTYPE else 0o644
     return found
 
 

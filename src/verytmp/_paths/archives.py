@@ -13,6 +13,7 @@ import tarfile
 import time
 import zipfile
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK, S_IMODE
 from tarfile import HeaderError
 
@@ -21,7 +22,9 @@ from ..errors import VeryTmpArchiveError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any, NoReturn
+    from typing import Any, NoReturn, TypeVar
+
+    _T = TypeVar("_T")
 
 CHUNK = 1 << 18  # bytes that are read and written at once
 PATH_MAX = 4096  # a symlink's target is shorter
@@ -125,6 +128,8 @@ class Raw:
             data, self._pushed_back = data[:size], data[size:]
         try:
             while len(data) < size and (more := self._file.read(min(size - len(data), CHUNK))):
+                if not isinstance(more, bytes):
+                    raise TypeError(f"an archive's read() has to return bytes, not {type(more).__name__}")
                 data = data + more if data else more  # a stream may give less than it is asked for
         except BaseException as error:
             self.failure = error
@@ -166,16 +171,22 @@ def members(
     Raises:
         VeryTmpArchiveError: it cannot be read: it is no archive, is cut off, or has what is not known here.
     """
+    if is_zip(raw):
+        yield from zip_members(raw, raw if raw.seekable() else spooled(raw, spool()), spend, advance)
+    else:
+        yield from tar_members(Source(raw, spend), advance)
+
+
+def reading(raw: Raw, call: Callable[..., _T], *args: Any) -> _T:
+    """Have tarfile or zipfile read something. What they raise for an archive that is wrong is one error here."""
     try:
-        if is_zip(raw):
-            yield from zip_members(raw if raw.seekable() else spooled(raw, spool()), spend, advance)
-        else:
-            yield from tar_members(decompressed(raw), spend, advance)
+        return call(*args)
     except (VeryTmpArchiveError, MemoryError):
         raise
     except Exception as error:
-        # tarfile and zipfile raise much else for what is not as they expect.
-        if error is raw.failure or (isinstance(error, OSError) and error.errno is not None):
+        if raw.failure is not None:
+            raise raw.failure from None
+        if isinstance(error, OSError) and error.errno is not None:
             raise
         bad_archive(str(error) or type(error).__name__, error)
 
@@ -195,7 +206,8 @@ def is_zip(raw: Raw) -> bool:
 
 def spooled(raw: Raw, file: Any) -> Any:
     while data := raw.read(CHUNK):
-        file.write(data)
+        while data:
+            data = data[file.write(data) :]
     file.seek(0)
     return file
 
@@ -230,11 +242,12 @@ def decompressed(raw: Raw) -> Any:
 class Source:
     """What tarfile reads from: forwards alone, and with a bound for all that comes before a member."""
 
-    def __init__(self, file: Any, spend: Callable[[int], object]) -> None:
+    def __init__(self, raw: Raw, spend: Callable[[int], object]) -> None:
+        file = decompressed(raw)
+        self.reading = partial(reading, raw)
         self._read = file.read
-        # Seeking in what is compressed reads it all anyway.
-        self._seek = file.seek if isinstance(file, Raw) and file.seekable() else None
-        self._start = file.tell() if self._seek else 0
+        self._seek = raw.seek if file is raw and raw.seekable() else None  # what is compressed is read all the same
+        self._start = raw.tell()
         self._spend = spend
         self.position = 0
         self.headers = 0
@@ -247,7 +260,7 @@ class Source:
         return self.content(size)
 
     def content(self, size: int) -> bytes:
-        data: bytes = self._read(size)
+        data: bytes = self.reading(self._read, size)
         self.position += len(data)
         self._spend(len(data))
         return data
@@ -273,8 +286,10 @@ class CheckedInfo(tarfile.TarInfo):
         try:
             info = super().fromtarfile(tarfile)
         except HeaderError as error:
-            # A block of zeros, or nothing at all after a member, is the end.
-            if type(error).__name__ in ("EOFHeaderError", "EmptyHeaderError") and tarfile.offset:
+            # A block of zeros is the end, and nothing at all after a member.
+            if type(error).__name__ == "EOFHeaderError" or (
+                type(error).__name__ == "EmptyHeaderError" and tarfile.offset
+            ):
                 raise
             bad_archive(error)
         if info.size < 0:
@@ -282,10 +297,10 @@ class CheckedInfo(tarfile.TarInfo):
         return info
 
 
-def tar_members(file: Any, spend: Callable[[int], object], advance: Callable[[int], object]) -> Iterator[Member]:
-    source = Source(file, spend)
-    archive: Any = tarfile.TarFile(fileobj=source, tarinfo=CheckedInfo)  # type: ignore[arg-type]
-    while (info := archive.next()) is not None:
+def tar_members(source: Source, advance: Callable[[int], object]) -> Iterator[Member]:
+    opened: Any = tarfile.TarFile  # which needs no more of a file than Source has
+    archive = source.reading(partial(opened, fileobj=source, tarinfo=CheckedInfo))
+    while (info := source.reading(archive.next)) is not None:
         archive.members.clear()  # there may be millions
         source.headers = 0
         yield tar_member(info, source, advance)
@@ -348,26 +363,32 @@ EXTENDED_TIMESTAMP = b"UT"  # Info-ZIP's extra field: a flag for each time, and 
 HAS_MTIME = 1
 
 
-def zip_members(file: Any, spend: Callable[[int], object], advance: Callable[[int], object]) -> Iterator[Member]:
-    with zipfile.ZipFile(file) as archive:
+def zip_members(
+    raw: Raw, file: Any, spend: Callable[[int], object], advance: Callable[[int], object]
+) -> Iterator[Member]:
+    with reading(raw, zipfile.ZipFile, file) as archive:
         for info in archive.infolist():
-            yield zip_member(archive, info, spend, advance)
+            yield zip_member(partial(reading, raw), archive, info, spend, advance)
 
 
 def zip_member(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, spend: Callable[[int], object], advance: Callable[[int], object]
+    reading: Callable[..., Any],
+    archive: zipfile.ZipFile,
+    info: zipfile.ZipInfo,
+    spend: Callable[[int], object],
+    advance: Callable[[int], object],
 ) -> Member:
     attributes = info.external_attr >> 16 if info.create_system == UNIX else 0
     kind = S_IFDIR if info.is_dir() else S_IFMT(attributes) or S_IFREG
     reason = NAMES_OF_TYPES.get(kind, "" if kind in (S_IFREG, S_IFDIR, S_IFLNK) else "of no known type")
     target = ""
     if kind == S_IFLNK:
-        with archive.open(info) as file:
-            target = os.fsdecode(file.read(PATH_MAX))
+        with reading(archive.open, info) as file:
+            target = os.fsdecode(reading(file.read, PATH_MAX))
 
     def write(descriptor: int) -> None:
-        with archive.open(info) as file:
-            while data := file.read(CHUNK):
+        with reading(archive.open, info) as file:
+            while data := reading(file.read, CHUNK):
                 spend(len(data))
                 write_whole(descriptor, data, advance)
 

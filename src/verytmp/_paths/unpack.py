@@ -71,7 +71,7 @@ def unpack_file(
 
     def spool() -> Any:
         spools.append(target._tree.open(target._rel, os.O_TMPFILE | os.O_RDWR, 0o600))
-        return open(spools[0].fileno(), "r+b", closefd=False)
+        return open(spools[0].fileno(), "r+b", 0, closefd=False)
 
     try:
         for member in archives.members(raw, spool, unpacking.spend, tally.advance):
