@@ -16,22 +16,26 @@ if TYPE_CHECKING:  # the table below, for type checkers
     from ._diagnosis.causes import VeryTmpCause as VeryTmpCause
     from ._factory import VeryTmpFactory as VeryTmpFactory
     from ._paths.path import VeryTmpPath as VeryTmpPath
+    from ._paths.report import VeryTmpReport as VeryTmpReport
     from ._programs.enter import enter as enter
     from ._root import VeryTmpRoot as VeryTmpRoot
     from ._root import VeryTmpUsage as VeryTmpUsage
     from .errors import UnsupportedOperation as UnsupportedOperation
+    from .errors import VeryTmpArchiveError as VeryTmpArchiveError
     from .errors import VeryTmpError as VeryTmpError
     from .errors import VeryTmpFallbackWarning as VeryTmpFallbackWarning
     from .errors import VeryTmpUnavailable as VeryTmpUnavailable
 
 MODULE_OF = {
     "UnsupportedOperation": "errors",
+    "VeryTmpArchiveError": "errors",
     "VeryTmpAvailability": "_available",
     "VeryTmpCause": "_diagnosis.causes",
     "VeryTmpError": "errors",
     "VeryTmpFactory": "_factory",
     "VeryTmpFallbackWarning": "errors",
     "VeryTmpPath": "_paths.path",
+    "VeryTmpReport": "_paths.report",
     "VeryTmpRoot": "_root",
     "VeryTmpUnavailable": "errors",
     "VeryTmpUsage": "_root",

@@ -9,6 +9,7 @@ What ctypes is made of is used, `_ctypes`, and of os what it has from `posix`: e
 from __future__ import annotations
 
 import _ctypes
+import errno
 from posix import O_CLOEXEC, strerror
 from sys import byteorder, getfilesystemencodeerrors, getfilesystemencoding
 
@@ -54,6 +55,9 @@ MS_SLAVE = 0x8_0000
 MNT_DETACH = 0x2
 
 ST_NOSYMFOLLOW = 0x2000  # statfs(2): f_flags
+
+RENAME_NOREPLACE = 0x1
+RENAME_EXCHANGE = 0x2
 
 PR_SET_PDEATHSIG = 1
 PR_GET_DUMPABLE = 3
@@ -129,6 +133,13 @@ def _prototype(name: str, result: Any, *arguments: Any, kind: Any = _Function) -
     return function
 
 
+def _prototype_or_none(name: str, result: Any, *arguments: Any) -> Any:
+    try:
+        return _prototype(name, result, *arguments)
+    except AttributeError:  # this C library has no such function
+        return None
+
+
 _unshare = _prototype("unshare", _int, _int)
 _setns = _prototype("setns", _int, _int, _int)
 _ioctl = _prototype("ioctl", _int, _int, _ulong)
@@ -147,6 +158,7 @@ _landlock_create_ruleset = _prototype("syscall", _long, _long, _text, _ulong, _u
 _landlock_add_rule = _prototype("syscall", _long, _long, _int, _int, _text, _uint)
 _landlock_restrict_self = _prototype("syscall", _long, _long, _int, _uint)
 _umount2 = _prototype("umount2", _int, _text, _int)
+_renameat2 = _prototype_or_none("renameat2", _int, _int, _text, _int, _text, _uint)  # glibc 2.28
 # Without letting other threads run meanwhile: it takes no time, and among 30 busy ones each return takes 150 ms.
 _pthread_sigmask = _prototype("pthread_sigmask", _int, _int, _pointer, _pointer, kind=_PythonFunction)
 
@@ -234,6 +246,13 @@ def mount(source: str | None, target: str, fstype: str | None, flags: int, data:
 def umount2(target: str, flags: int) -> None:
     """umount2(2)"""
     _checked(_umount2(_encoded(target), flags))
+
+
+def renameat2(old_dir: int, old: str, new_dir: int, new: str, flags: int) -> None:
+    """renameat2(2). `OSError` (ENOSYS) where the C library has none."""
+    if _renameat2 is None:
+        raise OSError(errno.ENOSYS, strerror(errno.ENOSYS))
+    _checked(_renameat2(old_dir, _encoded(old), new_dir, _encoded(new), flags))
 
 
 def prctl(option: int, argument: int = 0) -> int:

@@ -10,7 +10,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from . import VeryTmpCause
 
-__all__ = ["UnsupportedOperation", "VeryTmpError", "VeryTmpFallbackWarning", "VeryTmpUnavailable"]
+__all__ = [
+    "UnsupportedOperation",
+    "VeryTmpArchiveError",
+    "VeryTmpError",
+    "VeryTmpFallbackWarning",
+    "VeryTmpUnavailable",
+]
 
 if sys.version_info >= (3, 13):
     from pathlib import UnsupportedOperation
@@ -82,6 +88,10 @@ class VeryTmpUnavailable(VeryTmpError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.errno, self.step, self.reason, self.remedy, str(self.cause), self.evidence)
+
+
+class VeryTmpArchiveError(VeryTmpError):
+    """An archive could not be unpacked: it cannot be read (EBADMSG), or has more than was allowed (E2BIG, ENOSPC)."""
 
 
 class VeryTmpFallbackWarning(UserWarning):

@@ -20,22 +20,25 @@ from typing import (
     type_check_only,
 )
 
-from _typeshed import ReadableBuffer, StrOrBytesPath, StrPath
+from _typeshed import ReadableBuffer, StrOrBytesPath, StrPath, SupportsRead
 from typing_extensions import Unpack, deprecated, override
 
 from .errors import UnsupportedOperation as UnsupportedOperation
+from .errors import VeryTmpArchiveError as VeryTmpArchiveError
 from .errors import VeryTmpError as VeryTmpError
 from .errors import VeryTmpFallbackWarning as VeryTmpFallbackWarning
 from .errors import VeryTmpUnavailable as VeryTmpUnavailable
 
 __all__ = [
     "UnsupportedOperation",
+    "VeryTmpArchiveError",
     "VeryTmpAvailability",
     "VeryTmpCause",
     "VeryTmpError",
     "VeryTmpFactory",
     "VeryTmpFallbackWarning",
     "VeryTmpPath",
+    "VeryTmpReport",
     "VeryTmpRoot",
     "VeryTmpUnavailable",
     "VeryTmpUsage",
@@ -88,6 +91,8 @@ class VeryTmpOptions(TypedDict, total=False):
     at: StrPath | bool | None
     host: Literal["rw", "ro"]
     fallback: Literal["shm", "none"] | None
+
+_Progress: TypeAlias = Callable[[int, int | None], object]  # bytes so far, and in all
 
 _Command: TypeAlias = StrOrBytesPath | Sequence[StrOrBytesPath]
 
@@ -341,6 +346,14 @@ class VeryTmpFactory:
     def closed(self) -> bool: ...
     def close(self) -> None: ...
 
+@type_check_only
+class _Counts(NamedTuple):
+    members: int
+    bytes: int
+    left_out: dict[str, str]
+
+class VeryTmpReport(_Counts): ...
+
 class VeryTmpPath(Path):
     """A path in a root. Its signatures are `pathlib.Path`'s, but for those below: mostly what newer Pythons have."""
 
@@ -416,17 +429,39 @@ class VeryTmpPath(Path):
     def replace(self, target: StrPath) -> Self: ...
     @overload  # type: ignore[override, unused-ignore]  # a str stays inside; there is nothing to override before 3.14
     def copy(  # type: ignore[overload-overlap]  # a str is no Path
-        self, target: _PathT, *, follow_symlinks: bool = True, preserve_metadata: bool = False
+        self,
+        target: _PathT,
+        *,
+        follow_symlinks: bool = True,
+        preserve_metadata: bool = False,
+        progress: _Progress | None = None,
     ) -> _PathT: ...
     @overload
-    def copy(self, target: StrPath, *, follow_symlinks: bool = True, preserve_metadata: bool = False) -> Self: ...
+    def copy(
+        self,
+        target: StrPath,
+        *,
+        follow_symlinks: bool = True,
+        preserve_metadata: bool = False,
+        progress: _Progress | None = None,
+    ) -> Self: ...
     @overload  # type: ignore[override, unused-ignore]  # a str stays inside; there is nothing to override before 3.14
     def copy_into(  # type: ignore[overload-overlap]  # a str is no Path
-        self, target_dir: _PathT, *, follow_symlinks: bool = True, preserve_metadata: bool = False
+        self,
+        target_dir: _PathT,
+        *,
+        follow_symlinks: bool = True,
+        preserve_metadata: bool = False,
+        progress: _Progress | None = None,
     ) -> _PathT: ...
     @overload
     def copy_into(
-        self, target_dir: StrPath, *, follow_symlinks: bool = True, preserve_metadata: bool = False
+        self,
+        target_dir: StrPath,
+        *,
+        follow_symlinks: bool = True,
+        preserve_metadata: bool = False,
+        progress: _Progress | None = None,
     ) -> Self: ...
     @overload  # type: ignore[override, unused-ignore]  # a str stays inside; there is nothing to override before 3.14
     def move(self, target: _PathT) -> _PathT: ...  # type: ignore[overload-overlap]  # a str is no Path
@@ -436,3 +471,21 @@ class VeryTmpPath(Path):
     def move_into(self, target_dir: _PathT) -> _PathT: ...  # type: ignore[overload-overlap]  # a str is no Path
     @overload
     def move_into(self, target_dir: StrPath) -> Self: ...
+    def publish(
+        self,
+        target: Path,
+        *,
+        replace: bool = False,
+        follow_symlinks: bool = False,
+        preserve_metadata: bool = False,
+        mode: int | None = None,
+        fsync: bool = False,
+        progress: _Progress | None = None,
+    ) -> VeryTmpReport: ...
+    def unpack(
+        self,
+        archive: StrPath | SupportsRead[bytes],
+        *,
+        max_members: int | None = None,
+        progress: _Progress | None = None,
+    ) -> VeryTmpReport: ...

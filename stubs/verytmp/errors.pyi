@@ -2,7 +2,13 @@ import sys
 
 from . import VeryTmpCause
 
-__all__ = ["UnsupportedOperation", "VeryTmpError", "VeryTmpFallbackWarning", "VeryTmpUnavailable"]
+__all__ = [
+    "UnsupportedOperation",
+    "VeryTmpArchiveError",
+    "VeryTmpError",
+    "VeryTmpFallbackWarning",
+    "VeryTmpUnavailable",
+]
 
 if sys.version_info >= (3, 13):
     from pathlib import UnsupportedOperation as UnsupportedOperation
@@ -27,4 +33,5 @@ class VeryTmpUnavailable(VeryTmpError):
         evidence: tuple[str, ...] = (),
     ) -> None: ...
 
+class VeryTmpArchiveError(VeryTmpError): ...
 class VeryTmpFallbackWarning(UserWarning): ...

@@ -1,4 +1,4 @@
-"""Archives that want out, unpacked with every filter into a root and a directory of one.
+"""Archives that want out, unpacked with every filter into a root and a directory of one; and by `unpack`.
 
 `tarfile` joins a member's name to the destination's string by itself, so three things decide what becomes of it:
 
@@ -12,6 +12,7 @@ A directory in /dev/shm has no such mount: there, a filter is all that keeps an 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -28,7 +29,7 @@ from typing import Any, Literal, NamedTuple
 import pytest
 from support import canary, host_state, oracle
 from support.all_operations import REFUSALS
-from support.archives import CANONICALISES, data_filter, member, needs_filters, tar, tar_filter
+from support.archives import CANONICALISES, data_filter, member, needs_filters, packed, tar, tar_filter
 from support.canary import Canary
 from support.hostile_paths import READING, Case
 
@@ -227,6 +228,26 @@ def test_devices_open_nothing(root: VeryTmpRoot) -> None:
                 path.read_bytes()
 
 
+@pytest.mark.parametrize("name", ROWS)
+def test_what_leaves_by_unpack(planted: Canary, root: VeryTmpRoot, name: str) -> None:
+    """Nothing, whatever the mount, and in the fallback too: absolute names and links stay in the root."""
+    for place in ("", "out"):
+        for source in (io.BytesIO, Stream):
+            archive = source(packed(*ROWS[name].members(planted), form=tarfile.GNU_FORMAT).getvalue())
+            with contextlib.suppress(OSError):  # and no other error
+                (root / place).unpack(archive)
+            planted.check()
+            planted.look(root.fileno())
+            oracle.wipe(root.fileno())
+
+
+class Stream(io.BytesIO):
+    """It cannot seek."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 # -- zip ---------------------------------------------------------------------------------------------------------------
 
 
@@ -285,6 +306,18 @@ def test_a_zip(root: VeryTmpRoot, planted: Canary) -> None:
                 planted.check()
                 planted.look(root.fileno())
     assert len(list(root.path.rglob("*"))) > 20
+
+
+@pytest.mark.parametrize("links", [False, True])
+def test_a_zip_by_unpack(root: VeryTmpRoot, planted: Canary, links: bool) -> None:
+    """Entry by entry too, for the first contradiction ends it."""
+    entries = farm(planted)
+    for chosen in (entries, *([*entries[:2], entry] for entry in entries), *([entry] for entry in entries)):
+        with contextlib.suppress(OSError):
+            root.path.unpack(zipped(*chosen, links=links))
+        planted.check()
+        planted.look(root.fileno())
+        oracle.wipe(root.fileno())
 
 
 PROGRAMS: dict[str, list[str]] = {
@@ -365,6 +398,23 @@ def bombs() -> dict[str, io.BytesIO]:
         for number in range(16):
             archive_of_zip.writestr(f"{number}.zip", large.getvalue())
     return {"many.tar": many, "large.zip": large, "sparse.tar": sparse, "nested.zip": nested}
+
+
+@pytest.mark.tmpfs
+@pytest.mark.parametrize("name", ["many.tar", "large.zip", "sparse.tar"])
+def test_a_bomb_by_unpack(planted: Canary, name: str) -> None:
+    with VeryTmpRoot(size="1m", nr_inodes=100) as root:
+        (root / "kept").write_bytes(b"kept")
+        bomb = bombs()[name]
+        bomb.seek(0)
+        if name == "sparse.tar":  # which is what it is: a hole
+            root.path.unpack(bomb)
+            assert (root / "sparse").stat().st_size == 1 << 50
+        else:
+            with pytest.raises(OSError) as caught:
+                root.path.unpack(bomb)
+            assert caught.value.errno == errno.ENOSPC
+        assert (root / "kept").read_bytes() == b"kept"
 
 
 @needs_filters

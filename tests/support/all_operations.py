@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import tarfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -13,6 +15,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
+from support import archives
 from verytmp import VeryTmpPath, VeryTmpRoot
 
 # What an operation may answer instead of a result. RuntimeError is pathlib's for a loop of symlinks, before 3.13.
@@ -85,6 +88,19 @@ def opened(path: Any, mode: str) -> list[Any]:
 
 def opened_in(mode: str, path: Any, _: object) -> list[Any]:
     return opened(path, mode)
+
+
+def archive() -> io.BytesIO:
+    """An archive of what the trees of `race_targets` have, and of a file that is new."""
+    return archives.packed(
+        archives.member("f"),
+        archives.member("d", tarfile.DIRTYPE),
+        archives.member("d/f"),
+        archives.member("new", tarfile.LNKTYPE, "f"),
+        archives.member("link", tarfile.SYMTYPE, "/d"),
+        archives.member("link/below"),
+        content=INSIDE,
+    )
 
 
 def reads(call: Callable[[Any, Any], object], *raced: str, many: bool = False, of_link: bool = False) -> Operation:
@@ -165,6 +181,14 @@ OPERATIONS: dict[str, Operation] = {
     "move to it": changes(lambda p, place: place.file.move(p), many=True, as_argument=True),
     "move out": changes(lambda p, place: p.move(place.other / "new"), "f", "d", "", many=True),
     "move_into": changes(lambda p, place: place.file.move_into(p), many=True, as_argument=True),
+    "publish": changes(lambda p, place: p.publish(place.other / "new", preserve_metadata=True), "f", "", many=True),
+    "publish what it leads to": changes(
+        lambda p, place: p.publish(place.other / "new", follow_symlinks=True, fsync=True), many=True
+    ),
+    "publish to it": changes(lambda p, place: place.file.publish(p, replace=True), "f", "d", many=True),
+    "unpack": changes(lambda p, _: p.unpack(archive()), "", "new", many=True),
+    "unpack it": changes(lambda p, place: (place.other / "new").unpack(p), "f", many=True),
+    "unpack it to it": changes(lambda p, place: place.new.unpack(p), many=True, as_argument=True),
 }
 
 # These ask the kernel nothing.

@@ -30,14 +30,23 @@ def tar_filter(member: tarfile.TarInfo, _: str) -> tarfile.TarInfo:
 def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
     found = tarfile.TarInfo(name)
     found.type, found.linkname = kind, link
+    found.mode = 0o755 if kind == tarfile.DIRTYPE else 0o644
     return found
 
 
-def tar(*members: tarfile.TarInfo, form: int = tarfile.DEFAULT_FORMAT) -> tarfile.TarFile:
-    """An archive in memory, whose files hold the word evil."""
+def packed(
+    *members: tarfile.TarInfo, form: int = tarfile.DEFAULT_FORMAT, content: bytes = b"evil", mode: str = "w"
+) -> io.BytesIO:
+    """An archive in memory, in which each file has this content."""
     file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w", format=form) as archive:
+    with tarfile.open(fileobj=file, mode=mode, format=form) as archive:  # type: ignore[call-overload]
         for info in members:
-            info.size = 4 if info.isreg() else 0
-            archive.addfile(info, io.BytesIO(b"evil"))
-    return tarfile.open(fileobj=io.BytesIO(file.getvalue()))
+            info.size = len(content) if info.isreg() else 0
+            archive.addfile(info, io.BytesIO(content))
+    file.seek(0)
+    return file
+
+
+def tar(*members: tarfile.TarInfo, form: int = tarfile.DEFAULT_FORMAT) -> tarfile.TarFile:
+    """The same, opened: its files hold the word evil."""
+    return tarfile.open(fileobj=packed(*members, form=form))

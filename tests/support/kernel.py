@@ -6,7 +6,9 @@ import ctypes
 import os
 import platform
 import resource
+import signal
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,6 +58,7 @@ NUMBERS = {
         "epoll_create1": 291,
         "pipe2": 293,
         "setns": 308,
+        "renameat2": 316,
         "copy_file_range": 326,
     },
     "aarch64": {
@@ -74,6 +77,7 @@ NUMBERS = {
         "socketpair": 199,
         "clone": 220,
         "setns": 268,
+        "renameat2": 276,
         "copy_file_range": 285,
     },
 }[platform.machine()]
@@ -215,6 +219,43 @@ def open_tree_clone(mount: int) -> None:
     copy = libc.syscall(ctypes.c_long(NUMBERS["open_tree"]), mount, nothing, ctypes.c_uint(flags))
     _checked(copy)
     os.close(copy)
+
+
+PTRACE_TRACEME, PTRACE_SYSCALL = 0, 24
+
+
+def ptrace(request: int, pid: int = 0) -> None:
+    """ptrace(2), for the requests that take no data."""
+    _checked(libc.ptrace(ctypes.c_long(request), ctypes.c_int(pid), None, None))
+
+
+def killed_at_stop(run: Callable[[], object], number: int) -> bool:
+    """Run a function in a child that is killed when it stops for the so many-th time.
+
+    It stops before and after each system call; who is killed before a call does not make it. Returns whether it was
+    killed: it may end before that.
+    """
+    pid = os.fork()
+    if pid == 0:
+        try:
+            ptrace(PTRACE_TRACEME)
+            os.kill(os.getpid(), signal.SIGSTOP)
+            run()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(pid, 0)
+    while os.WIFSTOPPED(status):
+        if number == 0:
+            os.kill(pid, signal.SIGKILL)
+        else:
+            ptrace(PTRACE_SYSCALL, pid)
+        number -= 1
+        _, status = os.waitpid(pid, 0)
+    if os.WIFEXITED(status):
+        assert os.WEXITSTATUS(status) == 0
+        return False
+    return True
 
 
 def fill_descriptor_table(spare: int = 0) -> list[int]:

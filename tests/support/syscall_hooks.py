@@ -20,7 +20,20 @@ Act = Callable[[], object]
 
 # All functions of os that the modules of paths call, and that make system calls.
 READING = ("fstat", "getxattr", "listdir", "listxattr", "lseek", "open", "pread", "read", "readlink", "scandir", "stat")
-WRITING = ("chmod", "fchmod", "ftruncate", "link", "mkdir", "pwrite", "rename", "rmdir", "symlink", "unlink", "write")
+WRITING = (
+    "chmod",
+    "fchmod",
+    "fsync",
+    "ftruncate",
+    "link",
+    "mkdir",
+    "pwrite",
+    "rename",
+    "rmdir",
+    "symlink",
+    "unlink",
+    "write",
+)
 CALLS = (*READING, *WRITING, "copy_file_range", "dup", "sendfile", "setxattr", "statvfs", "utime")
 
 

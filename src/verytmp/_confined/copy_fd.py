@@ -19,21 +19,31 @@ OFFSET_MAX = (1 << 63) - 1
 SEEKABLE = (1 << 63) - (1 << 16)  # in the last page that there can be, the results of lseek(2) overflow
 
 CHUNK = 1 << 20  # bytes that pass through this process at once, where the kernel cannot copy by itself
+REPORTED = 1 << 24  # bytes after which progress is reported: the kernel copies 16 MiB in some milliseconds
 
 # What a file system or a policy may have against extended attributes: pathlib's list.
 XATTRS_REFUSED = (errno.EPERM, errno.EOPNOTSUPP, errno.ENODATA, errno.EINVAL, errno.EACCES)
 
 
 def fill(
-    reading: OwnedFd, writing: OwnedFd, status: os.stat_result, preserve_metadata: bool, remove: Callable[[], bool]
+    reading: OwnedFd,
+    writing: OwnedFd,
+    status: os.stat_result,
+    preserve_metadata: bool,
+    advance: Callable[[int], object],
+    remove: Callable[[], bool] | None,
 ) -> None:
     """Copy a file's contents into an empty file, and its metadata if they are to be preserved.
+
+    *advance* is called with the number of bytes after each part of them.
 
     If that fails, *remove* is called, which removes the target and returns whether it has. The error has a note of it.
     """
     try:
-        copy_bytes(reading.fileno(), writing.fileno(), status)
+        copy_bytes(reading.fileno(), writing.fileno(), status, advance)
     except BaseException as error:
+        if remove is None:
+            raise
         gone = remove()
         if isinstance(error, OSError):
             error.add_note(f"The target, of which only a part was written, {'is removed' if gone else 'is left'}.")
@@ -64,10 +74,11 @@ def extended_attributes(descriptor: int) -> list[str]:
         return []
 
 
-def copy_bytes(reading: int, writing: int, status: os.stat_result) -> None:
+def copy_bytes(reading: int, writing: int, status: os.stat_result, advance: Callable[[int], object] = bool) -> None:
     """Copy a file's bytes into an empty file; holes stay holes, for lseek(2) finds the data.
 
-    *status* is that of the file to be read, whose size may be wrong, and may change meanwhile.
+    *status* is that of the file to be read, whose size may be wrong, and may change meanwhile. *advance* is called with
+    the number of bytes after each part, holes included.
     """
     size = min(status.st_size, SEEKABLE)
     position = 0
@@ -75,18 +86,23 @@ def copy_bytes(reading: int, writing: int, status: os.stat_result) -> None:
         # Without a hole, and small: two calls, instead of the six that are faster for a large file.
         data = os.pread(reading, size + 1, 0)
         write_at(writing, data, 0)
+        advance(len(data))
         if len(data) <= size:
             return
         position = size = len(data)
     while position < size:
         start, end = next_data(reading, position, size)
-        if copy_range(reading, writing, start, end) < end:
+        end = min(end, max(start, position) + REPORTED)
+        reached = copy_range(reading, writing, start, end)
+        advance(reached - position)
+        if reached < end:
             return  # it is shorter than it says: a file in /sys, or one that was truncated meanwhile
         position = end
     os.ftruncate(writing, position)  # a hole at the end
     # What was appended meanwhile; all of a file in /proc, whose size is 0; and what is beyond SEEKABLE.
     while data := os.pread(reading, min(CHUNK, OFFSET_MAX - position), position):
         write_at(writing, data, position)
+        advance(len(data))
         position += len(data)
 
 

@@ -335,6 +335,10 @@ class Tree(RootFds):
         """Make an empty file, if there is none. If there is one, and it is to be *exclusive*: `FileExistsError`."""
         self._with_open_fd(relative, os.O_WRONLY | os.O_CREAT | (os.O_EXCL if exclusive else 0), bool, mode)
 
+    def make_file(self, relative: str, fill: Callable[[int], _T]) -> _T:
+        """Make a new file, and call *fill* with its descriptor. Returns what that does."""
+        return self._with_open_fd(relative, os.O_WRONLY | CREATE_NEW, fill)
+
     def listdir(self, relative: str) -> list[str]:
         """A directory's names."""
         return self._with_open_fd(relative, LISTED, os.listdir)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from typing import IO, Any, NoReturn, Self
 
-    from _typeshed import ReadableBuffer, StrPath
+    from _typeshed import ReadableBuffer, StrPath, SupportsRead
+
+    from .report import VeryTmpReport, _Progress
 
 
 class VeryTmpPath(VeryTmpPurePath):
@@ -401,14 +403,24 @@ class VeryTmpPath(VeryTmpPurePath):
 
     # -- whole trees ---------------------------------------------------------------------------------------------------
 
-    def copy(self, target: StrPath, *, follow_symlinks: bool = True, preserve_metadata: bool = False) -> Any:
+    def copy(
+        self,
+        target: StrPath,
+        *,
+        follow_symlinks: bool = True,
+        preserve_metadata: bool = False,
+        progress: _Progress | None = None,
+    ) -> Any:
         """Copy the file, or the directory and all below it (of Python 3.14).
 
         Args:
             target: the new path. A string or a pure path is read from the root on. A path of another root, or a host
                 `pathlib.Path`, is itself the target: so files leave a root.
             follow_symlinks: copy what symlinks lead to, and not the symlinks.
-            preserve_metadata: also copy permissions, times and extended attributes.
+            preserve_metadata: also copy permissions, times and extended attributes. Hard links among what is copied are
+                kept; else each name becomes a file of its own.
+            progress: called after each file, and each 16 MiB of a large one, with the number of bytes so far, and in
+                all: None where symlinks in a directory are followed. What it raises ends the copy.
 
         Returns:
             The new path.
@@ -417,23 +429,40 @@ class VeryTmpPath(VeryTmpPurePath):
             OSError: EINVAL, for what would copy something onto or into itself. EINVAL too for FIFOs, sockets and
                 devices: those in a directory are left out, and the error comes when everything else is copied, with the
                 first of them as `filename` and a note that lists them all. A file that cannot be copied whole (ENOSPC)
-                is removed from the target.
+                is removed from the target. ENOENT, for a string that is the path of a directory on the host, and of
+                none in the root.
         """
+        from . import transfer
+
         path = self._copy_target(target)
-        _transfer().copy(self, path, follow_symlinks, preserve_metadata)
+        transfer.copy(self, path, follow_symlinks, preserve_metadata, progress)
         return path.joinpath()
 
-    def copy_into(self, target_dir: StrPath, *, follow_symlinks: bool = True, preserve_metadata: bool = False) -> Any:
+    def copy_into(
+        self,
+        target_dir: StrPath,
+        *,
+        follow_symlinks: bool = True,
+        preserve_metadata: bool = False,
+        progress: _Progress | None = None,
+    ) -> Any:
         """As `copy`, into a directory, under the same name.
 
         A root has no name. So of ``root.path``, all that is in it is copied into *target_dir* (as by ``cp -r root/.``),
         which is then returned. If a directory of one of these names is there already, it is `FileExistsError`, and
         nothing is copied; files are replaced, as by `copy`.
         """
-        path = self._copy_target(target_dir)
+        from . import transfer
+
+        path = self._copy_target(target_dir, is_directory=True)
         if self._rel:
-            return self.copy(path / self.name, follow_symlinks=follow_symlinks, preserve_metadata=preserve_metadata)
-        _transfer().copy_contents(self, path, follow_symlinks, preserve_metadata)
+            return self.copy(
+                path / self.name,
+                follow_symlinks=follow_symlinks,
+                preserve_metadata=preserve_metadata,
+                progress=progress,
+            )
+        transfer.copy_contents(self, path, follow_symlinks, preserve_metadata, progress)
         return path.joinpath()
 
     def move(self, target: StrPath) -> Any:
@@ -451,13 +480,15 @@ class VeryTmpPath(VeryTmpPurePath):
             OSError: EACCES, if something may not be removed because a directory is not writable: that is checked
                 first, and nothing is copied. Else as by `copy`. Where not everything was copied, nothing is deleted.
         """
+        from . import transfer
+
         path = self._copy_target(target)
         if isinstance(path, VeryTmpPath) and path._tree is self._tree:
-            _transfer().check_different_files(self, path)
+            transfer.check_different_files(self, path)
             return self.replace(path)
         if not self._rel:
-            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(self), None, str(path))
-        _transfer().move(self, path)
+            raise OSError(errno.EBUSY, ROOT_IS_NOT_MOVED, str(self), None, str(path))
+        transfer.move(self, path)
         return path.joinpath()
 
     def move_into(self, target_dir: StrPath) -> Any:
@@ -465,32 +496,142 @@ class VeryTmpPath(VeryTmpPurePath):
 
         Of ``root.path``, all that is in the root is moved, as by `copy_into`; the root is empty then.
         """
-        path = self._copy_target(target_dir)
+        from . import transfer
+
+        path = self._copy_target(target_dir, is_directory=True)
         if self._rel:
             return self.move(path / self.name)
-        _transfer().move(self, path, contents=True)
+        transfer.move(self, path, contents=True)
         return path.joinpath()
 
-    def _copy_target(self, target: StrPath) -> Path:
-        """The path that a copy is made at, which may be of another root or of the host."""
+    def publish(
+        self,
+        target: Path,
+        *,
+        replace: bool = False,
+        follow_symlinks: bool = False,
+        preserve_metadata: bool = False,
+        mode: int | None = None,
+        fsync: bool = False,
+        progress: _Progress | None = None,
+    ) -> VeryTmpReport:
+        """Make the file, or the directory and all below it, appear on the host: whole, or not at all.
+
+        It is copied to a temporary name beside the target, and renamed when it is whole. If that fails or is
+        interrupted, the target is as it was, and nothing is left beside it. If the process is killed, at most
+        ``.<name>.verytmp-<pid>-<random>`` is left.
+
+        Hard links and holes are kept. FIFOs, sockets and devices in a directory are left out, and are in the report.
+
+        Args:
+            target: the new path: a host `pathlib.Path`, or a path of a root. No string, for those stay in the root.
+            replace: if there is something at the target, take its place, and remove it afterwards. A symlink there is
+                itself replaced. What is on the host is replaced in one step: at no time is there nothing, or a part.
+            follow_symlinks: publish what symlinks lead to in the root. By default, they are published as they are, and
+                lead on the host where their targets say.
+            preserve_metadata: permissions, times and extended attributes are the same. By default, permissions are, but
+                for what the umask takes away, and without set-user-ID, set-group-ID and sticky bits; and of a root
+                itself, they are those of a new directory.
+            mode: the permissions of the published file or directory itself; the umask takes nothing away.
+            fsync: write all through to the disk, by fsync(2), before and after the renaming: after a power cut too,
+                the target is the old or the new.
+            progress: as for `copy`.
+
+        Returns:
+            The number of files, directories and symlinks, and of bytes; and what was left out.
+
+        Raises:
+            FileExistsError: there is something at the target, and *replace* is false.
+            OSError: EINVAL for a FIFO, socket or device itself. EOPNOTSUPP, where a directory is to be replaced, or a
+                file by one, on a file system that cannot do that in one step (renameat2(2), RENAME_EXCHANGE). What was
+                replaced could not be removed; a note says that the target is published, and what is left.
+        """
+        if not isinstance(target, Path):
+            raise TypeError(f"publish() goes to a pathlib.Path: {target!r} would be a path in the root")
         self._tree.check_open()
-        return target if isinstance(target, Path) else self.with_segments(target)
+        from .publish import publish
+
+        return publish(self, target, replace, follow_symlinks, preserve_metadata, mode, fsync, progress)
+
+    def unpack(
+        self,
+        archive: StrPath | SupportsRead[bytes],
+        *,
+        max_members: int | None = None,
+        progress: _Progress | None = None,
+    ) -> VeryTmpReport:
+        """Unpack a tar or zip archive into this directory, which is made if it does not exist.
+
+        It is for archives that nobody trusts. No member gets out of the root: a leading ``/`` and ``..`` in names stop
+        at this directory. Symlinks are made as they are, absolute ones too, and lead where paths of the root would: to
+        other files in the root. So give each archive a root of its own, with `size` and `nr_inodes`.
+
+        Permissions and times of modification are kept, and so are hard links and holes; owners are not. A member
+        replaces a file or link of its name; a directory stays, and so does a link to one. Devices, FIFOs, and hard
+        links to what is not there are left out, and are in the report.
+
+        Args:
+            archive: a tar archive, with any compression that `tarfile` reads (zstd since Python 3.14), or a zip
+                archive: a path, a binary file, or a stream that cannot seek. A string or a pure path is read from the
+                root on; a host `pathlib.Path`, or a path of any root, is itself the archive. A zip archive from a
+                stream is kept in the root meanwhile.
+            max_members: the most members that the archive may have.
+            progress: called after each part with the number of bytes of the archive that have been read, and that it
+                has in all: None for a stream. What it raises ends the unpacking.
+
+        Returns:
+            The number of files, directories and links, and of their bytes; and what was left out, by name, and why.
+
+        Raises:
+            VeryTmpArchiveError: EBADMSG, if it cannot be read: it is no archive, is cut off, encrypted, or damaged.
+                E2BIG, if it has more than *max_members*. ENOSPC, if it has more than twice the members or the bytes
+                that the root can hold, most of them replaced by others.
+            OSError: ENOSPC, at a limit of the root. EISDIR or ENOTDIR, where members contradict each other.
+
+            After any error, what was unpacked before stays, and a note says how far it came. The file that was unpacked
+            in part is removed; directories have not got their permissions and times yet.
+        """
+        self._tree.check_open()
+        from .unpack import unpack
+
+        source: Any = archive
+        if not hasattr(archive, "read"):
+            source = self._copy_target(source)
+        self.mkdir(parents=True, exist_ok=True)
+        return unpack(self, source, max_members, progress)
+
+    def _copy_target(self, target: StrPath, is_directory: bool = False) -> Path:
+        """The path that a copy is made at, or into, which may be of another root or of the host.
+
+        Raises `FileNotFoundError` for a string that cannot have been meant as a path in the root.
+        """
+        from . import transfer
+
+        self._tree.check_open()
+        if isinstance(target, Path):
+            return target
+        path = self.with_segments(target)
+        text = text_of(target)
+        if text.startswith("/"):
+            directory, there = (path, text) if is_directory else (path.parent, os.path.dirname(text.rstrip("/")))
+            if self._tree.stat_or_none(directory._rel) is None and transfer.is_host_directory(there):
+                error = FileNotFoundError(errno.ENOENT, ONLY_ON_HOST, str(self), None, str(path))
+                error.add_note(f"To go to the host, give a pathlib.Path: pathlib.Path({text!r}).")
+                raise error
+        return path
 
     def _copy_from(self, source: Path, follow_symlinks: bool = True, preserve_metadata: bool = False) -> None:
         """What pathlib's own `copy` calls on its target (Python 3.14)."""
-        _transfer().copy(source, self, follow_symlinks, preserve_metadata)
+        from . import transfer
 
-
-def _transfer() -> Any:
-    """The module of copies and moves, which takes a tenth of the time to load that all others take together."""
-    from . import transfer
-
-    return transfer
+        transfer.copy(source, self, follow_symlinks, preserve_metadata)
 
 
 # exists(), is_dir() and the like: before 3.14 they raise what is not plainly "there is nothing", as EACCES.
 EVERY_ERROR_IS_NOTHING = sys.version_info >= (3, 14)
 
+ONLY_ON_HOST = "A string is a path in the root, and this directory is only on the host"
+ROOT_IS_NOT_MOVED = "A root cannot be moved. move_into() moves all that is in it"
 LINKS_ARE_FOLLOWED = sys.version_info >= (3, 14)  # by os.link
 MANY_LEVELS = 32  # for fewer, a call with the whole path for each costs less than to enter each
 LOOPS_ARE_RUNTIME_ERRORS = sys.version_info < (3, 13)

@@ -7,38 +7,51 @@ from __future__ import annotations
 
 import errno
 import os
+from functools import partial
 from pathlib import Path
 from stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISDIR, S_ISLNK, S_ISREG
 
 from .._confined.copy_fd import fill
 from .._confined.removal import check_removable, delete, delete_contents
 from .._confined.resolver import step_into
+from .hard_links import HardLinks, identity
 from .pure import VeryTmpPurePath
-from .tree_copy import INTO_ITSELF, TreeCopy, open_end
+from .report import Tally
+from .tree_copy import INTO_ITSELF, SPECIAL_FILE, TreeCopy, open_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import NoReturn
+    from io import BufferedReader
+    from typing import Any, NoReturn
 
     from .._confined.owned_fd import OwnedFd
+    from .report import _Progress
 
 SPECIAL = "Only files, directories and symlinks can be copied"
 SAME_FILE = "Source and target are the same file"
 
 
-def copy(source: Path, target: Path, follow_symlinks: bool, preserve_metadata: bool) -> None:
+def copy(
+    source: Path, target: Path, follow_symlinks: bool, preserve_metadata: bool, progress: _Progress | None = None
+) -> None:
     """Copy a file, a symlink, or a directory with all below it; the directory must not exist yet.
 
     Raises:
         OSError: EINVAL, after all else was copied, for what is no file, directory or symlink.
     """
-    check_complete(copy_all_but_special(source, target, follow_symlinks, preserve_metadata), source, target)
+    tally = Tally(progress, total_bytes(source, follow_symlinks, preserve_metadata) if progress else None)
+    copy_all_but_special(source, target, follow_symlinks, preserve_metadata, tally)
+    check_complete(tally, source, target)
 
 
-def copy_contents(source: Path, target: Path, follow_symlinks: bool, preserve_metadata: bool) -> None:
+def copy_contents(
+    source: Path, target: Path, follow_symlinks: bool, preserve_metadata: bool, progress: _Progress | None = None
+) -> None:
     """As `copy`, of all that is in a directory, into a directory that exists."""
-    check_complete(contents_but_special(source, target, follow_symlinks, preserve_metadata), source, target)
+    tally = Tally(progress, total_bytes(source, follow_symlinks, preserve_metadata) if progress else None)
+    contents_but_special(source, target, follow_symlinks, preserve_metadata, tally)
+    check_complete(tally, source, target)
 
 
 def move(source: VeryTmpPurePath, target: Path, contents: bool = False) -> None:
@@ -53,25 +66,61 @@ def move(source: VeryTmpPurePath, target: Path, contents: bool = False) -> None:
     """
     check_removable(source._tree, source._rel)
     transfer = contents_but_special if contents else copy_all_but_special
-    check_complete(transfer(source, target, False, True), source, target, "Nothing was removed from the source.")
+    tally = Tally()
+    transfer(source, target, False, True, tally)
+    check_complete(tally, source, target, "Nothing was removed from the source.")
     if contents:
         delete_contents(source._tree, source._rel)
     else:
         delete(source._tree, source._rel)
 
 
-def check_complete(left_out: list[str], source: Path, target: Path, note: str = "") -> None:
+def total_bytes(source: Any, follow_symlinks: bool, links: bool) -> int | None:
+    """How many bytes the copy of a root's path will have; None where symlinks in a directory are followed.
+
+    With *links*, a file that has several names counts once.
+    """
+    if not source.is_dir(follow_symlinks=follow_symlinks):
+        size: int = source.stat(follow_symlinks=follow_symlinks).st_size
+        return size
+    if follow_symlinks:
+        return None
+    total = 0
+    counted: set[tuple[int, int]] = set()
+    for directory, _, files in source.walk():
+        for status in [(directory / name).lstat() for name in files]:
+            if S_ISREG(status.st_mode) and not (links and identity(status) in counted):
+                total += status.st_size
+                if status.st_nlink > 1:
+                    counted.add(identity(status))
+    return total
+
+
+def check_complete(tally: Tally, source: Path, target: Path, note: str = "") -> None:
     """Raise `OSError` (EINVAL) if something was left out, for the first of it, with a note that lists all."""
-    if left_out:
-        error = OSError(errno.EINVAL, SPECIAL, str(source / left_out[0]), None, str(target / left_out[0]))
-        error.add_note(f"Everything else was copied. Left out: {', '.join(map(repr, left_out))}.")
+    if tally.left_out:
+        first = next(iter(tally.left_out))
+        error = OSError(errno.EINVAL, SPECIAL, str(source / first), None, str(target / first))
+        error.add_note(f"Everything else was copied. Left out: {', '.join(map(repr, tally.left_out))}.")
         if note:
             error.add_note(note)
         raise error
 
 
-def copy_all_but_special(source: Path, target: Path, follow_symlinks: bool, preserve_metadata: bool) -> list[str]:
-    """As `copy`, but return the names of what was left out, relative to the source."""
+def copy_all_but_special(
+    source: Path,
+    target: Path,
+    follow_symlinks: bool,
+    preserve_metadata: bool,
+    tally: Tally,
+    links: HardLinks | None = None,
+    below: tuple[str, ...] = (),
+) -> None:
+    """As `copy`, but note what was left out in *tally*.
+
+    It may be a part of the copy of a whole directory: that has the *links*, and *below* are the names in it that lead
+    to the target.
+    """
     if source == target:
         raise_two_paths(errno.EINVAL, "Source and target are the same path", source, target)
     if target.is_relative_to(source):
@@ -79,36 +128,47 @@ def copy_all_but_special(source: Path, target: Path, follow_symlinks: bool, pres
     status = source.stat(follow_symlinks=follow_symlinks)
     if S_ISDIR(status.st_mode):
         check_outside(source, target, status)
-        return TreeCopy(source, target, follow_symlinks, preserve_metadata).make()
-    if S_ISLNK(status.st_mode):
+        TreeCopy(source, target, follow_symlinks, preserve_metadata, tally, links, below).make()
+    elif S_ISLNK(status.st_mode):
         copy_symlink(source, target, preserve_metadata)
     elif S_ISREG(status.st_mode):
-        copy_file(source, target, preserve_metadata)
+        copy_file(source, target, preserve_metadata, tally, links)
     else:
         raise_two_paths(errno.EINVAL, SPECIAL, source, target)
-    return []
 
 
-def contents_but_special(source: Path, target: Path, follow_symlinks: bool, preserve_metadata: bool) -> list[str]:
-    """As `copy_contents`, but return the names of what was left out, relative to the source."""
+def contents_but_special(
+    source: Path, target: Path, follow_symlinks: bool, preserve_metadata: bool, tally: Tally
+) -> None:
+    """As `copy_contents`, but note what was left out in *tally*."""
     if source == target:
         raise_two_paths(errno.EINVAL, "Source and target are the same path", source, target)
     if target.is_relative_to(source):
         raise_two_paths(errno.EINVAL, INTO_ITSELF, source, target)
-    open_end(target, os.O_PATH | os.O_DIRECTORY).close()  # raises if there is no such directory
-    check_outside(source, target / "x", source.stat())
-    entries = [(path, S_IFMT(path.stat(follow_symlinks=follow_symlinks).st_mode)) for path in source.iterdir()]
-    for path, kind in entries:  # no directory is replaced; nothing is copied then
-        if kind == S_IFDIR and is_there(target / path.name):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target / path.name))
-    left_out: list[str] = []
-    for path, kind in entries:
-        if kind in (S_IFREG, S_IFDIR, S_IFLNK):
-            found = copy_all_but_special(path, target / path.name, follow_symlinks, preserve_metadata)
-            left_out += [f"{path.name}/{each}" for each in found]
-        else:
-            left_out.append(path.name)
-    return left_out
+    with open_end(target, os.O_PATH | os.O_DIRECTORY) as top:  # raises if there is no such directory
+        links = HardLinks(top) if preserve_metadata else None
+        check_outside(source, target / "x", source.stat())
+        entries = [(path, S_IFMT(path.stat(follow_symlinks=follow_symlinks).st_mode)) for path in source.iterdir()]
+        for path, kind in entries:  # no directory is replaced; nothing is copied then
+            if kind == S_IFDIR and is_there(target / path.name):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target / path.name))
+        for path, kind in entries:
+            if kind in (S_IFREG, S_IFDIR, S_IFLNK):
+                copy_all_but_special(
+                    path, target / path.name, follow_symlinks, preserve_metadata, tally, links, (path.name,)
+                )
+            else:
+                tally.leave_out(path.name, SPECIAL_FILE)
+
+
+def open_host_file(path: Path) -> BufferedReader:
+    """Open a file of the host to read."""
+    return open(path, "rb")
+
+
+def is_host_directory(path: str) -> bool:
+    """Whether there is such a directory outside of all roots."""
+    return os.path.isdir(path)
 
 
 def is_there(path: Path) -> bool:
@@ -165,20 +225,29 @@ def copy_symlink(source: Path, target: Path, preserve_metadata: bool) -> None:
             os.utime(target, ns=times, follow_symlinks=False)
 
 
-def copy_file(source: Path, target: Path, preserve_metadata: bool) -> None:
-    with open_end(source, os.O_RDONLY) as reading, target_of(source, target) as writing:
-        status, there = os.fstat(reading.fileno()), os.fstat(writing.fileno())
-        if os.path.samestat(status, there):  # before anything of it is lost
-            raise_two_paths(errno.EINVAL, SAME_FILE, source, target)
-        if not S_ISREG(there.st_mode):
-            raise_two_paths(errno.EINVAL, "Only a file can be written to", source, target)
-        if there.st_size:
-            os.ftruncate(writing.fileno(), 0)
-        try:
-            fill(reading, writing, status, preserve_metadata, lambda: unlink_partial(target, writing.fileno()))
-        except OSError as error:
-            error.filename, error.filename2 = str(source), str(target)
-            raise
+def copy_file(
+    source: Path, target: Path, preserve_metadata: bool, tally: Tally, links: HardLinks | None = None
+) -> None:
+    with open_end(source, os.O_RDONLY) as reading:
+        status = os.fstat(reading.fileno())
+        if links is not None and links.link(status, target.name, links.top.fileno()):
+            return
+        with target_of(source, target) as writing:
+            there = os.fstat(writing.fileno())
+            if os.path.samestat(status, there):  # before anything of it is lost
+                raise_two_paths(errno.EINVAL, SAME_FILE, source, target)
+            if not S_ISREG(there.st_mode):
+                raise_two_paths(errno.EINVAL, "Only a file can be written to", source, target)
+            if there.st_size:
+                os.ftruncate(writing.fileno(), 0)
+            remove = partial(unlink_partial, target, writing.fileno())
+            try:
+                fill(reading, writing, status, preserve_metadata, tally.advance, remove)
+                if links is not None:
+                    links.add(status, [target.name], writing)
+            except OSError as error:
+                error.filename, error.filename2 = str(source), str(target)
+                raise
 
 
 def target_of(source: Path, target: Path) -> OwnedFd:

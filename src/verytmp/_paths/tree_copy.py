@@ -6,13 +6,14 @@ import errno
 import os
 from functools import partial
 from pathlib import Path
-from stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISREG
+from stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_IMODE, S_ISREG
 
 from .._confined import owned_fd
 from .._confined.copy_fd import copy_metadata, fill
 from .._confined.dir_stack import DirStack
-from .._confined.resolver import LINKS_MAX
+from .._confined.resolver import DIRECTORY, LINKS_MAX
 from .._confined.tree import LISTED
+from .hard_links import HardLinks, identity
 from .pure import VeryTmpPurePath
 
 TYPE_CHECKING = False
@@ -21,12 +22,16 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from .._confined.owned_fd import OwnedFd
+    from .report import Tally
 
     _T = TypeVar("_T")
 
 NOT_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)  # for the other end of a FIFO
 
 INTO_ITSELF = "Source path is a parent of target path"
+SPECIAL_FILE = "It is no file, directory or symlink"
+PERMISSIONS = 0o777  # without the set-user-ID and the like
+OWNERS = 0o700  # what a directory needs while it is filled
 
 
 def open_end(path: Path, flags: int) -> OwnedFd:
@@ -47,32 +52,66 @@ class TreeCopy:
     resolved from the root on.
     """
 
-    def __init__(self, source: Path, target: Path, follow_symlinks: bool, preserve_metadata: bool) -> None:
+    def __init__(
+        self,
+        source: Path,
+        target: Path,
+        follow_symlinks: bool,
+        preserve_metadata: bool,
+        tally: Tally,
+        links: HardLinks | None = None,
+        below: tuple[str, ...] = (),
+        permissions: bool = False,
+        fsync: bool = False,
+    ) -> None:
+        """Prepare the copy.
+
+        Args:
+            source, target: the two directories.
+            follow_symlinks: copy what symlinks lead to.
+            preserve_metadata: copy all metadata.
+            tally: counts what is copied and what is left out.
+            links: those of a larger copy, which this one is a part of.
+            below: the names that lead from the top of *links* to the target.
+            permissions: copy the permissions, but for what the umask takes away, and without set-user-ID and the like.
+            fsync: write all through to the disk.
+        """
         self.source, self.target = source, target
         self.follow, self.preserve = follow_symlinks, preserve_metadata
-        self.writing = LISTED if preserve_metadata else os.O_PATH | os.O_DIRECTORY  # O_PATH takes no metadata
+        self.tally, self.links, self.below = tally, links, below
+        self.permissions, self.fsync = permissions, fsync
+        by_fd = preserve_metadata or permissions or fsync
+        self.writing = LISTED if by_fd else os.O_PATH | os.O_DIRECTORY  # with O_PATH, a descriptor takes no metadata
         self.made: set[tuple[int, int]] = set()
         self.above: dict[tuple[int, int], bool] = {}  # the directories being copied, and whether by way of a symlink
-        self.left_out: list[str] = []
 
-    def make(self) -> list[str]:
-        """Make the copy. Returns the relative names of what was left out: no file, directory or symlink."""
-        flags = LISTED if self.follow else LISTED | os.O_NOFOLLOW
-        with DirStack(open_end(self.source, flags), LISTED) as self.reader:
-            self.above[identity(self.reader.status)] = False
+    def make(self) -> None:
+        """Make the target, and copy all that is in the source to it."""
+        with self.open_source() as source:
             self.target.mkdir()
-            with DirStack(open_end(self.target, self.writing | os.O_NOFOLLOW), self.writing) as self.writer:
-                self.made.add(identity(self.writer.status))
-                try:
-                    for name, directory in self.reader.traverse(self.copy_entries, self.enter):
-                        self.leave(name, directory)
-                    if self.preserve:
-                        copy_metadata(self.reader.fd, self.writer.fd)
-                except OSError as error:
-                    if not isinstance(error.filename, str) or error.filename == "..":
-                        error.filename = self.path(self.source)
-                    raise
-        return self.left_out
+            with open_end(self.target, self.writing | os.O_NOFOLLOW) as target:
+                self.fill(source, target)
+
+    def open_source(self) -> OwnedFd:
+        return open_end(self.source, LISTED if self.follow else LISTED | os.O_NOFOLLOW)
+
+    def fill(self, source: OwnedFd, target: OwnedFd) -> None:
+        """Copy all that is in a directory, and the directory's own metadata. Closes both."""
+        top = owned_fd.opened(".", DIRECTORY, target.fileno())
+        with top, DirStack(source, LISTED) as self.reader, DirStack(target, self.writing) as self.writer:
+            if self.links is None and (self.preserve or self.permissions):
+                self.links = HardLinks(top)
+            self.above[identity(self.reader.status)] = False
+            self.made.add(identity(self.writer.status))
+            self.tally.members += 1
+            try:
+                for name, directory in self.reader.traverse(self.copy_entries, self.enter):
+                    self.leave(name, directory)
+                self.finish(self.reader.here, self.writer.here)
+            except OSError as error:
+                if not isinstance(error.filename, str) or error.filename == "..":
+                    error.filename = self.path(self.source)
+                raise
 
     def path(self, top: Path, name: str = "") -> str:
         return str(top.joinpath(*self.reader.names, *([name] if name else [])))
@@ -104,7 +143,7 @@ class TreeCopy:
         return directories
 
     def leave_out(self, name: str) -> None:
-        self.left_out.append("/".join([*self.reader.names, name]))
+        self.tally.leave_out("/".join([*self.below, *self.reader.names, name]), SPECIAL_FILE)
 
     def from_root(self, source: VeryTmpPurePath, name: str) -> str:
         """The path in the source's root of what is in the current directory."""
@@ -130,19 +169,29 @@ class TreeCopy:
             status = os.fstat(reading.fileno())
             if not S_ISREG(status.st_mode):  # it has been replaced
                 return self.leave_out(name)
+            self.tally.members += 1
+            if self.links is not None and self.links.link(status, name, self.writer.fd):
+                return None
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOT_WAITING
-            with self.at(self.target, owned_fd.opened, name, flags, self.writer.fd, 0o666) as writing:
+            mode = status.st_mode & PERMISSIONS if self.permissions else 0o666
+            with self.at(self.target, owned_fd.opened, name, flags, self.writer.fd, mode) as writing:
                 try:
                     fill(
                         reading,
                         writing,
                         status,
                         self.preserve,
+                        self.tally.advance,
                         lambda: unlink_partial_at(name, self.writer.fd, writing),
                     )
+                    if self.fsync:
+                        os.fsync(writing.fileno())
+                    if self.links is not None:
+                        self.links.add(status, [*self.below, *self.reader.names, name], writing)
                 except OSError as error:
                     error.filename, error.filename2 = self.path(self.source, name), self.path(self.target, name)
                     raise
+        return None
 
     def copy_symlink(self, name: str) -> None:
         target = self.at(self.source, os.readlink, name, dir_fd=self.reader.fd)
@@ -151,6 +200,7 @@ class TreeCopy:
             os.symlink(target, name, dir_fd=self.writer.fd)
 
         self.at(self.target, link, name)
+        self.tally.members += 1
         if self.preserve:
             status = self.at(self.source, os.lstat, name, dir_fd=self.reader.fd)
             times = (status.st_atime_ns, status.st_mtime_ns)
@@ -167,13 +217,15 @@ class TreeCopy:
             by_link = True
             directory = self.at(self.source, self.open, name, LISTED, True)
         try:
-            found = identity(os.fstat(directory.fileno()))
+            status = os.fstat(directory.fileno())
+            found = identity(status)
             paths = partial(self.path, name=name)
             if found in self.made:  # by way of a symlink: the copy would never end
                 raise OSError(errno.EINVAL, INTO_ITSELF, paths(self.source), None, paths(self.target))
             if found in self.above or (by_link and sum(self.above.values()) == LINKS_MAX):
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), paths(self.source))
-            self.at(self.target, os.mkdir, name, dir_fd=self.writer.fd)
+            mode = status.st_mode & PERMISSIONS | OWNERS if self.permissions else 0o777
+            self.at(self.target, os.mkdir, name, mode, dir_fd=self.writer.fd)
             copy = self.at(self.target, owned_fd.opened, name, self.writing | os.O_NOFOLLOW, self.writer.fd)
         except BaseException:
             directory.close()
@@ -182,6 +234,7 @@ class TreeCopy:
         self.writer.push(name, copy)
         self.above[found] = by_link
         self.made.add(identity(self.writer.status))
+        self.tally.members += 1
         return True
 
     def leave(self, name: str, directory: OwnedFd) -> None:
@@ -189,11 +242,21 @@ class TreeCopy:
         del self.above[identity(os.fstat(directory.fileno()))]
         try:
             with self.writer.pop() as copy:
-                if self.preserve:
-                    copy_metadata(directory.fileno(), copy.fileno())
+                self.finish(directory, copy)
         except OSError as error:
             error.filename, error.filename2 = self.path(self.source, name), self.path(self.target, name)
             raise
+
+    def finish(self, directory: OwnedFd, copy: OwnedFd) -> None:
+        """Give a directory its metadata, once all is in it."""
+        if self.preserve:
+            copy_metadata(directory.fileno(), copy.fileno())
+        elif self.permissions:
+            lacking = OWNERS & ~os.fstat(directory.fileno()).st_mode
+            if lacking:
+                os.fchmod(copy.fileno(), S_IMODE(os.fstat(copy.fileno()).st_mode) & ~lacking)
+        if self.fsync:
+            os.fsync(copy.fileno())
 
 
 def file_types(directory: int) -> list[tuple[str, int]]:
@@ -212,10 +275,6 @@ def file_types(directory: int) -> list[tuple[str, int]]:
             )
             for entry in entries
         ]
-
-
-def identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
 
 
 def unlink_partial_at(name: str, directory: int, file: OwnedFd) -> bool:

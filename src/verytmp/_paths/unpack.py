@@ -1,0 +1,247 @@
+"""An archive that nobody trusts, unpacked into a directory of a root by the confined operations.
+
+Names are cut to what is below the directory: a leading ``/`` and ``..`` stop there. Links are made as they are, and are
+followed by members below them as after chroot(2) to the root. What a member finds in its place is replaced, and not
+written to.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+from stat import S_IFDIR, S_IFLNK, S_IFREG, S_ISDIR
+
+from .._confined.resolver import collapse
+from .._confined.whole_files import joined
+from ..errors import VeryTmpArchiveError
+from . import archives
+from .pure import VeryTmpPurePath
+from .report import Tally
+from .transfer import open_host_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .._confined.owned_fd import OwnedFd
+    from .._confined.tree import Tree
+    from .archives import Member
+    from .report import VeryTmpReport, _Progress
+
+ATTEMPTS = 4  # at a name, for which directories have to be made and something removed first
+OWNERS = 0o700
+
+# Members may replace each other, or be left out, for ever: nothing of that fills the root. So an archive may have twice
+# as many as the root can hold, and twice its bytes. What comes with a member, as headers, is less than this.
+TIMES = 2
+BYTES_OF_HEADERS = 4096
+TOO_MANY_MEMBERS = "The archive has more than twice the members that the root can hold"
+TOO_MANY_BYTES = "The archive has more than twice the bytes that the root can hold"
+
+
+def unpack(target: VeryTmpPurePath, archive: Any, max_members: int | None, progress: _Progress | None) -> VeryTmpReport:
+    """`VeryTmpPath.unpack`, into a directory that is there."""
+    if hasattr(archive, "read"):
+        return unpack_file(target, archive, max_members, progress)
+    with open_archive(archive) as file:
+        return unpack_file(target, file, max_members, progress)
+
+
+def open_archive(path: Any) -> Any:
+    if isinstance(path, VeryTmpPurePath):
+        return path.open("rb")
+    return open_host_file(path)
+
+
+def unpack_file(
+    target: VeryTmpPurePath, file: Any, max_members: int | None, progress: _Progress | None
+) -> VeryTmpReport:
+    raw = archives.Raw(file)
+    size = raw.size() if progress else None
+
+    def read(_: int, __: int | None) -> None:
+        if progress:
+            progress(raw.position, size)
+
+    tally = Tally(read)
+    unpacking = Unpacking(target, tally, max_members)
+    spools: list[OwnedFd] = []
+
+    def spool() -> Any:
+        spools.append(target._tree.open(target._rel, os.O_TMPFILE | os.O_RDWR, 0o600))
+        return open(spools[0].fileno(), "r+b", 0, closefd=False)
+
+    try:
+        for member in archives.members(raw, spool, unpacking.spend, tally.advance):
+            unpacking.add(member)
+        unpacking.finish()
+    except BaseException as error:
+        error.add_note(unpacking.how_far())
+        raise
+    finally:
+        for unnamed in spools:
+            unnamed.close()
+    if progress:
+        progress(raw.position if size is None else size, size)
+    return tally.report()
+
+
+class Unpacking:
+    """One archive on its way into a directory.
+
+    Args:
+        target: the directory.
+        tally: counts what is made and what is left out.
+        max_members: the most members that the archive may have.
+    """
+
+    def __init__(self, target: VeryTmpPurePath, tally: Tally, max_members: int | None) -> None:
+        self._tree: Tree = target._tree
+        self._base = target._rel
+        self._tally = tally
+        self._max_members = max_members
+        self._last = ""
+        self._count = 0
+        self._directories: dict[str, tuple[int | None, int | None]] = {}  # the mode and time that they are to have
+        limits = self._tree.statvfs()
+        self._members = TIMES * limits.f_files or math.inf
+        self._bytes = TIMES * limits.f_blocks * limits.f_frsize + BYTES_OF_HEADERS * self._members
+        if not limits.f_blocks:
+            self._bytes = math.inf
+
+    def spend(self, count: int) -> None:
+        """Count bytes that come out of the archive. Raises `VeryTmpArchiveError` (ENOSPC) if there are too many."""
+        self._bytes -= count
+        if self._bytes < 0:
+            raise VeryTmpArchiveError(errno.ENOSPC, TOO_MANY_BYTES)
+
+    def how_far(self) -> str:
+        last = f", the last one {self._last!r}" if self._last else ""
+        return f"Before that, {self._tally.members} members with {self._tally.bytes} bytes were unpacked{last}."
+
+    def add(self, member: Member) -> None:
+        """Unpack one member, or leave it out."""
+        self._count += 1
+        if self._max_members is not None and self._count > self._max_members:
+            raise VeryTmpArchiveError(errno.E2BIG, f"The archive has more than {self._max_members} members")
+        if self._count > self._members:
+            raise VeryTmpArchiveError(
+                errno.ENOSPC, "The archive has more than twice the members that the root can hold"
+            )
+        reason = member.reason
+        inside = collapse(member.name)
+        path = joined(self._base, inside)
+        if "\0" in member.name or "\0" in member.target:
+            reason = "a null byte in its name or target"
+        elif not inside and member.type == S_IFDIR:
+            return  # the directory itself, which is the caller's
+        elif not inside:
+            reason = "it has the name of the directory itself"
+        if not reason:
+            reason = self._make(path, member)
+        if reason:
+            self._tally.leave_out(member.name, reason)
+        else:
+            self._tally.members += 1
+            self._last = member.name
+
+    def _make(self, path: str, member: Member) -> str:
+        """Make what a member is. Returns why it has to be left out, or an empty string."""
+        if member.type == S_IFREG:
+            self._at_free_name(path, self._make_file, member)
+        elif member.type == S_IFDIR:
+            self._at_free_name(path, self._make_directory)
+            self._directories[path] = member.mode, member.mtime
+        elif member.type == S_IFLNK:
+            if not member.target:
+                return "a symlink without a target"
+            self._at_free_name(path, self._tree.symlink, member.target)
+            if member.mtime is not None:
+                self._tree.utime(path, (member.mtime, member.mtime), False)
+        else:
+            return self._make_link(path, joined(self._base, collapse(member.target)))
+        return ""
+
+    def _at_free_name(self, path: str, call: Callable[..., None], *args: object) -> None:
+        """Make an entry of a directory. Directories that are missing are made, and a file or link there is removed."""
+        for attempt in range(ATTEMPTS):
+            try:
+                return call(path, *args)
+            except FileExistsError:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                self._tree.unlink(path)
+            except FileNotFoundError:
+                if attempt:
+                    raise
+                self._make_parents(path)
+        raise AssertionError("the last attempt raises")
+
+    def _make_parents(self, path: str) -> None:
+        components = path.split("/")[:-1]
+        done = self._tree.mkdir_each(components, 0o777)
+        if done < len(components):  # this call raises the reason
+            self._tree.mkdir("/".join(components[: done + 1]), 0o777)
+
+    def _make_file(self, path: str, member: Member) -> None:
+        made = False
+
+        def fill(descriptor: int) -> None:
+            nonlocal made
+            made = True
+            member.write(descriptor)
+            if member.mode is not None:
+                os.fchmod(descriptor, member.mode)
+            if member.mtime is not None:
+                os.utime(descriptor, ns=(member.mtime, member.mtime))
+
+        try:
+            self._tree.make_file(path, fill)
+        except BaseException as error:
+            if made:
+                self._remove_partial(path, error)
+            raise
+
+    def _remove_partial(self, path: str, error: BaseException) -> None:
+        try:
+            self._tree.unlink(path)
+        except (OSError, ValueError):  # the first error is the one to raise
+            error.add_note("The member that was unpacked in part is left.")
+
+    def _make_directory(self, path: str) -> None:
+        try:
+            self._tree.mkdir(path, 0o777)
+        except FileExistsError:
+            found = self._tree.stat_or_none(path)
+            if found is None or not S_ISDIR(found.st_mode):
+                raise
+
+    def _make_link(self, path: str, target: str) -> str:
+        found = self._tree.stat_or_none(target, False)
+        if found is None:
+            return "a hard link to what is not there"
+        if S_ISDIR(found.st_mode):
+            return "a hard link to a directory"
+        if path != target:
+            self._at_free_name(path, self._link_to, target)
+        return ""
+
+    def _link_to(self, path: str, target: str) -> None:
+        self._tree.link(target, path, False)
+
+    def finish(self) -> None:
+        """Give the directories their modes and times, now that nothing is made in them any more."""
+        for path, (_, mtime) in self._directories.items():
+            if mtime is not None:
+                self._tree.utime(path, (mtime, mtime))
+        # At last those that may not be passed then; what is below first.
+        for path in sorted(self._directories, key=self._open_first, reverse=True):
+            mode = self._directories[path][0]
+            if mode is not None:
+                self._tree.chmod(path, mode)
+
+    def _open_first(self, path: str) -> tuple[bool, str]:
+        mode = self._directories[path][0]
+        return mode is None or mode & OWNERS == OWNERS, path
