@@ -52,9 +52,15 @@ class Tree(RootFds):
     __slots__ = ("_base", "_open", "_opener", "kernel_nosymfollow")
 
     def __init__(
-        self, fds: tuple[OwnedFd, ...], token: str, inodes_above: int, at: str = "", host_read_only: bool = False
+        self,
+        fds: tuple[OwnedFd, ...],
+        token: str,
+        inodes_above: int,
+        at: str = "",
+        host_read_only: bool = False,
+        read_only: bool = False,
     ) -> None:
-        super().__init__(fds, token, inodes_above, at, host_read_only)
+        super().__init__(fds, token, inodes_above, at, host_read_only, read_only)
         self._base = f"{token}/"  # what each path begins with, from the directory above
         # Prepared once: preparing it takes as long as a small call does.
         self._open = partial(os.open, dir_fd=self.fd)
