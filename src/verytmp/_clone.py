@@ -9,10 +9,11 @@ import errno
 import os
 from posix import geteuid  # a test may have put another in os
 
-from ._confined.owned_fd import KeptFds, opened
+from ._confined.owned_fd import KeptFds, call_owned, opened
+from ._confined.procfs import self_fd
 from ._confined.tree import Tree
 from ._mounting import changer, options, refusals
-from ._mounting.overlay import UPPER
+from ._mounting.overlay import INODES, UPPER
 from ._mounting.protocol import FDS_MAX, Refused
 from ._mounting.spec import with_inodes
 from ._mounting.strategy import Mounter
@@ -23,10 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, NoReturn
 
-    from ._mounting.overlay import INODES
+    from ._confined.owned_fd import OwnedFd
     from ._mounting.strategy import Mounted
-else:
-    from ._mounting.overlay import INODES
 
 LAYERS_MAX = 128  # what is looked for in so many layers takes 0.3 ms; and FDS_MAX descriptors travel at once
 assert LAYERS_MAX < FDS_MAX
@@ -126,16 +125,18 @@ def clone(tree: Tree, kind: str, asked: dict[str, object]) -> tuple[Tree, str] |
         layers = layers_of(tree)
         if len(layers) > LAYERS_MAX:
             return f"there are more than {LAYERS_MAX} layers"
-        mounted = changer.clone(spec, [each.fileno() for each in layers], mounter_of(tree))
+        opened = [each.opened() for each in layers]
+        mounted = changer.clone(spec, [each.fileno() for each in opened], mounter_of(tree))
     except Refused as refused:
-        error = refusals.explained(refused.refusals, spec)
-        if not isinstance(error, VeryTmpError):  # an option, or the name
-            raise error from None
+        if "overlay" not in refused.refusals[-1][0]:
+            error = refusals.explained(refused.refusals, spec)
+            if not isinstance(error, VeryTmpError):  # an option, or the name
+                raise error from None
         return refusal(refused)
     return cloned(mounted, layers), f"as {mounted.how}"
 
 
-def cloned(mounted: Mounted, layers: tuple[KeptFds, ...]) -> Tree:
+def cloned(mounted: Mounted, layers: tuple[Layer, ...]) -> Tree:
     made = mounted.spec
     tree = Tree(mounted.fds, made.token, made.inodes_above + INODES, made.at)
     tree.mounter = mounted.mounter
@@ -166,15 +167,34 @@ def refusal(refused: Refused) -> str:
     return why
 
 
-def layers_of(tree: Tree) -> tuple[KeptFds, ...]:
-    """The layers of a frozen root's clones, the uppermost first. Opened once, and shared by all of its clones."""
-    own: Any = tree.layers
-    if own is None or not all(each.are_ours() for each in own):
-        lower: Any = tree.lower
-        place = (UPPER, tree.filenos[1]) if lower else (tree.token, tree.fd)
-        own = KeptFds(opened(place[0], os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, place[1]))
-        own = tree.layers = (own, *(lower or ()))
-    layers: tuple[KeptFds, ...] = own
+class Layer:
+    """What a frozen root has of its own, below those of its clones, which share this object.
+
+    A layer has to be in a mount that is in a namespace, as it is for as long as a descriptor of the mount is open. That
+    is not the root's own descriptor: the root may be closed before its clones are.
+    """
+
+    __slots__ = ("_directory", "_mount")
+
+    def __init__(self, tree: Tree) -> None:
+        self._mount = KeptFds(call_owned(os.dup, tree.filenos[1]))
+        # A detached mount's own root is "/" to the kernel.
+        self._directory = UPPER if tree.lower else f"{os.readlink(self_fd(tree.fd)).strip('/')}/{tree.token}"
+
+    def opened(self) -> OwnedFd:
+        """Its directory. `OSError` if a program has closed all descriptors, or the root directory was removed."""
+        if not self._mount.are_ours():
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return opened(self._directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, self._mount.fileno())
+
+
+def layers_of(tree: Tree) -> tuple[Layer, ...]:
+    """The layers of a frozen root's clones, the uppermost first: made once, and shared by all of them."""
+    found: Any = tree.layers
+    if found is None:
+        lower: Any = tree.lower or ()
+        found = tree.layers = (Layer(tree), *lower)
+    layers: tuple[Layer, ...] = found
     return layers
 
 

@@ -350,12 +350,12 @@ class VeryTmpRoot:
 
     def _copy(self, asked: Mapping[str, object], reason: str) -> Self:
         """A clone by copying."""
-        from ._paths.whole_copy import copy_root
+        from ._paths.whole_copy import copy_directory
 
         tree, kind, how, remove = create(asked)
         made = self._from_parts(tree, kind, f"as a copy ({reason}), {how}", remove)
         try:
-            copy_root(self.path, made.path)
+            copy_directory(self.path, made.path, made.path.stat().st_mode)
         except BaseException:
             made.close()
             raise

@@ -194,6 +194,7 @@ class Tree(RootFds):
                 # The kernel looks at the old name (linkat), or its directory (renameat), before the new one's.
                 if how:
                     how = {"follow_symlinks": False}  # from here on
+                    name = "." if name == ".." else name  # a directory too, and surely in this file system
                 os.stat(name if how else ".", dir_fd=directory.fileno(), follow_symlinks=False)
                 other, new = resolve(self.fd, self.token, target, False, self.kernel_nosymfollow)
                 with other:

@@ -1,12 +1,17 @@
-"""A root that is copied into another one, with all that a clone has: owners, hard links, FIFOs and sockets too."""
+"""A directory that is copied with all that a clone of it has: owners, hard links, FIFOs and sockets too.
+
+So a root is cloned, and a directory renamed, where the kernel does not do it.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 from posix import geteuid  # a test may have put another in os
 from stat import S_IMODE
 
 from .._confined.copy_fd import copy_metadata
+from .._confined.removal import check_removable, delete
 from . import transfer
 from .tree_copy import open_end
 
@@ -15,12 +20,40 @@ if TYPE_CHECKING:
     from .path import VeryTmpPath
 
 
-def copy_root(source: VeryTmpPath, target: VeryTmpPath) -> None:
-    """Copy all that is in a root into an empty one, whose directory gets the source's metadata, but for its mode.
+NAME_BYTES = 8
+NOT_EMPTIED = "All of it is at its new name; what could not be removed is at the old one too."
+
+
+def rename_directory(source: VeryTmpPath, target: VeryTmpPath) -> None:
+    """Rename a directory of a clone, where overlayfs answers EXDEV: one that is not the clone's alone.
+
+    The copy appears at its new name whole, as after rename(2); after that, the old name is removed. What fails before
+    leaves all as it was. Raises `OSError` as rename(2) does, and what a copy does.
+    """
+    tree = source._tree
+    check_removable(tree, source._rel)
+    if target.is_dir() and any(target.iterdir()):
+        raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(source), None, str(target))
+    copy = target.with_name(f".{os.urandom(NAME_BYTES).hex()}")
+    copy.mkdir(0o700)
+    try:
+        copy_directory(source, copy, source.stat().st_mode)
+        tree.rename(copy._rel, target._rel)
+    except BaseException:
+        delete(tree, copy._rel)
+        raise
+    try:
+        delete(tree, source._rel)
+    except OSError as error:
+        error.add_note(NOT_EMPTIED)
+        raise
+
+
+def copy_directory(source: VeryTmpPath, target: VeryTmpPath, mode: int) -> None:
+    """Copy all that is in a directory into an empty one, which gets the source's metadata too, but this *mode*.
 
     Raises `OSError` where something cannot be read or made.
     """
-    mode = target.stat().st_mode
     target.chmod(0o700)  # it may forbid that anything is made in it
     for name in transfer.contents_but_special(source, target, False, True):
         copy_special(source / name, target / name)
