@@ -21,11 +21,15 @@ from .errors import VeryTmpError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any, NoReturn
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, NoReturn, TypeVar, TypeVarTuple
 
     from ._confined.owned_fd import OwnedFd
+    from ._diagnosis.rules import Refusal
     from ._mounting.strategy import Mounted
+
+    _T = TypeVar("_T")
+    _Ts = TypeVarTuple("_Ts")
 
 LAYERS_MAX = 128  # what is looked for in so many layers takes 0.3 ms; and FDS_MAX descriptors travel at once
 assert LAYERS_MAX < FDS_MAX
@@ -54,13 +58,11 @@ def resize(tree: Tree, kind: str, given: Mapping[str, object]) -> None:
     if kind == "ramfs":
         raise ValueError(f"{', '.join(key for key, _ in settings)}: a ramfs has no limits")
     mounted = mount_of(tree, kind, "resized")
-    try:
-        changer.resize(mounted, settings, mounter_of(tree))
-    except Refused as refused:
-        step, number, text = refused.refusals[-1]
+    _, refused = asked_for(changer.resize, mounted, settings, mounter_of(tree))
+    for step, number, text in refused[-1:]:
         if number == errno.EINVAL and step.startswith("fsconfig("):
             asked = ", ".join(f"{key}={value}" for key, value in settings)
-            raise ValueError(f"{text} (asked for: {asked})") from None
+            raise ValueError(f"{text} (asked for: {asked})")
         raise_refused(refused, "the root's limits were not changed")
 
 
@@ -71,12 +73,11 @@ def freeze(tree: Tree, kind: str) -> None:
         raise VeryTmpError(errno.EROFS, "a read-only view cannot be frozen: freeze the root that it shows")
     if is_frozen(tree):
         return
-    try:
-        mounts = [mount_of(tree, kind, "frozen"), *([tree.root_fd()] if tree.lower else ())]
-        changer.freeze(mounts, mounter_of(tree))
-    except Refused as refused:
-        if refused.refusals[-1][1] == errno.EBUSY:
-            raise VeryTmpError(errno.EBUSY, f"the root is not frozen: {BUSY}") from None
+    mounts = [mount_of(tree, kind, "frozen"), *([tree.root_fd()] if kind == "overlay" else ())]
+    _, refused = asked_for(changer.freeze, mounts, mounter_of(tree))
+    for _, number, _ in refused[-1:]:
+        if number == errno.EBUSY:
+            raise VeryTmpError(errno.EBUSY, f"the root is not frozen: {BUSY}")
         raise_refused(refused, "the root is not frozen")
 
 
@@ -89,16 +90,16 @@ def read_only(tree: Tree, kind: str) -> tuple[Tree, str]:
     """The same root once more, which cannot be written to; and how it was made. An `OSError` where that cannot be."""
     tree.check_open()
     mounted = mount_of(tree, kind, "mounted once more")
-    mounter = mounter_of(tree)
-    namespaces = tree.filenos[2:3] if tree.at and not tree.named else ()
-    try:
-        reply, how = changer.read_only(mounted, tree.fd, namespaces, mounter)
-    except Refused as refused:
-        if refused.refusals[-1][:2] == ("open_tree", errno.EINVAL):
-            raise VeryTmpError(errno.EINVAL, f"there is no read-only view: {OLDER}") from None
+    namespaces = () if tree.named else tree.filenos[2:3]
+    made, refused = asked_for(changer.read_only, mounted, tree.fd, namespaces, mounter_of(tree))
+    if made is None:
+        if refused[-1][:2] == ("open_tree", errno.EINVAL):
+            raise VeryTmpError(errno.EINVAL, f"there is no read-only view: {OLDER}")
         raise_refused(refused, "there is no read-only view")
-    view = Tree(reply.fds[:2], tree.token, tree.inodes_above, read_only=True)
-    view.mounter = mounter
+    reply, how = made
+    kept = [call_owned(os.dup, fd) for fd in namespaces]  # where the view itself could be mounted once more
+    view = Tree((*reply.fds[:2], *kept), tree.token, tree.inodes_above, read_only=True)
+    view.mounter = tree.mounter
     return view, f"as a read-only view, {how}"
 
 
@@ -121,17 +122,16 @@ def clone(tree: Tree, kind: str, asked: dict[str, object]) -> tuple[Tree, str] |
         spec = spec.replace(
             uid=status.st_uid if spec.uid is None else spec.uid, gid=status.st_gid if spec.gid is None else spec.gid
         )
-    try:
-        layers = layers_of(tree)
-        if len(layers) > LAYERS_MAX:
-            return f"there are more than {LAYERS_MAX} layers"
-        opened = [each.opened() for each in layers]
-        mounted = changer.clone(spec, [each.fileno() for each in opened], mounter_of(tree))
-    except Refused as refused:
-        if "overlay" not in refused.refusals[-1][0]:
-            error = refusals.explained(refused.refusals, spec)
+    layers = layers_of(tree)
+    if len(layers) > LAYERS_MAX:
+        return f"there are more than {LAYERS_MAX} layers"
+    opened = [each.opened() for each in layers]
+    mounted, refused = asked_for(changer.clone, spec, [each.fileno() for each in opened], mounter_of(tree))
+    if mounted is None:
+        if "overlay" not in refused[-1][0]:
+            error = refusals.explained(refused, spec)
             if not isinstance(error, VeryTmpError):  # an option, or the name
-                raise error from None
+                raise error
         return refusal(refused)
     return cloned(mounted, layers), f"as {mounted.how}"
 
@@ -153,14 +153,17 @@ def why_copied(tree: Tree, kind: str, asked: Mapping[str, object]) -> str:
         return "it is a directory in /dev/shm"
     if tree.read_only or not is_frozen(tree):
         return "it is not frozen"
+    if kind == "overlay" and not tree.lower:
+        return "another process has the layers that it is a clone of"
     if asked["fstype"] != "tmpfs":
         return f"a {asked['fstype']} has no room for what overlayfs keeps"
     return absent
 
 
-def refusal(refused: Refused) -> str:
+def refusal(refused: Sequence[Refusal]) -> str:
+    """Why there is no clone by overlayfs. It is noted if there will never be one."""
     global absent
-    step, number, text = refused.refusals[-1]
+    step, number, text = refused[-1]
     why = f"{step}: {text}"
     if "overlay" in step and (number in ABSENT or (number == errno.EINVAL and step in NEWER)):
         absent = why
@@ -213,8 +216,19 @@ def mounter_of(tree: Tree) -> Mounter:
     return mounter or Mounter()
 
 
-def raise_refused(refused: Refused, what: str) -> NoReturn:
+def asked_for(call: Callable[[*_Ts], _T], *args: *_Ts) -> tuple[_T | None, Sequence[Refusal]]:
+    """What a call returns, or None and the refusals.
+
+    An error that is raised in an ``except`` block would keep the frames of all who were asked, with the user namespace.
+    """
+    try:
+        return call(*args), ()
+    except Refused as refused:
+        return None, refused.refusals
+
+
+def raise_refused(refused: Sequence[Refusal], what: str) -> NoReturn:
     """Raise what could not be done, and why."""
-    step, number, text = refused.refusals[-1]
+    step, number, text = refused[-1]
     why = f" ({ELSEWHERE})" if number == errno.EPERM else ""
-    raise VeryTmpError(number, f"{what}: {step}: {text}{why}") from None
+    raise VeryTmpError(number, f"{what}: {step}: {text}{why}")

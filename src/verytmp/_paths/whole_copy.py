@@ -12,19 +12,16 @@ from stat import S_IMODE
 
 from .._confined.copy_fd import copy_metadata
 from .._confined.removal import check_removable, delete
-from . import transfer
+from . import glob, transfer
+from .pure import VeryTmpPurePath
 from .tree_copy import open_end
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from .path import VeryTmpPath
 
 
 NAME_BYTES = 8
 NOT_EMPTIED = "All of it is at its new name; what could not be removed is at the old one too."
 
 
-def rename_directory(source: VeryTmpPath, target: VeryTmpPath) -> None:
+def rename_directory(source: VeryTmpPurePath, target: VeryTmpPurePath) -> None:
     """Rename a directory of a clone, where overlayfs answers EXDEV: one that is not the clone's alone.
 
     The copy appears at its new name whole, as after rename(2); after that, the old name is removed. What fails before
@@ -49,7 +46,7 @@ def rename_directory(source: VeryTmpPath, target: VeryTmpPath) -> None:
         raise
 
 
-def copy_directory(source: VeryTmpPath, target: VeryTmpPath, mode: int) -> None:
+def copy_directory(source: VeryTmpPurePath, target: VeryTmpPurePath, mode: int) -> None:
     """Copy all that is in a directory into an empty one, which gets the source's metadata too, but this *mode*.
 
     Raises `OSError` where something cannot be read or made.
@@ -60,11 +57,14 @@ def copy_directory(source: VeryTmpPath, target: VeryTmpPath, mode: int) -> None:
     if geteuid() == 0:
         copy_owners(source, target)
     with open_end(source, os.O_RDONLY) as reading, open_end(target, os.O_RDONLY) as writing:
+        if geteuid() == 0:
+            status = os.fstat(reading.fileno())
+            os.fchown(writing.fileno(), status.st_uid, status.st_gid)
         copy_metadata(reading.fileno(), writing.fileno())
         os.fchmod(writing.fileno(), S_IMODE(mode))
 
 
-def copy_special(source: VeryTmpPath, target: VeryTmpPath) -> None:
+def copy_special(source: VeryTmpPurePath, target: VeryTmpPurePath) -> None:
     """Make a FIFO, a socket or a device, in a directory that gets its old times."""
     status, above = source.lstat(), target.parent.stat()
     tree = target._tree
@@ -74,12 +74,13 @@ def copy_special(source: VeryTmpPath, target: VeryTmpPath) -> None:
     tree.utime(target.parent._rel, (above.st_atime_ns, above.st_mtime_ns))
 
 
-def copy_owners(source: VeryTmpPath, target: VeryTmpPath) -> None:
+def copy_owners(source: VeryTmpPurePath, target: VeryTmpPurePath) -> None:
     """Give each file and directory the owner that it has in the source."""
-    for directory, directories, files in source.walk():
+    for above, directories, files in glob.walk(source._tree, source._rel, True, None, False):
         for name in (*directories, *files):
-            path = directory / name
-            status, copy = path.lstat(), target._derive(path._rel)
+            path = source._derive(above) / name
+            copy = target / path.relative_to(source)
+            status = path.lstat()
             there = copy.lstat()
             if (status.st_uid, status.st_gid) != (there.st_uid, there.st_gid):
                 copy._tree._at_entry(chown, copy._rel, status.st_uid, status.st_gid)
