@@ -16,7 +16,6 @@ from . import glob, transfer
 from .pure import VeryTmpPurePath
 from .tree_copy import open_end
 
-
 NAME_BYTES = 8
 NOT_EMPTIED = "All of it is at its new name; what could not be removed is at the old one too."
 
