@@ -81,7 +81,7 @@ def read_only(_: Sequence[str], fds: Sequence[int], log: CallLog) -> tuple[list[
         flags = _syscalls.AT_EMPTY_PATH | _syscalls.AT_RECURSIVE
         _syscalls.mount_setattr(view, "", flags, _syscalls.MOUNT_ATTR_RDONLY)
         log("openat")  # a detached mount's own root is "/" to the kernel
-        directory = os.readlink(f"/proc/self/fd/{above}").strip("/")
+        directory = os.readlink(f"/proc/self/fd/{above}").strip("/") or "."
         return [os.open(directory, os.O_PATH | os.O_DIRECTORY, dir_fd=view), view], "open_tree"
     except BaseException:
         os.close(view)
