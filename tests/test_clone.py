@@ -243,8 +243,8 @@ def test_what_is_no_option(template: VeryTmpRoot, options: Any, error: type[Exce
     before = host_state.descriptors()
     with pytest.raises(error, match=words):
         template.clone(**options)
-    gc.collect()
-    assert host_state.new_descriptors(before).keys() <= {*host_state.descriptors()} - before.keys()
+    # The frozen root keeps one for its clones, from the first one on.
+    assert [path for path in host_state.new_descriptors(before).values() if path != "/"] == []
     with template.clone() as clone:
         assert host_state.look(clone.fileno()) == TREE
 

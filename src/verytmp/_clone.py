@@ -125,15 +125,28 @@ def clone(tree: Tree, kind: str, asked: dict[str, object]) -> tuple[Tree, str] |
     layers = layers_of(tree)
     if len(layers) > LAYERS_MAX:
         return f"there are more than {LAYERS_MAX} layers"
-    opened = [each.opened() for each in layers]
-    mounted, refused = asked_for(changer.clone, spec, [each.fileno() for each in opened], mounter_of(tree))
+    directories: list[OwnedFd] = []
+    try:
+        for layer in layers:
+            directories.append(layer.opened())  # noqa: PERF401  # those that were opened are closed
+        mounted, refused = asked_for(changer.clone, spec, [each.fileno() for each in directories], mounter_of(tree))
+    finally:
+        for each in directories:
+            each.close()
     if mounted is None:
         if "overlay" not in refused[-1][0]:
-            error = refusals.explained(refused, spec)
-            if not isinstance(error, VeryTmpError):  # an option, or the name
-                raise error
+            raise_option(refusals.explained(refused, spec))
         return refusal(refused)
     return cloned(mounted, layers), f"as {mounted.how}"
+
+
+def raise_option(error: Exception) -> None:
+    """Raise it if it is about an option, or the name: then a copy would be refused too."""
+    try:
+        if not isinstance(error, VeryTmpError):
+            raise error
+    finally:
+        del error  # its traceback refers to this frame: that must be no reference cycle
 
 
 def cloned(mounted: Mounted, layers: tuple[Layer, ...]) -> Tree:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 from posix import geteuid  # a test may have put another in os
-from stat import S_IMODE
+from stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_IMODE, S_ISLNK
 
 from .._confined.copy_fd import copy_metadata
 from .._confined.removal import check_removable, delete
@@ -51,10 +51,12 @@ def copy_directory(source: VeryTmpPurePath, target: VeryTmpPurePath, mode: int) 
     Raises `OSError` where something cannot be read or made.
     """
     target.chmod(0o700)  # it may forbid that anything is made in it
-    for name in transfer.contents_but_special(source, target, False, True):
-        copy_special(source / name, target / name)
-    if geteuid() == 0:
-        copy_owners(source, target)
+    try:
+        transfer.copy_contents(source, target, False, True)
+    except OSError as error:
+        if error.strerror != transfer.SPECIAL:  # all else was copied then
+            raise
+    complete(source, target, geteuid() == 0)
     with open_end(source, os.O_RDONLY) as reading, open_end(target, os.O_RDONLY) as writing:
         if geteuid() == 0:
             status = os.fstat(reading.fileno())
@@ -63,28 +65,35 @@ def copy_directory(source: VeryTmpPurePath, target: VeryTmpPurePath, mode: int) 
         os.fchmod(writing.fileno(), S_IMODE(mode))
 
 
-def copy_special(source: VeryTmpPurePath, target: VeryTmpPurePath) -> None:
-    """Make a FIFO, a socket or a device, in a directory that gets its old times."""
-    status, above = source.lstat(), target.parent.stat()
-    tree = target._tree
+def complete(source: VeryTmpPurePath, target: VeryTmpPurePath, owners: bool) -> None:
+    """Make what a copy has left out, FIFOs, sockets and devices; and give all of it its *owners*."""
+    for above, directories, files in glob.walk(source._tree, source._rel, True, None, False):
+        for name in (*directories, *files):
+            path = source._derive(above) / name
+            copy = target / path.relative_to(source)
+            status = path.lstat()
+            if S_IFMT(status.st_mode) not in (S_IFREG, S_IFDIR, S_IFLNK):
+                make_special(copy, status)
+            if owners:
+                set_owner(copy, status)
+
+
+def make_special(target: VeryTmpPurePath, status: os.stat_result) -> None:
+    """Make a FIFO, a socket or a device, in a directory that gets its old times back."""
+    tree, above = target._tree, target.parent.stat()
     tree._at_entry(os.mknod, target._rel, status.st_mode)
     target.chmod(S_IMODE(status.st_mode))
     tree.utime(target._rel, (status.st_atime_ns, status.st_mtime_ns), False)
     tree.utime(target.parent._rel, (above.st_atime_ns, above.st_mtime_ns))
 
 
-def copy_owners(source: VeryTmpPurePath, target: VeryTmpPurePath) -> None:
-    """Give each file and directory the owner that it has in the source."""
-    for above, directories, files in glob.walk(source._tree, source._rel, True, None, False):
-        for name in (*directories, *files):
-            path = source._derive(above) / name
-            copy = target / path.relative_to(source)
-            status = path.lstat()
-            there = copy.lstat()
-            if (status.st_uid, status.st_gid) != (there.st_uid, there.st_gid):
-                copy._tree._at_entry(chown, copy._rel, status.st_uid, status.st_gid)
-                if not path.is_symlink():
-                    copy.chmod(S_IMODE(status.st_mode))  # a new owner takes set-user-ID away
+def set_owner(target: VeryTmpPurePath, status: os.stat_result) -> None:
+    """Give a file the owner that *status* has."""
+    there = target.lstat()
+    if (status.st_uid, status.st_gid) != (there.st_uid, there.st_gid):
+        target._tree._at_entry(chown, target._rel, status.st_uid, status.st_gid)
+        if not S_ISLNK(status.st_mode):
+            target.chmod(S_IMODE(status.st_mode))  # a new owner takes set-user-ID away
 
 
 def chown(name: str, uid: int, gid: int, *, dir_fd: int) -> None:
