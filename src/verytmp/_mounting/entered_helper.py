@@ -91,7 +91,7 @@ class Helper:
         for fd in request.fds[:1]:
             connection = _socket.socket(fileno=fd)
             request.fds = request.fds[1:]
-            perform = partial(self._perform, connection)
+            perform = sync if request.operation == protocol.SYNC else partial(self._perform, connection)
             try:
                 reply(connection, CallLog(), request, perform)
             except (BrokenPipeError, ConnectionResetError):  # who asked does not wait any more: so the lease has ended
@@ -99,8 +99,6 @@ class Helper:
         return True
 
     def _perform(self, connection: _socket.socket, request: Request, log: CallLog) -> tuple[bytes, list[int]]:
-        if request.operation == protocol.SYNC:  # all that ended has been unmounted by now
-            return protocol.encode_done("", []), []
         log("enter")
         credentials = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, CREDENTIALS_BYTES)
         if protocol.unpack(credentials)[1] != geteuid():
@@ -163,3 +161,8 @@ class Helper:
             os.rmdir(f"/proc/self/fd/{self._root}{at}")
         except OSError:  # another process may be looking at it: it stays, empty, until the namespace goes
             pass
+
+
+def sync(request: Request, log: CallLog) -> tuple[bytes, list[int]]:
+    """All that ended has been unmounted by now."""
+    return protocol.encode_done("", []), []
