@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
-from support import host_state, kernel, refusals, tripwire
+from support import clones, host_state, kernel, refusals, tripwire
 from support.canary import TOOLS
 from support.runs import Run
 
@@ -31,7 +31,9 @@ CANARY, WRONG = pytest.StashKey["Canary"](), pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--way", choices=("direct", "helper", "named", "shm"), help="fail unless roots are made this way")
+    parser.addoption(
+        "--way", choices=("direct", "helper", "named", "clone", "shm"), help="fail unless roots are made this way"
+    )
     parser.addoption("--operations", type=int, help="how many random operations to compare with pathlib in a chroot")
     parser.addoption("--endurance", type=float, default=0, metavar="SECONDS", help="how long to attack, each time")
     parser.addoption("--kills", type=int, default=0, help="how many processes to kill at random moments")
@@ -59,6 +61,8 @@ def pytest_configure(config: pytest.Config) -> None:
         defaults = VeryTmpRoot.__init__.__kwdefaults__
         assert defaults is not None
         defaults["at"] = True
+    if config.getoption("--way") == "clone":
+        clones.activate()
 
 
 # What is about making the mount, or about nothing that a root's kind changes.
@@ -69,7 +73,7 @@ MAKING |= {"imports", "interruptions", "docs", "typing"}
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     name = collection_path.stem.removeprefix("test_")
     making = name in MAKING or name.startswith(("plugin", "factory", "travel", "fallback"))
-    return True if making and config.getoption("--way") in ("named", "shm") else None
+    return True if making and config.getoption("--way") in ("named", "clone", "shm") else None
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -80,7 +84,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     session.config.stash[CANARY] = Canary(session.config.getoption("--alone"))
     way = session.config.getoption("--way")
     made = repr(VeryTmpRoot())
-    if way and {"direct": "directly", "helper": "child", "named": "child", "shm": "/dev/shm"}[way] not in made:
+    if (
+        way
+        and {"direct": "directly", "helper": "child", "named": "child", "clone": "overlayfs", "shm": "/dev/shm"}[way]
+        not in made
+    ):
         pytest.exit(f"roots should be made by the {way} way: {made}", returncode=3)
 
 

@@ -30,7 +30,8 @@ MAY_IMPORT = {
     "_mounting": {"_confined.owned_fd", "_diagnosis", "_syscalls", "errors"},
     "_shm": {"_confined", "_diagnosis", "_mounting.spec", "errors"},
     "_programs": {"_confined", "_mounting", "_syscalls", "errors"},
-    "_root": {"_confined", "_diagnosis", "_mounting", "_paths", "_programs", "_shm", "errors"},
+    "_clone": {"_confined", "_diagnosis", "_mounting", "errors"},
+    "_root": {"_clone", "_confined", "_diagnosis", "_mounting", "_paths", "_programs", "_shm", "errors"},
     "_factory": {"_mounting", "_root"},
     "_available": {"__init__", "_mounting.spec", "_root", "errors"},
     "__init__": {

@@ -182,5 +182,5 @@ def test_fixtures_are_listed(host: Path) -> None:
     environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     environment.pop("PYTEST_ADDOPTS", None)  # which is for this suite
     text = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=host).stdout
-    for name in ("verytmp_path", "verytmp_root", "verytmp_factory"):
+    for name in ("verytmp_path", "verytmp_root", "verytmp_factory", "verytmp_template", "verytmp_clone"):
         assert re.search(rf"^{name}\b.*\n    [A-Z]", text, re.MULTILINE), text

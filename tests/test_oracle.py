@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from support import host_state
-from support.oracle import Operation, Oracle, Segment, perform
+from support import clones, host_state
+from support.oracle import Operation, Oracle, Segment, performed, prepare
 
 import verytmp._confined.resolver
 from verytmp import VeryTmpRoot
@@ -158,6 +158,9 @@ def decided(operation: Operation, wanted: Any, got: Any) -> bool:
     """Where an older Python has rules that nobody would want: all other differences are defects."""
     if wanted[1] != got[1]:
         return False
+    if clones.active and operation.method in ("stat", "lstat") and isinstance(got[0], tuple) and got[0][0][0] == "d":
+        # A changed directory of a layer has one link, whatever is in it.
+        return bool(got[0][1] == 1 and (wanted[0][0], wanted[0][2:]) == (got[0][0], got[0][2:]))
     if operation.method in ("glob", "rglob") and sys.version_info < (3, 12):
         # It raises what it meets in looking; here it looks away, as since 3.12.
         return bool(wanted[0]) and wanted[0][0] == "OSError" and isinstance(got[0], list)
@@ -170,7 +173,9 @@ def difference(
 ) -> Difference | None:
     expected = oracle.ask(tree, sequence)
     with VeryTmpRoot(nosymfollow=nosymfollow) as root:
-        found = perform(root.path, root.fileno(), tree, sequence)
+        prepare(root.fileno(), tree)
+        with clones.cloned(root) as used:
+            found = performed(used.path, used.fileno(), sequence)
     for index, (wanted, got) in enumerate(zip(expected, found, strict=True)):
         if got != wanted and not decided(sequence[index], wanted, got):
             return Difference(tree, sequence[: index + 1], wanted, got)

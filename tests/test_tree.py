@@ -174,10 +174,10 @@ def test_a_number_that_the_program_has_closed(root: VeryTmpRoot) -> None:
 def test_all_trees_are_known() -> None:
     root = VeryTmpRoot()
     token = root.path._tree.token
-    here = Tree.by_token[token]
+    here = Tree.by_key[token]
     assert here() is root.path._tree
     del root
-    assert token not in Tree.by_token
+    assert token not in Tree.by_key
 
 
 def test_closing_again_does_nothing(root: VeryTmpRoot) -> None:

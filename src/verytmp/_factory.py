@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from ._mounting.available import check_available
 from ._mounting.options import validated
-from ._root import VeryTmpRoot, create
+from ._root import DEFAULTS, VeryTmpRoot, create, known
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn, Self
-
-# The options, and what they are where nobody says anything: those of `VeryTmpRoot`.
-DEFAULTS: dict[str, object] = VeryTmpRoot.__init__.__kwdefaults__ or {}
 
 
 class VeryTmpFactory:
@@ -83,10 +80,3 @@ class VeryTmpFactory:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"a {type(self).__name__} cannot be copied or sent: its helper is this process's")
-
-
-def known(options: dict[str, object]) -> dict[str, object]:
-    for name in options:
-        if name not in DEFAULTS:
-            raise TypeError(f"{name!r} is no option of a root")
-    return options

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ._mounting.refusals import LastRefusal
     from ._mounting.spec import MountSpec
 
-    _Kind = Literal["tmpfs", "shm"]
+    _Kind = Literal["tmpfs", "ramfs", "overlay", "shm"]
 
     _Remove = Callable[[], object] | None
     _Parts = tuple[Tree, _Kind, str, _Remove]  # its tree, its kind, how it was made, what removes it
@@ -87,6 +87,8 @@ class VeryTmpRoot:
             that `run` starts; or true for any name. What is there on the host is not seen in that namespace; a
             directory that is not there is not made on the host.
         host: ``"ro"`` lets the programs that `run` starts write nowhere but in the root; only for a root with a name.
+        fstype: ``"ramfs"`` for what is never swapped out, as ordinary users may have it too. It has no limits, and so
+            takes none, and no extended attributes. By default ``"tmpfs"``.
         fallback: ``"shm"`` has a directory in /dev/shm made where the tmpfs is refused, and a warning given: paths are
             confined there too, but less is promised (see the documentation). No limit can be kept there, so it
             excludes all options but *mode*, ``at=True``, *host*, and *nosymfollow*, which is false there. ``"none"``
@@ -121,6 +123,7 @@ class VeryTmpRoot:
         noswap: bool = False,
         at: StrPath | bool | None = None,
         host: str = "rw",
+        fstype: str = "tmpfs",
         fallback: str | None = None,
     ) -> None:
         given = {
@@ -138,6 +141,7 @@ class VeryTmpRoot:
             "nosymfollow": nosymfollow,
             "at": at,
             "host": host,
+            "fstype": fstype,
             "fallback": fallback,
         }
         self._tree, self._kind, self._how_made, self._remove_fallback = create(given)
@@ -236,9 +240,16 @@ class VeryTmpRoot:
         return wrap(self._tree, args, **options)
 
     @property
-    def kind(self) -> Literal["tmpfs", "shm"]:
-        """``"tmpfs"``, or ``"shm"`` for a directory in /dev/shm."""
+    def kind(self) -> Literal["tmpfs", "ramfs", "overlay", "shm"]:
+        """``"tmpfs"`` or ``"ramfs"``, ``"overlay"`` for a clone by overlayfs, ``"shm"`` for a directory in /dev/shm."""
         return self._kind
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it was frozen. `ValueError` for a closed root."""
+        from . import _clone
+
+        return self._kind != "shm" and _clone.is_frozen(self._tree)
 
     @property
     def nosymfollow(self) -> bool:
@@ -275,6 +286,97 @@ class VeryTmpRoot:
         self._tree.check_open()
         delete_contents(self._tree, "", override_permissions=True)
 
+    def resize(
+        self,
+        *,
+        size: int | str | None = None,
+        nr_blocks: int | str | None = None,
+        nr_inodes: int | str | None = None,
+    ) -> None:
+        """Change the root's limits, which are given as for `VeryTmpRoot`. Nothing else changes.
+
+        Of a clone, they are about what it has changed. A root that was made without a limit (0) gets none later.
+
+        Raises:
+            ValueError: the kernel refuses it, with its words: the limit is lower than what is used. Or the root is
+                closed, or a ramfs.
+            OSError: EOPNOTSUPP for a directory in /dev/shm; EPERM where the root is another process's.
+        """
+        from . import _clone
+
+        given = {"size": size, "nr_blocks": nr_blocks, "nr_inodes": nr_inodes}
+        _clone.resize(self._tree, self._kind, given)
+
+    def freeze(self) -> None:
+        """Make all that is in the root read-only for good, for everybody. Freezing again does nothing.
+
+        Then `clone` costs next to nothing. What fails leaves the root as it was.
+
+        Raises:
+            OSError: EBUSY, if a file is open to be written to, by whomever, or mapped so; or if one was removed that is
+                still open. EOPNOTSUPP for a directory in /dev/shm; EPERM where the root is another process's. ENOSYS
+                before Linux 5.2.
+            ValueError: the root is closed.
+        """
+        from . import _clone
+
+        _clone.freeze(self._tree, self._kind)
+
+    def clone(self, **options: Any) -> Self:
+        """A new root that begins as this one is. Each is changed without the other, and closed without the other.
+
+        If this one is frozen, the clone has what is changed in it alone, by overlayfs (Linux 6.15), and nothing is
+        copied: it takes the time of some system calls, whatever the size. The frozen root's memory is shared, and freed
+        after the last clone. Where that cannot be, or for a root that is not frozen, all is copied, as it is then;
+        `repr` says which, and why. A clone can be frozen, and cloned again.
+
+        Args:
+            options: those of `VeryTmpRoot`, with its defaults; but *mode* is by default this root's. Limits are the
+                clone's own: in a clone by overlayfs, they are about what it changes.
+
+        Raises:
+            what `VeryTmpRoot` raises, and `OSError` where all cannot be copied; then there is no clone.
+        """
+        from . import _clone
+
+        self._tree.check_open()
+        asked = DEFAULTS | known(options)
+        if "mode" not in options:
+            asked["mode"] = self._tree.stat("").st_mode & 0o7777
+        found = _clone.clone(self._tree, self._kind, asked)
+        if isinstance(found, str):
+            return self._copy(asked, found)
+        tree, how = found
+        return self._from_parts(tree, "overlay", how, unmounted if tree.named else None)
+
+    def _copy(self, asked: Mapping[str, object], reason: str) -> Self:
+        """A clone by copying."""
+        from ._paths.whole_copy import copy_directory
+
+        tree, kind, how, remove = create(asked)
+        made = self._from_parts(tree, kind, f"as a copy ({reason}), {how}", remove)
+        try:
+            copy_directory(self.path, made.path, made.path.stat().st_mode)
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    def read_only(self) -> Self:
+        """The same root once more, as an object that cannot write to it: to be handed to code that shall only look.
+
+        It shows what is changed by this one. Each keeps the file system until it is closed. It has no name.
+
+        Raises:
+            OSError: EINVAL before Linux 6.15; EOPNOTSUPP for a directory in /dev/shm; EPERM where the root is another
+                process's.
+            ValueError: the root is closed.
+        """
+        from . import _clone
+
+        tree, how = _clone.read_only(self._tree, self._kind)
+        return self._from_parts(tree, self._kind, how, None)
+
     def usage(self) -> VeryTmpUsage:
         """How many bytes there are, are used, and are free: as `shutil.disk_usage`; and ``usage().inodes`` likewise.
 
@@ -288,6 +390,17 @@ class VeryTmpRoot:
             inodes_used = inodes - status.f_ffree
         available = status.f_bavail * status.f_frsize
         return VeryTmpUsage(total, total - free, available, (inodes, inodes_used, status.f_favail))
+
+
+# The options, and what they are where nobody says anything.
+DEFAULTS: dict[str, object] = VeryTmpRoot.__init__.__kwdefaults__ or {}
+
+
+def known(options: dict[str, object]) -> dict[str, object]:
+    for name in options:
+        if name not in DEFAULTS:
+            raise TypeError(f"{name!r} is no option of a root")
+    return options
 
 
 def create(
@@ -323,7 +436,11 @@ def create(
         refused.__traceback__ = refused.__context__ = None  # they hold frames, and so what is made in them
         tree, remove = directory(refused, spec)
         return tree, "shm", "in /dev/shm", remove
-    return tree, "tmpfs", how, unmounted if tree.named else None
+    return tree, kind_of(spec), how, unmounted if tree.named else None
+
+
+def kind_of(spec: MountSpec) -> _Kind:
+    return "ramfs" if spec.fstype == "ramfs" else "tmpfs"
 
 
 def unmounted() -> None:
@@ -363,7 +480,7 @@ def mount(spec: MountSpec, helper: HelperClient | None = None) -> tuple[Tree, st
         tree = Tree(mounted.fds, made.token, made.inodes_above, made.at)
     except OSError as error:  # the descriptor table is full
         raise refusals.explained([("fcntl(F_DUPFD)", error.errno or 0, error.strerror or "")]) from None
-    tree.user_namespace = mounted.namespace
+    tree.mounter = mounted.mounter
     return tree, mounted.how
 
 

@@ -26,8 +26,12 @@ NS_GET_USERNS = 0xB701  # ioctl_nsfs(2): the user namespace that owns a namespac
 FSOPEN_CLOEXEC = 0x1
 FSCONFIG_SET_FLAG = 0
 FSCONFIG_SET_STRING = 1
+FSCONFIG_SET_FD = 5
 FSCONFIG_CMD_CREATE = 6
+FSCONFIG_CMD_RECONFIGURE = 7
 FSMOUNT_CLOEXEC = 0x1
+FSPICK_CLOEXEC = 0x1
+FSPICK_EMPTY_PATH = 0x8
 
 OPEN_TREE_CLONE = 0x1
 OPEN_TREE_CLOEXEC = O_CLOEXEC
@@ -83,6 +87,7 @@ _NR_MOVE_MOUNT = 429
 _NR_FSOPEN = 430
 _NR_FSCONFIG = 431
 _NR_FSMOUNT = 432
+_NR_FSPICK = 433
 _NR_MOUNT_SETATTR = 442
 _NR_LANDLOCK_CREATE_RULESET = 444
 _NR_LANDLOCK_ADD_RULE = 445
@@ -151,6 +156,7 @@ _capset = _prototype("capset", _int, _text, _text)
 _fsopen = _prototype("syscall", _long, _long, _text, _uint)
 _fsconfig = _prototype("syscall", _long, _long, _int, _uint, _text, _text, _int)
 _fsmount = _prototype("syscall", _long, _long, _int, _uint, _uint)
+_fspick = _prototype("syscall", _long, _long, _int, _text, _uint)
 _mount = _prototype("mount", _int, _text, _text, _text, _ulong, _text)
 _prctl = _prototype("prctl", _int, _int, _ulong, _ulong, _ulong, _ulong)
 _prctl_into = _prototype("prctl", _int, _int, _pointer, _ulong, _ulong, _ulong)
@@ -198,10 +204,10 @@ def open_tree(dir_fd: int, path: str, flags: int) -> int:
     return _checked(_open_tree(_NR_OPEN_TREE, dir_fd, _encoded(path), flags | OPEN_TREE_CLOEXEC))
 
 
-def move_mount(fd: int, target: str) -> None:
-    """move_mount(2): attach a detached mount to a directory."""
+def move_mount(fd: int, target: str, dir_fd: int = AT_FDCWD) -> None:
+    """move_mount(2): attach a detached mount to a directory; from Linux 6.15 on, to one in a detached mount too."""
     flags = MOVE_MOUNT_F_EMPTY_PATH
-    _checked(_move_mount(_NR_MOVE_MOUNT, fd, b"", AT_FDCWD, _encoded(target), flags))
+    _checked(_move_mount(_NR_MOVE_MOUNT, fd, b"", dir_fd, _encoded(target), flags))
 
 
 def mount_setattr(dir_fd: int, path: str, flags: int, attributes: int, cleared: int = 0) -> None:
@@ -228,9 +234,14 @@ def fsopen(fsname: str) -> int:
     return _checked(_fsopen(_NR_FSOPEN, _encoded(fsname), FSOPEN_CLOEXEC))
 
 
-def fsconfig(fd: int, command: int, key: str | None = None, value: str | None = None) -> None:
+def fsconfig(fd: int, command: int, key: str | None = None, value: str | None = None, aux: int = 0) -> None:
     """fsconfig(2)"""
-    _checked(_fsconfig(_NR_FSCONFIG, fd, command, _encoded(key), _encoded(value), 0))
+    _checked(_fsconfig(_NR_FSCONFIG, fd, command, _encoded(key), _encoded(value), aux))
+
+
+def fspick(fd: int) -> int:
+    """fspick(2): a context in which the file system of an open mount can be changed."""
+    return _checked(_fspick(_NR_FSPICK, fd, b"", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH))
 
 
 def fsmount(fd: int, attributes: int) -> int:

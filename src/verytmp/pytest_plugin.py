@@ -163,6 +163,25 @@ def verytmp_path(verytmp_root: VeryTmpRoot) -> VeryTmpPath:
     return verytmp_root.path
 
 
+@pytest.fixture(scope="session")
+def verytmp_template() -> VeryTmpRoot:
+    """To be defined by the suite, with scope="session": the root that each verytmp_clone begins as."""
+    from ._pytest.clones import undefined
+
+    return undefined()
+
+
+@pytest.fixture
+def verytmp_clone(request: pytest.FixtureRequest, verytmp_template: VeryTmpRoot) -> Generator[VeryTmpRoot]:
+    """A clone of verytmp_template of the test's own, whatever its size is. It is closed when the test ends."""
+    from ._pytest.clones import hold
+
+    roots = roots_of(request.config)
+    held = hold(roots, request, verytmp_template)
+    yield held.root
+    roots.release(held)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import host_state
+from support import clones
 from support.files import TREE
 
 
 @pytest.fixture
-def tree(base: Path) -> Path:
-    host_state.make(os.fspath(base), TREE)
-    return base
+def tree(base: Path) -> Iterator[Path]:
+    with clones.planted(base, TREE) as found:
+        yield found

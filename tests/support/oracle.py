@@ -43,9 +43,18 @@ class Operation(NamedTuple):
 
 def perform(base: Path, directory: int, tree: host_state.Tree, operations: list[Operation]) -> list[tuple[Any, Any]]:
     """What each operation returns or raises, and the whole tree after it."""
+    prepare(directory, tree)
+    return performed(base, directory, operations)
+
+
+def prepare(directory: int, tree: host_state.Tree) -> None:
+    """Make the tree that operations begin with, and nothing else."""
     wipe(directory)
     os.chmod(itself(directory), 0o755)
     host_state.make("/" if directory < 0 else directory, tree)
+
+
+def performed(base: Path, directory: int, operations: list[Operation]) -> list[tuple[Any, Any]]:
     return [(outcome(base, operation), picture(directory)) for operation in operations]
 
 

@@ -76,7 +76,7 @@ def interposed(acts: Mapping[int, Act]) -> Iterator[Calls]:
 
 def rebind_openers() -> None:
     """Trees keep an open(2) that is prepared once: prepare it anew."""
-    for here in list(Tree.by_token.values()):
+    for here in list(Tree.by_key.values()):
         if isinstance(tree := here(), Tree):
             tree._open = partial(os.open, dir_fd=tree.fd)
             tree._opener = partial(os.open, mode=0o666, dir_fd=tree.fd)

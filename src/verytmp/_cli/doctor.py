@@ -44,6 +44,10 @@ FEATURES = {
     "huge": ("4.7", "the option huge=", "refused when asked for"),
     "inode64": ("5.9", "the option inode64=", "refused when asked for"),
     "noswap": ("6.4", "the option noswap=, with privileges", "refused when asked for"),
+    "ramfs": ("5.2", "the option fstype='ramfs'", "refused when asked for"),
+    "freeze, resize": ("5.2", "fspick(2): VeryTmpRoot.freeze and resize", "refused when asked for"),
+    "read_only": ("6.15", "VeryTmpRoot.read_only: a detached mount, once more", "refused when asked for"),
+    "clone": ("6.15", "VeryTmpRoot.clone by overlayfs, in a detached mount", "all is copied"),
 }
 GREEN, RED, PLAIN = "\033[32m", "\033[31m", "\033[0m"
 

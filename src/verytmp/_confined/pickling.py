@@ -52,7 +52,7 @@ class Sent:
                 pass
 
 
-_sent: dict[str, Sent] = {}  # by token, the oldest first
+_sent: dict[str, Sent] = {}  # by key, the oldest first
 _lock = _thread.RLock()  # a root may be dropped anywhere
 
 
@@ -61,7 +61,7 @@ def send(root: RootFds, later: bool) -> tuple[Any, ...]:
 
     *later* means that the caller who sent it is gone, and nobody would see an error: then a closed root is sent.
     """
-    facts = root.token, root.inodes_above, root.at, root.host_read_only
+    facts = root.token, root.inodes_above, root.at, root.host_read_only, root.read_only
     if not later:
         root.check_open()
     elif root.closed:
@@ -69,23 +69,23 @@ def send(root: RootFds, later: bool) -> tuple[Any, ...]:
     if get_spawning_popen() is not None:
         return receive, (type(root), *facts, *map(DupFd, root.filenos))
     with _lock:
-        sent = _sent.get(root.token)
+        sent = _sent.get(root.key)
         if sent is None or sent.fds.closed:
-            sent = _sent[root.token] = Sent(root)
+            sent = _sent[root.key] = Sent(root)
         sent.waiting += 1
         root.around_close = sent.before_close, forget_oldest
 
     def give(connection: Any, process: int) -> None:
         with _lock:
             sent.waiting -= 1
-            if not sent.waiting and _sent.get(token) is sent:
-                del _sent[token]
+            if not sent.waiting and _sent.get(key) is sent:
+                del _sent[key]
             fds = sent.fds
         if fds.are_ours():  # a program that has closed all descriptors may have opened its own
             for fd in fds.filenos:
                 send_handle(connection, fd, process)
 
-    token = root.token
+    key = root.key
     sharer: Any = resource_sharer
     ticket = sharer._resource_sharer.register(give, bool)
     return receive, (type(root), *facts, Ticket(ticket, len(root.filenos)))
@@ -116,27 +116,29 @@ class Ticket:
         return found
 
 
-def receive(kind: type[RootFds], token: str, inodes_above: int, at: str, host_read_only: bool, *sent: Any) -> RootFds:
+def receive(
+    kind: type[RootFds], token: str, inodes_above: int, at: str, host_read_only: bool, read_only: bool, *sent: Any
+) -> RootFds:
     """The root that was sent, or this process's own root of the same directory; a closed one, if nothing was sent."""
     detached: list[int] = []
     for each in sent:
         found = each.detach()
         detached += found if isinstance(found, list) else [found]
     fds = tuple(map(owner, detached))
-    here = kind.by_token.get(token)
+    here = kind.by_key.get(f"{token}/" if read_only else token)
     root = here() if here is not None else None
     if root is not None and not root.closed:
         return root
     for fd in fds:
         os.set_inheritable(fd.fileno(), False)
-    return kind(fds, token, inodes_above, at, host_read_only)
+    return kind(fds, token, inodes_above, at, host_read_only, read_only)
 
 
 def forget_oldest() -> None:
     """Close what is kept for other processes alone, but for the newest KEPT_FOR_OTHERS."""
     with _lock:
-        kept = [token for token, sent in list(_sent.items()) if not sent.is_here()]
-        gone = [_sent.pop(token) for token in kept[:-KEPT_FOR_OTHERS]]
+        kept = [key for key, sent in list(_sent.items()) if not sent.is_here()]
+        gone = [_sent.pop(key) for key in kept[:-KEPT_FOR_OTHERS]]
     for sent in gone:
         sent.fds.close()
 

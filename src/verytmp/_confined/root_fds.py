@@ -40,35 +40,49 @@ class RootFds:
         at: the root's name in a mount namespace, whose descriptor is the third one; with fewer descriptors, its name
             for all processes; empty if it has no name.
         host_read_only: whether Landlock has to keep programs from writing elsewhere, because no namespace does.
+        read_only: whether it is a view of another root, with whose token it cannot be taken for that.
 
     Raises `OSError` where a descriptor has to be exchanged, and the process may have no more of them.
     """
 
     __slots__ = (
         "__weakref__", "_fds", "_place", "_root_fds",
-        "around_close", "at", "fd", "host_read_only", "inodes_above", "named", "origin", "token", "user_namespace",
+        "around_close", "at", "fd", "host_read_only", "inodes_above", "key", "layers", "lower", "mounter", "named",
+        "origin", "read_only", "token",
     )  # fmt: skip
 
-    by_token: ClassVar[dict[str, ref[RootFds]]] = {}  # all of this process
+    by_key: ClassVar[dict[str, ref[RootFds]]] = {}  # all of this process
 
     def __init__(
-        self, fds: tuple[OwnedFd, ...], token: str, inodes_above: int, at: str = "", host_read_only: bool = False
+        self,
+        fds: tuple[OwnedFd, ...],
+        token: str,
+        inodes_above: int,
+        at: str = "",
+        host_read_only: bool = False,
+        read_only: bool = False,
     ) -> None:
         self._fds = KeptFds(*[raised(each, LOWEST_IN_STRINGS) for each in fds[:1]], *fds[1:])
         self._root_fds: KeptFds | None = None  # of the root directory itself, which close() closes too
         self.around_close: tuple[Callable[[], None], Callable[[], None]] | None = None  # called before and after it
-        self.user_namespace: object = None  # kept for as long as this is open
+        # Kept for as long as this is open: who can change its mount; the layers of a clone, below its own; and all that
+        # clones of it have, once they have been opened.
+        self.mounter: object = None
+        self.lower: object = None
+        self.layers: object = None
         self.fd = self._fds.filenos[0] if fds else -1
         self.token = token
         self.inodes_above = inodes_above
         self.at = at
         self.host_read_only = host_read_only
+        self.read_only = read_only
+        self.key = f"{token}/" if read_only else token  # what it is known by in this process
         self._place = f"{self.fd}/{token}/"  # in /proc: strings are asked for more often than roots are made
         # In that namespace itself, strings begin with the name.
         self.named = f"{at}/" if at and len(self._fds.filenos) > 2 and is_own_namespace(self._fds.filenos[2]) else ""
         self.origin = self.drive()  # which a forked child goes on comparing and hashing by
         if fds:
-            self.by_token[token] = ref(self, partial(forget, token))
+            self.by_key[self.key] = ref(self, partial(forget, self.key))
             if at:
                 names[token] = at
 
@@ -92,7 +106,7 @@ class RootFds:
         if before is not None:
             before()
         self._fds.close(self._root_fds)
-        self.user_namespace = None
+        self.mounter = self.lower = self.layers = None
         if after is not None:
             after()
 
@@ -136,7 +150,7 @@ class RootFds:
         return self._fds.filenos[2] if len(self._fds.filenos) > 2 else None
 
 
-def forget(token: str, _: object) -> None:
+def forget(key: str, _: object) -> None:
     """Forget a root whose `RootFds` has gone."""
-    RootFds.by_token.pop(token, None)
-    names.pop(token, None)
+    RootFds.by_key.pop(key, None)
+    names.pop(key, None)

@@ -52,9 +52,15 @@ class Tree(RootFds):
     __slots__ = ("_base", "_open", "_opener", "kernel_nosymfollow")
 
     def __init__(
-        self, fds: tuple[OwnedFd, ...], token: str, inodes_above: int, at: str = "", host_read_only: bool = False
+        self,
+        fds: tuple[OwnedFd, ...],
+        token: str,
+        inodes_above: int,
+        at: str = "",
+        host_read_only: bool = False,
+        read_only: bool = False,
     ) -> None:
-        super().__init__(fds, token, inodes_above, at, host_read_only)
+        super().__init__(fds, token, inodes_above, at, host_read_only, read_only)
         self._base = f"{token}/"  # what each path begins with, from the directory above
         # Prepared once: preparing it takes as long as a small call does.
         self._open = partial(os.open, dir_fd=self.fd)
@@ -88,7 +94,7 @@ class Tree(RootFds):
         that follows links.
         """
         if self.kernel_nosymfollow and ".." not in relative:
-            return self._base + relative
+            return self._base + relative if relative else self.token  # "x" and a slash at the end are EISDIR: open(2)
         raise OSError(errno.ELOOP, "")
 
     def _raise_unless_resolvable(self, error: OSError, relative: str, other: str | None = None) -> None:
@@ -188,6 +194,7 @@ class Tree(RootFds):
                 # The kernel looks at the old name (linkat), or its directory (renameat), before the new one's.
                 if how:
                     how = {"follow_symlinks": False}  # from here on
+                    name = "." if name == ".." else name  # a directory too, and surely in this file system
                 os.stat(name if how else ".", dir_fd=directory.fileno(), follow_symlinks=False)
                 other, new = resolve(self.fd, self.token, target, False, self.kernel_nosymfollow)
                 with other:

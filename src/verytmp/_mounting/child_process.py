@@ -67,7 +67,7 @@ def first_request(request: Request, log: CallLog, connection: _socket.socket) ->
         from . import entered_helper
 
         return entered_helper.daemonize(log, connection)
-    new = enter_namespaces(log, request.fds)
+    new = enter_namespaces(log, request.fds[protocol.own_fds(request) :])
     try:
         fds, how = OPERATIONS[request.operation](request, log)
     except BaseException:
@@ -88,11 +88,19 @@ def make_tmpfs(request: Request, log: CallLog) -> tuple[list[int], str]:
 
 
 def make_named(request: Request, log: CallLog) -> tuple[list[int], str]:
-    return named.make_named(MountSpec.decode(request.fields), log)
+    return named.make_named(MountSpec.decode(request.fields), (), log)
+
+
+def change(request: Request, log: CallLog) -> tuple[list[int], str]:
+    if request.operation == protocol.CLONE and (spec := MountSpec.decode(request.fields[1:])).at:
+        return named.make_named(spec, request.fds[: protocol.own_fds(request)], log)
+    from . import changes  # few children are asked for one
+
+    return changes.perform(request, log)
 
 
 # What is done in namespaces of this process's own.
-OPERATIONS = {protocol.TMPFS: make_tmpfs, protocol.NAMED: make_named}
+OPERATIONS = {protocol.TMPFS: make_tmpfs, protocol.NAMED: make_named, **dict.fromkeys(protocol.CHANGES, change)}
 
 
 def daemonize(request: Request, log: CallLog, connection: _socket.socket) -> tuple[bytes, list[int]]:

@@ -19,10 +19,7 @@ from .signals import Caller, without_interrupts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from .._confined.owned_fd import OwnedFd
-    from .spec import MountSpec
 
 ENDED = "the helper that verytmp.enter() has started is gone"
 
@@ -39,22 +36,28 @@ class Entered:
         self._channel = channel
         self._child = _NotOurs(pid)
 
-    def make(self, spec: MountSpec, caller: Caller) -> Reply:
-        """Have a root made: the reply, the last of whose descriptors is the root's lease.
+    def make(self, request: Request, caller: Caller) -> Reply:
+        """Have a root with a name made: the reply, the last of whose descriptors is the root's lease.
 
         `Unanswered` where the helper is gone, `Refused` where the kernel refuses it.
         """
-        channel, reply = self._ask(protocol.NAMED, spec.encode(), caller)
+        channel, reply = self._ask(request, caller)
         lease = call_owned(os.dup, channel.fileno())
         channel.close()
         return Reply(reply.how, (*reply.fds, lease))
+
+    def change(self, request: Request, caller: Caller) -> Reply:
+        """Have a mount changed, or mounted once more. The errors are those of `make`."""
+        channel, reply = self._ask(request, caller)
+        channel.close()
+        return reply
 
     def sync(self) -> None:
         """Wait until the roots that are closed have lost their names. If the helper is gone, they never will."""
         caller = Caller(threads=1)
 
         def ask() -> None:
-            self._ask(protocol.SYNC, (), caller)[0].close()
+            self._ask(Request(protocol.SYNC), caller)[0].close()
 
         try:
             without_interrupts(ask, caller)
@@ -65,7 +68,7 @@ class Entered:
         """Of the socket to the helper, which a program may be passed to keep it alive."""
         return self._channel.fileno()
 
-    def _ask(self, operation: str, fields: Sequence[str], caller: Caller) -> tuple[Channel, Reply]:
+    def _ask(self, request: Request, caller: Caller) -> tuple[Channel, Reply]:
         if self._channel.fileno() < 0 or self._channel.lost():  # a program that closes all descriptors was here
             raise self._child.exit_reason("sendmsg")
         with child.refusing("socketpair"):
@@ -73,7 +76,7 @@ class Entered:
             channel = Channel(ours.detach())
         try:
             with closing(theirs):
-                self._channel.ask(Request(operation, fields, [theirs.fileno()]))
+                self._channel.ask(Request(request.operation, request.fields, [theirs.fileno(), *request.fds]))
             return channel, child.read_answer(channel, self._child, caller)
         except BaseException:
             channel.close()
@@ -114,7 +117,7 @@ def join(caller: Caller) -> tuple[Entered, OwnedFd] | None:
             return None
     helper = Entered(Channel(fd), 0)
     try:
-        channel, reply = without_interrupts(lambda: helper._ask(protocol.JOIN, (), caller), caller)
+        channel, reply = without_interrupts(lambda: helper._ask(Request(protocol.JOIN), caller), caller)
     except Refused:
         return None
     channel.close()

@@ -26,6 +26,7 @@ from .spec import MountSpec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 CREDENTIALS_BYTES = 12  # sizeof(struct ucred): a process, its user and group
@@ -131,31 +132,43 @@ class Helper:
         for fd in request.fds[:1]:
             connection = _socket.socket(fileno=fd)
             request.fds = request.fds[1:]
-            perform = OPERATIONS.get(request.operation) or partial(self._mount, connection)
+            perform = OPERATIONS.get(request.operation) or partial(self._perform, connection)
             try:
                 reply(connection, CallLog(), request, perform)
             except (BrokenPipeError, ConnectionResetError):  # who asked does not wait any more: so the lease has ended
                 pass
 
-    def _mount(self, lease: _socket.socket, request: Request, log: CallLog) -> tuple[bytes, list[int]]:
-        spec = MountSpec.decode(request.fields)
+    def _perform(self, connection: _socket.socket, request: Request, log: CallLog) -> tuple[bytes, list[int]]:
         log("enter")
-        credentials = lease.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, CREDENTIALS_BYTES)
+        credentials = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, CREDENTIALS_BYTES)
         if protocol.unpack(credentials)[1] != geteuid():
             raise OSError(errno.EPERM, "this process has become another user since verytmp.enter()")
+        if request.operation == protocol.NAMED:
+            fds, how = self._mount(connection, MountSpec.decode(request.fields), (), log)
+        elif request.operation == protocol.CLONE and (spec := MountSpec.decode(request.fields[1:])).at:
+            fds, how = self._mount(connection, spec, request.fds, log)
+        else:
+            from . import changes
+
+            fds, how = changes.perform(request, log)
+        return protocol.encode_done(how, fds), fds
+
+    def _mount(
+        self, lease: _socket.socket, spec: MountSpec, layers: Sequence[int], log: CallLog
+    ) -> tuple[list[int], str]:
         log("at")
         if spec.at in {at for _, at, _ in self._leases.values()}:
             raise OSError(errno.EBUSY, "another root has this name")
         made = self._make_directory(spec.at)
         try:
-            fds, how = named.mount_named(spec, log)
+            fds, how = named.mount_named(spec, layers, log)
         except BaseException:
             if made:
                 self._remove_directory(spec.at)
             raise
         self._leases[lease.fileno()] = lease, spec.at, made
         self._poll.register(lease, 0)  # its other end's closing is always reported
-        return protocol.encode_done(how, fds), fds
+        return fds, how
 
     def _make_directory(self, at: str) -> bool:
         """See that there is a directory to mount a root at: whether it was made."""

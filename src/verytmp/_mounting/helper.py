@@ -29,12 +29,15 @@ from .user_namespace import current, made_in
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
-    from typing import ClassVar
+    from collections.abc import Callable
+    from typing import ClassVar, TypeVar
 
     from .._confined.owned_fd import OwnedFd
     from .._diagnosis.rules import Refusal
     from .spec import MountSpec
     from .user_namespace import UserNamespace
+
+    _T = TypeVar("_T")
 else:
     import _signal  # without the enums of `signal`, as in `child`
 
@@ -66,6 +69,13 @@ class HelperClient:
 
         `Unanswered` where that cannot be had from a helper, `Refused` where the kernel refuses it.
         """
+        return self._ask(lambda connection: (*connection.make(spec), connection.namespace))
+
+    def change(self, request: Request) -> Reply:
+        """Have a mount changed, or a clone made. The errors are those of `make`."""
+        return self._ask(lambda connection: connection.change(request))
+
+    def _ask(self, ask: Callable[[Connection], _T]) -> _T:
         if sys.is_finalizing():  # a thread that has its turn now never ends it: no other one runs any more
             self.check_open()
             raise Unanswered([])
@@ -79,7 +89,7 @@ class HelperClient:
                     connection = None
                 connection = connection or started()
                 try:
-                    answer = connection.make(spec)
+                    answer = ask(connection)
                 except Unanswered as unanswered:
                     connection.end()
                     died += unanswered.refusals
@@ -91,7 +101,7 @@ class HelperClient:
                     raise
                 else:
                     self._keep(connection)
-                    return *answer, connection.namespace
+                    return answer
             raise Unanswered(died)
 
     def _keep(self, connection: Connection) -> None:
@@ -170,6 +180,13 @@ class Connection(Channel):
         if early:
             touch_now(made.token, reply.fds[0])
         return made, reply
+
+    def change(self, request: Request) -> Reply:
+        """The reply to a request that is about a mount."""
+        self._unask()
+        self._kind = None
+        self.ask(request)
+        return self._read_answer()
 
     def _unask(self) -> None:
         """Hear what was asked for beforehand, and is not wanted any more."""

@@ -18,7 +18,7 @@ from . import tmpfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from .protocol import CallLog
     from .spec import MountSpec
@@ -34,8 +34,10 @@ NO_PARENT = (
 )
 
 
-def make_named(spec: MountSpec, log: CallLog) -> tuple[list[int], str]:
-    """Make a tmpfs that is mounted by name, in the mount namespace of this process, which must be its own.
+def make_named(spec: MountSpec, layers: Sequence[int], log: CallLog) -> tuple[list[int], str]:
+    """Make a root that is mounted by name, in the mount namespace of this process, which must be its own.
+
+    It is a tmpfs; or a clone, if there are *layers* that it begins as.
 
     Returns three descriptors: of the directory above the root (`O_PATH`), of the detached mount that it is in, and of
     the mount namespace; and the call that made the mount. The namespace and all that is mounted in it last as long as
@@ -46,15 +48,17 @@ def make_named(spec: MountSpec, log: CallLog) -> tuple[list[int], str]:
     if spec.host_read_only:
         log("mount_setattr(MOUNT_ATTR_RDONLY)")
         _syscalls.mount_setattr(_syscalls.AT_FDCWD, "/", _syscalls.AT_RECURSIVE, _syscalls.MOUNT_ATTR_RDONLY)
-    return mount_named(spec, log)
+    return mount_named(spec, layers, log)
 
 
-def mount_named(spec: MountSpec, log: CallLog) -> tuple[list[int], str]:
+def mount_named(spec: MountSpec, layers: Sequence[int], log: CallLog) -> tuple[list[int], str]:
     """As `make_named`, at a directory that is there, in a namespace that is ready."""
+    if layers:
+        return mount_named_clone(spec, layers, log)
     attributes = tmpfs.ALWAYS.union(spec.attributes)
     at = spec.at
     descriptors: list[int] = []
-    mounted = tmpfs.by_fsopen(list(spec.settings()), attributes - {"nosymfollow"}, log)
+    mounted = tmpfs.by_fsopen(list(spec.settings()), attributes - {"nosymfollow"}, log, spec.fstype)
     try:
         os.close(tmpfs.make_root(mounted, spec, log))
         # Only what is in a namespace can be copied (before Linux 6.15): it is where its part will be.
@@ -87,6 +91,35 @@ def mount_named(spec: MountSpec, log: CallLog) -> tuple[list[int], str]:
         os.close(mounted)
     os.close(named)
     return [above, detached, namespace], "fsopen"
+
+
+def mount_named_clone(spec: MountSpec, layers: Sequence[int], log: CallLog) -> tuple[list[int], str]:
+    """As `mount_named`, of a clone: the overlay is mounted by the name once more, and links are followed there."""
+    from . import overlay
+
+    above, mounted, merged = overlay.mount_clone(spec, layers, log)
+    descriptors = [above, mounted]
+    try:
+        log("open_tree")
+        merged_by_name = _syscalls.open_tree(merged, "", _syscalls.OPEN_TREE_CLONE | _syscalls.AT_EMPTY_PATH)
+        try:
+            if not spec.name_nosymfollow:
+                log("mount_setattr")
+                flags = _syscalls.MOUNT_ATTR_NOSYMFOLLOW
+                _syscalls.mount_setattr(merged_by_name, "", _syscalls.AT_EMPTY_PATH, 0, flags)
+            log("move_mount")
+            _syscalls.move_mount(merged_by_name, spec.at)
+        finally:
+            os.close(merged_by_name)
+        log(NAMESPACE)
+        descriptors.append(os.open(NAMESPACE, os.O_RDONLY))
+    except BaseException:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise
+    finally:
+        os.close(merged)
+    return descriptors, "fsopen"
 
 
 def cut_off(read_only: bool, log: CallLog) -> None:

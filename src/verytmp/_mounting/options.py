@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 VARIABLE = "VERYTMP_FALLBACK"  # in the environment: the default of *fallback*, for a whole run
 default_at: bool | None = None  # of *at*: true once this process has entered a namespace
-# What a directory in /dev/shm has too, with at=True; of `nosymfollow`, the property tells that it is false.
+# What a directory in /dev/shm has too; of `nosymfollow`, the property tells that it is false.
 SHM_OPTIONS = ("mode", "nosymfollow", "host")
+SHM_VALUES = {"at": True, "fstype": "tmpfs"}
 
 FORMS = {  # what to write for those that have a notation of their own
     "size": "bytes, or a str as '64m' or '10%'",
@@ -35,6 +36,9 @@ def make_spec(given: Mapping[str, object]) -> MountSpec:
     if given.get("size") is not None and given.get("nr_blocks") is not None:
         raise ValueError("size and nr_blocks are two units of one limit: give one of them")
     values = {key: OPTIONS[key](key, value) for key, value in given.items() if value is not None}
+    fstype = values.pop("fstype", "tmpfs")
+    if fstype == "ramfs" and (lost := [key for key in TMPFS_OPTIONS if values.get(key)]):
+        raise ValueError(f"{', '.join(lost)}: a ramfs has no limits and no options; fstype='tmpfs' has")
     at = values.pop("at", "")
     read_only = values.pop("host", "rw") == "ro"
     if read_only and not at:
@@ -44,7 +48,8 @@ def make_spec(given: Mapping[str, object]) -> MountSpec:
     if values.get("inode64") is False:
         values["inode32"] = values.pop("inode64") is False
     options = tuple((key, None if value is True else value) for key, value in values.items() if value is not False)
-    return MountSpec(options, attributes, **directory, at=at, host_read_only=read_only)
+    options = options if fstype == "tmpfs" else ()  # noswap it is by nature
+    return MountSpec(options, attributes, **directory, at=at, host_read_only=read_only, fstype=fstype)
 
 
 def validated(asked: Mapping[str, object]) -> tuple[MountSpec, str]:
@@ -76,7 +81,7 @@ def fallback(asked: object, given: Mapping[str, object]) -> str:
 def unkept(given: Mapping[str, object]) -> str:
     """The options that a directory in /dev/shm could not keep."""
     asked = [key for key, value in given.items() if value is not None and value is not False]
-    return ", ".join(key for key in asked if key not in SHM_OPTIONS and not (key == "at" and given[key] is True))
+    return ", ".join(key for key in asked if key not in SHM_OPTIONS and given[key] != SHM_VALUES.get(key))
 
 
 def passed_over(asked: Mapping[str, object]) -> str:
@@ -145,6 +150,12 @@ def check_host(key: str, value: object) -> str:
     return str(value)
 
 
+def check_fstype(key: str, value: object) -> str:
+    if value not in ("tmpfs", "ramfs"):
+        raise ValueError(f"{key} must be 'tmpfs' or 'ramfs', not {value!r}")
+    return str(value)
+
+
 def check_int(key: str, value: object, wanted: str) -> int:
     """The number that a value is. `TypeError` says what was *wanted*."""
     try:
@@ -172,5 +183,7 @@ OPTIONS: dict[str, Callable[[str, object], Any]] = {
     "nosymfollow": check_flag,
     "at": check_at,
     "host": check_host,
+    "fstype": check_fstype,
 }
+TMPFS_OPTIONS = (*SIZES, "huge", "mpol", "inode64")  # which a ramfs would ignore without a word
 ATTRIBUTES = ("noexec", "nosymfollow")  # those of the mount, and not of the file system

@@ -9,6 +9,7 @@ from .. import _syscalls
 from . import tmpfs
 from .namespaces import enter_namespaces
 from .protocol import CallLog
+from .spec import MountSpec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,6 +77,37 @@ def try_each_feature(log: CallLog) -> list[Refusal]:
             raise OSError(errno.ENOSYS, "this Python was built without it")
         os.close(os.pidfd_open(os.getpid()))
 
+    def on_a_mount(call: Callable[[int], object]) -> Callable[[], None]:
+        def try_it() -> None:
+            mounted, _ = tmpfs.mount_tmpfs([], frozenset(), quiet, private=True)
+            try:
+                call(mounted)
+            finally:
+                os.close(mounted)
+
+        return try_it
+
+    def clone(mounted: int) -> None:
+        from . import overlay
+
+        spec = MountSpec(directory="dev", token="verytmp")
+        os.close(tmpfs.make_root(mounted, spec, quiet))
+        layer = os.open(spec.name, os.O_PATH | os.O_DIRECTORY, dir_fd=mounted)
+        try:
+            for fd in overlay.make_clone(spec, [layer], quiet)[0]:
+                os.close(fd)
+        finally:
+            os.close(layer)
+
+    def freeze(mounted: int) -> None:
+        changes.freeze([], [mounted], quiet)
+
+    def view(mounted: int) -> None:
+        for fd in changes.read_only([], [mounted, mounted], quiet)[0]:
+            os.close(fd)
+
+    from . import changes
+
     tried: dict[str, Callable[[], object]] = {
         "fsopen": lambda: os.close(tmpfs.by_fsopen([], frozenset(), quiet)),
         "MOUNT_ATTR_NOSYMFOLLOW": lambda: os.close(tmpfs.by_fsopen([], NOSYMFOLLOW, quiet)),
@@ -87,6 +119,10 @@ def try_each_feature(log: CallLog) -> list[Refusal]:
         "huge": options(("huge", "within_size")),
         "inode64": options(("inode64", None)),
         "noswap": options(("noswap", None)),
+        "ramfs": lambda: os.close(tmpfs.by_fsopen([], frozenset(), quiet, "ramfs")),
+        "freeze, resize": on_a_mount(freeze),
+        "read_only": on_a_mount(view),
+        "clone": on_a_mount(clone),
         # Last: nothing can be mounted from there.
         "user namespaces": lambda: _syscalls.unshare(_syscalls.CLONE_NEWUSER),
     }

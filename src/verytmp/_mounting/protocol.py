@@ -10,14 +10,18 @@ say how many descriptors travel with them, so that a full descriptor table is se
     named    COUNT SPEC...            to such a helper, with a socket to answer on, which is the root's lease too
     sync     COUNT                    to such a helper, with such a socket: have all that ended been unmounted?
     join     COUNT                    to such a helper, with such a socket: which namespace is it in?
+    resize   COUNT 1 SETTING...       the request to change a mount, whose descriptor it brings
+    freeze   COUNT N                  to make the file systems of N mounts read-only
+    readonly COUNT N                  to mount it once more, read-only: `changes.read_only`
+    clone    COUNT N SPEC...          to make a root of frozen layers, whose N descriptors it brings
     probe    COUNT NAME               the request to try something, which may end the child
     step     STEP                     the child is about to make this call
     done     COUNT HOW                it is done
     tried    (STEP ERRNO TEXT)...     a probe's outcomes: 0 for what is allowed
     refused  (STEP ERRNO TEXT)...     it is not done; the last refusal decided it
 
-With the first five, a request may bring the descriptor of a user namespace to enter. If the child made a new one
-instead, the reply brings that one's, after all others.
+A request may bring the descriptor of a user namespace to enter, after all others. If the child made a new one instead,
+the reply brings that one's, after all others too.
 
 Nothing here makes sockets or namespaces, so that all of it is tested without either.
 """
@@ -42,9 +46,10 @@ ERRNO_MAX = 4095  # the kernel's MAX_ERRNO
 
 TMPFS, NAMED, RESIDE, PROBE = "tmpfs", "named", "reside", "probe"
 ENTER, SYNC, JOIN = "enter", "sync", "join"
+CHANGES = RESIZE, FREEZE, READ_ONLY, CLONE = "resize", "freeze", "readonly", "clone"
 STEP, DONE, TRIED, REFUSED = "step", "done", "tried", "refused"
 
-FDS_MAX = 8  # more than any message has
+FDS_MAX = 253  # the kernel's SCM_MAX_FD: no message has more
 INT_BYTES = 4  # sizeof(int): a descriptor in SCM_RIGHTS
 
 
@@ -161,6 +166,11 @@ def fd_count(field: str) -> int:
     if field.isascii() and field.isdecimal() and int(field) <= FDS_MAX:
         return int(field)
     raise ValueError(f"{field[:20]!r} is no number of descriptors")
+
+
+def own_fds(request: Request) -> int:
+    """How many of a request's descriptors are what it is about: all but that of a user namespace."""
+    return fd_count(request.fields[0]) if request.operation in CHANGES else 0
 
 
 def rights(fds: Sequence[int]) -> list[tuple[int, int, bytes]]:

@@ -43,11 +43,13 @@ class MountSpec:
         token: the root directory's name there.
         at: the root's name in a mount namespace of its own, an absolute path; empty for a root without one.
         host_read_only: nothing else can be written to in that namespace.
+        fstype: the file system: ``tmpfs``, or ``ramfs``, which has no options.
         name_nosymfollow: the kernel follows no symlink by that name either.
     """
 
     __slots__ = (
-        "at", "attributes", "directory", "gid", "host_read_only", "mode", "name_nosymfollow", "options", "token", "uid",
+        "at", "attributes", "directory", "fstype", "gid", "host_read_only", "mode", "name_nosymfollow", "options",
+        "token", "uid",
     )  # fmt: skip
     options: tuple[tuple[str, str | None], ...]
     attributes: tuple[str, ...]
@@ -59,6 +61,7 @@ class MountSpec:
     at: str
     host_read_only: bool
     name_nosymfollow: bool
+    fstype: str
 
     def __init__(
         self,
@@ -72,6 +75,7 @@ class MountSpec:
         at: str = "",
         host_read_only: bool = False,
         name_nosymfollow: bool = False,
+        fstype: str = "tmpfs",
     ) -> None:
         put = object.__setattr__
         put(self, "options", options)
@@ -84,6 +88,7 @@ class MountSpec:
         put(self, "at", at)
         put(self, "host_read_only", host_read_only)
         put(self, "name_nosymfollow", name_nosymfollow)
+        put(self, "fstype", fstype)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a {type(self).__name__} cannot be changed")
@@ -110,16 +115,15 @@ class MountSpec:
         """How many directories lie above the root: those of *directory*, and the mount's own."""
         return self.directory.count("/") + 2
 
-    def settings(self) -> Iterator[tuple[str, str | None]]:
+    def settings(self, more_inodes: int = 0) -> Iterator[tuple[str, str | None]]:
         """The options as the kernel needs them, for what was asked for to come true in the root directory.
 
-        The directories above the root are not the user's: ``nr_inodes`` grows by them. 0 is no limit, and what is no
-        number is refused by the kernel, in its own words.
+        The directories above the root, and *more_inodes*, are not the user's: ``nr_inodes`` grows by them.
         """
         for key, value in self.options:
-            number = parse_size(value) if key == "nr_inodes" and value is not None else None
-            yield key, str(number + self.inodes_above) if number else value
-        yield from self._owner()
+            yield key, with_inodes(key, value, self.inodes_above + more_inodes)
+        if self.fstype == "tmpfs":
+            yield from self._owner()
 
     def _owner(self) -> Iterator[tuple[str, str]]:
         for key, number in (("uid", self.uid), ("gid", self.gid)):
@@ -132,6 +136,7 @@ class MountSpec:
         words = [key if value is None else f"{key}={value}" for key, value in pairs]
         words += [f"at={self.at}"] if self.at else []
         words += ["host=ro"] if self.host_read_only else []
+        words += [f"fstype={self.fstype}"] if self.fstype != "tmpfs" else []
         mode = [] if self.mode == PRIVATE else [f"mode={self.mode:o}"]
         return [*mode, *words, *(name for name in self.attributes if name != "nosymfollow")]
 
@@ -140,12 +145,13 @@ class MountSpec:
         owner = ["" if number is None else str(number) for number in (self.uid, self.gid)]
         options = [key if value is None else f"{key}={value}" for key, value in self.options]
         name = [self.at, "ro" if self.host_read_only else "", "nosymfollow" if self.name_nosymfollow else ""]
-        return [self.directory, self.token, *name, str(self.mode), *owner, ",".join(self.attributes), *options]
+        facts = [self.directory, self.token, *name, self.fstype, str(self.mode), *owner]
+        return [*facts, ",".join(self.attributes), *options]
 
     @classmethod
     def decode(cls, fields: Sequence[str]) -> Self:
         """The value that was encoded. `ValueError` where the fields are none."""
-        directory, token, at, read_only, nosymfollow, mode, uid, gid, attributes, *options = fields
+        directory, token, at, read_only, nosymfollow, fstype, mode, uid, gid, attributes, *options = fields
         pairs = [option.partition("=") for option in options]
         return cls(
             options=tuple((key, value if given else None) for key, given, value in pairs),
@@ -158,10 +164,20 @@ class MountSpec:
             at=at,
             host_read_only=bool(read_only),
             name_nosymfollow=bool(nosymfollow),
+            fstype=fstype,
         )
 
 
 values = attrgetter(*MountSpec.__slots__)  # of all attributes, as a tuple
+
+
+def with_inodes(key: str, value: str | None, more: int) -> str | None:
+    """An option's value, with so many *more* inodes if it is ``nr_inodes``.
+
+    0 is no limit, and what is no number is refused by the kernel, in its own words.
+    """
+    number = parse_size(value) if key == "nr_inodes" and value is not None else None
+    return str(number + more) if number else value
 
 
 def is_too_large(value: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from _weakref import ref
 from collections import namedtuple
 from functools import partial
 from stat import S_ISDIR
@@ -37,16 +38,40 @@ if TYPE_CHECKING:
             fds: the owners of the descriptors of the directory above the root, and of the mount; for a root with a
                 name, of its mount namespace too.
             how: a few words on how it was made.
-            namespace: the user namespace that it is in, to be kept for as long as the root lives; None for the host's.
+            mounter: who can change it later, to be kept for as long as the root lives.
             spec: what it was made from, with the root directory's name.
         """
 
         fds: tuple[OwnedFd, ...]
         how: str
-        namespace: UserNamespace | None
+        mounter: Mounter
         spec: MountSpec
 else:
-    Mounted = namedtuple("Mounted", "fds how namespace spec")  # noqa: PYI024  # typing takes 5 ms to import
+    Mounted = namedtuple("Mounted", "fds how mounter spec")  # noqa: PYI024  # typing takes 5 ms to import
+
+
+class Mounter:
+    """Who can change a root's mount, or make a clone of it.
+
+    Attributes:
+        namespace: the user namespace that it is in; None for this process's own.
+        helper: returns the factory's that has made it, if that is still there.
+        entered: it was made in the namespace that this process has entered.
+    """
+
+    __slots__ = ("entered", "helper", "namespace")
+
+    def __init__(
+        self, namespace: UserNamespace | None = None, helper: HelperClient | None = None, entered: bool = False
+    ) -> None:
+        self.namespace = namespace
+        self.helper: Callable[[], HelperClient | None] = none if helper is None else ref(helper)
+        self.entered = entered
+
+
+def none() -> None:
+    """What a dead weak reference returns."""
+
 
 entered: Entered | None = None  # the helper in the namespace that this process has entered
 
@@ -105,7 +130,7 @@ def directly(spec: MountSpec, caller: Caller) -> Mounted | None:
 
     def make() -> Mounted:
         fds, call = tmpfs.make_tmpfs(spec, log, private=False)
-        return Mounted(tuple(map(owner, fds)), f"directly, by {call}(2)", None, spec)
+        return Mounted(tuple(map(owner, fds)), f"directly, by {call}(2)", Mounter(), spec)
 
     try:
         return without_interrupts(make, caller)
@@ -118,18 +143,19 @@ def directly(spec: MountSpec, caller: Caller) -> Mounted | None:
 def by_entered(helper: Entered, spec: MountSpec, caller: Caller) -> Mounted:
     """By the helper in the namespace that this process has entered: no other strategy can mount there."""
     try:
-        reply = without_interrupts(lambda: helper.make(spec, caller), caller)
+        reply = without_interrupts(lambda: helper.make(Request(NAMED, spec.encode()), caller), caller)
     except Unanswered as ended:
         [(step, number, text)] = ended.refusals
         remedy = "Start this program anew; or make roots without a name: VeryTmpRoot(at=False)."
         raise VeryTmpUnavailable(number, step, text, remedy, "child") from None
-    return Mounted(reply.fds, f"in the namespace that this process has entered, by {reply.how}(2)", None, spec)
+    how = f"in the namespace that this process has entered, by {reply.how}(2)"
+    return Mounted(reply.fds, how, Mounter(entered=True), spec)
 
 
 def by_helper(helper: HelperClient, spec: MountSpec, _: Caller) -> Mounted:
     """By a factory's helper."""
     made, reply, namespace = helper.make(spec.replace(token="") if spec.token else spec)
-    return Mounted(reply.fds, f"by a resident helper, by {reply.how}(2)", namespace, made)
+    return Mounted(reply.fds, f"by a resident helper, by {reply.how}(2)", Mounter(namespace, helper), made)
 
 
 def by_child(spec: MountSpec, caller: Caller) -> Mounted:
@@ -143,7 +169,7 @@ def by_child(spec: MountSpec, caller: Caller) -> Mounted:
         reply = without_interrupts(lambda: child.perform(request, caller), caller)
         namespace = made_in(namespace, reply.fds[count:])
         kind = "forked" if child.can_fork(caller.threads) else "fresh"
-        return Mounted(reply.fds[:count], f"by a {kind} child, by {reply.how}(2)", namespace, spec)
+        return Mounted(reply.fds[:count], f"by a {kind} child, by {reply.how}(2)", Mounter(namespace), spec)
     finally:
         del namespace  # a refusal's traceback keeps this frame
 

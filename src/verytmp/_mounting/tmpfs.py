@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .protocol import CallLog
     from .spec import MountSpec
 
-    _Settings = Sequence[tuple[str, str | None]]
+    _Settings = Sequence[tuple[str, str | int | None]]
 
 # What is not the file system's but the mount's: fsmount(2)'s attribute and mount(2)'s flag.
 ATTRIBUTES = {
@@ -48,7 +48,7 @@ def make_tmpfs(spec: MountSpec, log: CallLog, *, private: bool) -> tuple[list[in
 
     Raises `OSError` with the kernel's words.
     """
-    mounted, how = mount_tmpfs(list(spec.settings()), ALWAYS.union(spec.attributes), log, private)
+    mounted, how = mount_tmpfs(list(spec.settings()), ALWAYS.union(spec.attributes), log, private, spec.fstype)
     try:
         return [make_root(mounted, spec, log), mounted], how
     except BaseException:
@@ -56,21 +56,23 @@ def make_tmpfs(spec: MountSpec, log: CallLog, *, private: bool) -> tuple[list[in
         raise
 
 
-def mount_tmpfs(settings: _Settings, attributes: frozenset[str], log: CallLog, private: bool) -> tuple[int, str]:
+def mount_tmpfs(
+    settings: _Settings, attributes: frozenset[str], log: CallLog, private: bool, fstype: str = "tmpfs"
+) -> tuple[int, str]:
     """fsopen(2) first, for AppArmor's `deny mount` has no hook there; mount(2) where that is not to be had."""
     try:
-        return by_fsopen(settings, attributes, log), "fsopen"
+        return by_fsopen(settings, attributes, log, fstype), "fsopen"
     except OSError as error:
         if not private or not is_unsupported(log.now, error.errno):
             raise
         log.refused(error)
     try:
-        return by_mount(settings, attributes, log), "mount"
+        return by_mount(settings, attributes, log, fstype), "mount"
     except OSError as error:
         if "nosymfollow" not in attributes or log.refusals[-1][0] != "fsmount":
             raise
         log.refused(error)
-    return by_fsopen(settings, attributes - {"nosymfollow"}, log), "fsopen"
+    return by_fsopen(settings, attributes - {"nosymfollow"}, log, fstype), "fsopen"
 
 
 def is_unsupported(step: str, number: int | None) -> bool:
@@ -82,25 +84,24 @@ def is_unsupported(step: str, number: int | None) -> bool:
     return step == "fsopen" or number == errno.ENOSYS or (step == "fsmount" and number == errno.EINVAL)
 
 
-def by_fsopen(settings: _Settings, attributes: frozenset[str], log: CallLog) -> int:
-    """A detached mount: it has no parent, so ``..`` stops at its root, and it goes with its last descriptor."""
-    return retry_enospc(lambda: fsopen_once(settings, attributes, log), "mnt")
+def by_fsopen(settings: _Settings, attributes: frozenset[str], log: CallLog, fstype: str = "tmpfs") -> int:
+    """A detached mount: it has no parent, so ``..`` stops at its root, and it goes with its last descriptor.
+
+    A setting whose value is a file descriptor is passed on as one.
+    """
+    return retry_enospc(lambda: fsopen_once(settings, attributes, log, fstype), "mnt")
 
 
-def fsopen_once(settings: _Settings, attributes: frozenset[str], log: CallLog) -> int:
+def fsopen_once(settings: _Settings, attributes: frozenset[str], log: CallLog, fstype: str) -> int:
     """One attempt. A context whose fsmount(2) was refused is used up: that answers EBUSY from then on."""
-    log("fsopen")
-    context = _syscalls.fsopen("tmpfs")
+    of = "" if fstype in ("tmpfs", "ramfs") else f"{fstype}, "  # in the names of its steps
+    log(f"fsopen({fstype})" if of else "fsopen")
+    context = _syscalls.fsopen(fstype)
     try:
-        for key, value in settings:
-            log(f"fsconfig({key})")
-            if value is None:
-                _syscalls.fsconfig(context, _syscalls.FSCONFIG_SET_FLAG, key)
-            else:
-                _syscalls.fsconfig(context, _syscalls.FSCONFIG_SET_STRING, key, value)
-        log("fsconfig(CMD_CREATE)")
+        configure(context, settings, log, of)
+        log(f"fsconfig({of}CMD_CREATE)")
         _syscalls.fsconfig(context, _syscalls.FSCONFIG_CMD_CREATE)
-        log("fsmount")
+        log(f"fsmount({fstype})" if of else "fsmount")
         return _syscalls.fsmount(context, sum(ATTRIBUTES[name][0] for name in attributes))
     except OSError as error:
         error.strerror = "; ".join(read_context_log(context)) or error.strerror
@@ -109,14 +110,26 @@ def fsopen_once(settings: _Settings, attributes: frozenset[str], log: CallLog) -
         os.close(context)
 
 
-def by_mount(settings: _Settings, attributes: frozenset[str], log: CallLog) -> int:
+def configure(context: int, settings: _Settings, log: CallLog, of: str = "") -> None:
+    """Set a file system context's options. None is a flag's value, and an int that of a descriptor."""
+    for key, value in settings:
+        log(f"fsconfig({of}{key})")
+        if value is None:
+            _syscalls.fsconfig(context, _syscalls.FSCONFIG_SET_FLAG, key)
+        elif isinstance(value, int):
+            _syscalls.fsconfig(context, _syscalls.FSCONFIG_SET_FD, key, aux=value)
+        else:
+            _syscalls.fsconfig(context, _syscalls.FSCONFIG_SET_STRING, key, value)
+
+
+def by_mount(settings: _Settings, attributes: frozenset[str], log: CallLog, fstype: str = "tmpfs") -> int:
     """The same with mount(2). Until umount2(2) has detached it, ``..`` leads out: so that comes first of all."""
     log("mount(MS_PRIVATE)")  # or a namespace that needed no user namespace would show the mount in the old one
     _syscalls.mount(None, "/", None, _syscalls.MS_REC | _syscalls.MS_PRIVATE)
     target = next(path for path in MOUNT_POINTS if os.path.isdir(path))
     flags = sum(ATTRIBUTES[name][1] for name in attributes)
     log("mount")
-    _syscalls.mount("tmpfs", target, "tmpfs", flags, join_mount_data(settings))
+    _syscalls.mount(fstype, target, fstype, flags, join_mount_data(settings))
     log("open")
     try:
         mounted = os.open(target, os.O_PATH | os.O_DIRECTORY)

@@ -369,10 +369,18 @@ class VeryTmpPath(VeryTmpPurePath):
         """Give it another name in this root, and return that path. What had the name is replaced, as by rename(2).
 
         A string or a pure path is read from the root on. Another root's path, or a host `pathlib.Path`, is on another
-        file system: `OSError` (EXDEV).
+        file system: `OSError` (EXDEV). In a clone that an ordinary user has made, a directory of the frozen root is
+        copied: it appears at its new name at once, and is removed from its old one after that.
         """
         path = self._target_in_root(target)
-        self._tree.rename(self._rel, path._rel)
+        try:
+            self._tree.rename(self._rel, path._rel)
+        except OSError as error:
+            if error.errno != errno.EXDEV:  # which only a directory of a clone's frozen root gives
+                raise
+            from .whole_copy import rename_directory
+
+            rename_directory(self, path)
         return path
 
     replace = rename

@@ -1,0 +1,247 @@
+"""What becomes of a root after it was made: other limits, frozen, seen read-only, cloned.
+
+The kernel does it, asked by whoever may change the root's mount: `_mounting.changer`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from posix import geteuid  # a test may have put another in os
+
+from ._confined.owned_fd import KeptFds, call_owned, opened
+from ._confined.procfs import self_fd
+from ._confined.tree import Tree
+from ._mounting import changer, options, refusals
+from ._mounting.overlay import INODES, UPPER
+from ._mounting.protocol import FDS_MAX, Refused
+from ._mounting.spec import with_inodes
+from ._mounting.strategy import Mounter
+from .errors import VeryTmpError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, NoReturn, TypeVar, TypeVarTuple
+
+    from ._confined.owned_fd import OwnedFd
+    from ._diagnosis.rules import Refusal
+    from ._mounting.strategy import Mounted
+
+    _T = TypeVar("_T")
+    _Ts = TypeVarTuple("_Ts")
+
+LAYERS_MAX = 128  # what is looked for in so many layers takes 0.3 ms; and FDS_MAX descriptors travel at once
+assert LAYERS_MAX < FDS_MAX
+
+# What the kernel answers to a step with the overlay where it has none that will do, whatever is asked of it.
+ABSENT = (errno.ENOSYS, errno.ENODEV, errno.EOPNOTSUPP)
+NEWER = ("fsconfig(overlay, lowerdir+)", "move_mount(overlay)")  # EINVAL here is an older kernel's
+
+IN_SHM = "a directory in /dev/shm cannot be {}: for that, a root has to be a mount of its own"
+BUSY = "a file in the root is open to be written to, or mapped, or was removed and is still open; close it first"
+ELSEWHERE = (
+    "this process may not change the root, which was made in a user namespace that it is not in: another process has "
+    "made it, or this one has become another user"
+)
+OLDER = "a mount that nothing names cannot be mounted once more, before Linux 6.15"
+
+
+def resize(tree: Tree, kind: str, given: Mapping[str, object]) -> None:
+    """Change a root's limits. `ValueError` with the kernel's words, or an `OSError`."""
+    tree.check_open()
+    settings = [
+        (key, with_inodes(key, value, tree.inodes_above) or "") for key, value in options.make_spec(given).options
+    ]
+    if not settings:
+        raise TypeError("resize() takes size=, nr_blocks= or nr_inodes=")
+    if kind == "ramfs":
+        raise ValueError(f"{', '.join(key for key, _ in settings)}: a ramfs has no limits")
+    mounted = mount_of(tree, kind, "resized")
+    _, refused = asked_for(changer.resize, mounted, settings, mounter_of(tree))
+    for step, number, text in refused[-1:]:
+        if number == errno.EINVAL and step.startswith("fsconfig("):
+            asked = ", ".join(f"{key}={value}" for key, value in settings)
+            raise ValueError(f"{text} (asked for: {asked})")
+        raise_refused(refused, "the root's limits were not changed")
+
+
+def freeze(tree: Tree, kind: str) -> None:
+    """Make a root read-only for good. An `OSError` where it is not."""
+    tree.check_open()
+    if tree.read_only:
+        raise VeryTmpError(errno.EROFS, "a read-only view cannot be frozen: freeze the root that it shows")
+    if is_frozen(tree):
+        return
+    mounts = [mount_of(tree, kind, "frozen"), *([tree.root_fd()] if kind == "overlay" else ())]
+    _, refused = asked_for(changer.freeze, mounts, mounter_of(tree))
+    for _, number, _ in refused[-1:]:
+        if number == errno.EBUSY:
+            raise VeryTmpError(errno.EBUSY, f"the root is not frozen: {BUSY}")
+        raise_refused(refused, "the root is not frozen")
+
+
+def is_frozen(tree: Tree) -> bool:
+    """Whether nobody can write to a root's file system any more."""
+    return not tree.read_only and bool(tree.statvfs().f_flag & os.ST_RDONLY)
+
+
+def read_only(tree: Tree, kind: str) -> tuple[Tree, str]:
+    """The same root once more, which cannot be written to; and how it was made. An `OSError` where that cannot be."""
+    tree.check_open()
+    mounted = mount_of(tree, kind, "mounted once more")
+    namespaces = () if tree.named else tree.filenos[2:3]
+    made, refused = asked_for(changer.read_only, mounted, tree.fd, namespaces, mounter_of(tree))
+    if made is None:
+        if refused[-1][:2] == ("open_tree", errno.EINVAL):
+            raise VeryTmpError(errno.EINVAL, f"there is no read-only view: {OLDER}")
+        raise_refused(refused, "there is no read-only view")
+    reply, how = made
+    kept = [call_owned(os.dup, fd) for fd in namespaces]  # where the view itself could be mounted once more
+    view = Tree((*reply.fds[:2], *kept), tree.token, tree.inodes_above, read_only=True)
+    view.mounter = tree.mounter
+    return view, f"as a read-only view, {how}"
+
+
+def clone(tree: Tree, kind: str, asked: dict[str, object]) -> tuple[Tree, str] | str:
+    """A clone by overlayfs, and how it was made; or why it has to be a copy.
+
+    Args:
+        tree: the root that it begins as.
+        kind: what that is.
+        asked: all options of the clone.
+
+    Raises what a new root's options do.
+    """
+    reason = why_copied(tree, kind, asked)
+    if reason:
+        return reason
+    spec, _ = options.validated(asked)
+    status = tree.stat("")
+    if geteuid() == 0:
+        spec = spec.replace(
+            uid=status.st_uid if spec.uid is None else spec.uid, gid=status.st_gid if spec.gid is None else spec.gid
+        )
+    layers = layers_of(tree)
+    if len(layers) > LAYERS_MAX:
+        return f"there are more than {LAYERS_MAX} layers"
+    directories: list[OwnedFd] = []
+    try:
+        for layer in layers:
+            directories.append(layer.opened())  # noqa: PERF401  # those that were opened are closed
+        mounted, refused = asked_for(changer.clone, spec, [each.fileno() for each in directories], mounter_of(tree))
+    finally:
+        for each in directories:
+            each.close()
+    if mounted is None:
+        if "overlay" not in refused[-1][0]:
+            raise_option(refusals.explained(refused, spec))
+        return refusal(refused)
+    return cloned(mounted, layers), f"as {mounted.how}"
+
+
+def raise_option(error: Exception) -> None:
+    """Raise it if it is about an option, or the name: then a copy would be refused too."""
+    try:
+        if not isinstance(error, VeryTmpError):
+            raise error
+    finally:
+        del error  # its traceback refers to this frame: that must be no reference cycle
+
+
+def cloned(mounted: Mounted, layers: tuple[Layer, ...]) -> Tree:
+    made = mounted.spec
+    tree = Tree(mounted.fds, made.token, made.inodes_above + INODES, made.at)
+    tree.mounter = mounted.mounter
+    tree.lower = layers
+    return tree
+
+
+absent = ""  # why this kernel makes no clone by overlayfs, once that was seen
+
+
+def why_copied(tree: Tree, kind: str, asked: Mapping[str, object]) -> str:
+    """Why a clone has to be a copy, as far as can be told before it is tried; empty if it need not."""
+    if kind == "shm":
+        return "it is a directory in /dev/shm"
+    if tree.read_only or not is_frozen(tree):
+        return "it is not frozen"
+    if kind == "overlay" and not tree.lower:
+        return "another process has the layers that it is a clone of"
+    if asked["fstype"] != "tmpfs":
+        return f"a {asked['fstype']} has no room for what overlayfs keeps"
+    return absent
+
+
+def refusal(refused: Sequence[Refusal]) -> str:
+    """Why there is no clone by overlayfs. It is noted if there will never be one."""
+    global absent
+    step, number, text = refused[-1]
+    why = f"{step}: {text}"
+    if "overlay" in step and (number in ABSENT or (number == errno.EINVAL and step in NEWER)):
+        absent = why
+    return why
+
+
+class Layer:
+    """What a frozen root has of its own, below those of its clones, which share this object.
+
+    A layer has to be in a mount that is in a namespace, as it is for as long as a descriptor of the mount is open. That
+    is not the root's own descriptor: the root may be closed before its clones are.
+    """
+
+    __slots__ = ("_directory", "_mount")
+
+    def __init__(self, tree: Tree) -> None:
+        self._mount = KeptFds(call_owned(os.dup, tree.filenos[1]))
+        # A detached mount's own root is "/" to the kernel.
+        self._directory = UPPER if tree.lower else f"{os.readlink(self_fd(tree.fd)).strip('/')}/{tree.token}"
+
+    def opened(self) -> OwnedFd:
+        """Its directory. `OSError` if a program has closed all descriptors, or the root directory was removed."""
+        if not self._mount.are_ours():
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return opened(self._directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, self._mount.fileno())
+
+
+def layers_of(tree: Tree) -> tuple[Layer, ...]:
+    """The layers of a frozen root's clones, the uppermost first: made once, and shared by all of them."""
+    found: Any = tree.layers
+    if found is None:
+        lower: Any = tree.lower or ()
+        found = tree.layers = (Layer(tree), *lower)
+    layers: tuple[Layer, ...] = found
+    return layers
+
+
+def mount_of(tree: Tree, kind: str, what: str) -> int:
+    """The descriptor of a root's mount. `VeryTmpError` where it has none that could be changed."""
+    if kind == "shm":
+        raise VeryTmpError(errno.EOPNOTSUPP, IN_SHM.format(what))
+    if not tree.kept_fds().are_ours():  # a program has closed them, and may have opened others
+        raise VeryTmpError(errno.EBADF, os.strerror(errno.EBADF))
+    return tree.filenos[1]
+
+
+def mounter_of(tree: Tree) -> Mounter:
+    """Who can change a root. One that another process has sent comes without."""
+    mounter: Mounter | None = tree.mounter  # type: ignore[assignment]  # `_confined` does not know its class
+    return mounter or Mounter()
+
+
+def asked_for(call: Callable[[*_Ts], _T], *args: *_Ts) -> tuple[_T | None, Sequence[Refusal]]:
+    """What a call returns, or None and the refusals.
+
+    An error that is raised in an ``except`` block would keep the frames of all who were asked, with the user namespace.
+    """
+    try:
+        return call(*args), ()
+    except Refused as refused:
+        return None, refused.refusals
+
+
+def raise_refused(refused: Sequence[Refusal], what: str) -> NoReturn:
+    """Raise what could not be done, and why."""
+    step, number, text = refused[-1]
+    why = f" ({ELSEWHERE})" if number == errno.EPERM else ""
+    raise VeryTmpError(number, f"{what}: {step}: {text}{why}")

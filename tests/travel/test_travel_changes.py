@@ -1,0 +1,61 @@
+"""Views, frozen roots and clones on their way to another process, which did not make them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from support.travels import run
+
+
+def test_a_view_is_not_taken_for_its_root(host: Path, method: str) -> None:
+    """Both have one token. Each comes as what it is, also where the other one is there already."""
+    code = """
+    def work(here):
+        root, view = here.recv(), here.recv()
+        (root / "f").write_text("changed")
+        assert (view / "f").read_text() == "changed"
+        try:
+            (view / "f").write_text("no")
+        except OSError as error:
+            assert error.errno == 30
+        else:
+            raise AssertionError
+        again = here.recv()
+        assert again.path == view.path != root.path
+
+    def main(root):
+        (root / "f").touch()
+        view = root.read_only()
+        here, there = context.Pipe()
+        process = start(work, there)
+        there.close()
+        for each in (root, view, view):
+            here.send(each)
+        end(process)
+        view.close()
+    """
+    run(host, method, code)
+
+
+def test_a_clone_is_cloned_by_copying(host: Path, method: str) -> None:
+    """Whoever has not made it has not the layers. It begins as the clone all the same."""
+    code = """
+    def work(frozen, clone):
+        assert frozen.frozen and not clone.frozen
+        clone.freeze() if os.geteuid() == 0 else None
+        for root in (frozen, clone):
+            with root.clone() as again:
+                expected = "frozen" if root is frozen else "cloned"
+                assert [(path.name, path.read_text()) for path in again.path.iterdir()] == [("f", expected)]
+                (again / "f").write_text("changed")
+
+    def main(root):
+        (root / "f").write_text("frozen")
+        root.freeze()
+        with root.clone() as clone:
+            (clone / "f").write_text("cloned")
+            end(start(work, root, clone))
+            assert (root / "f").read_text() == "frozen"
+            assert (clone / "f").read_text() == "cloned"
+    """
+    run(host, method, code)
