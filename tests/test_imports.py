@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "_clone": {"_confined", "_diagnosis", "_mounting", "errors"},
     "_root": {"_clone", "_confined", "_diagnosis", "_mounting", "_paths", "_programs", "_shm", "errors"},
     "_factory": {"_mounting", "_root"},
-    "_available": {"__init__", "_mounting.spec", "_root", "errors"},
+    "_available": {"__init__", "_mounting.options", "_root", "errors"},
     "__init__": {
         "_available",
         "_diagnosis.causes",
