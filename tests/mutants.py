@@ -36,7 +36,11 @@ MODULES = {
     "_confined/tree": ["test_tree.py", "test_confinement.py", "files", "test_interruptions.py"],
     "_mounting/spec": ["test_wire.py test_options.py", "test_root.py"],
     "_mounting/protocol": ["test_wire.py", "factory/test_factory.py"],
-    "_mounting/strategy": ["test_options.py test_root.py", "test_mount.py", "factory/test_factory.py test_user_namespace.py"],
+    "_mounting/strategy": [
+        "test_options.py test_root.py",
+        "test_mount.py",
+        "factory/test_factory.py test_user_namespace.py",
+    ],
 }
 # Where not the whole module is meant: its functions, and what they are.
 OWNING = ("__init__", "close", "check_open", "_with_open_fd", "file")
