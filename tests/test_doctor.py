@@ -28,9 +28,9 @@ def test_for_people() -> None:
     found = doctor()
     assert found.returncode == 0, found.stderr
     assert found.stderr == ""
-    for heading in ("Where this is", "Ways to make the mount", "What the kernel has for it", "Fallback"):
+    for heading in ("Environment", "Mount strategies", "What the kernel has for it", "Fallback"):
         assert f"\n{heading}\n" in found.stdout
-    assert "yes by a forked child" in found.stdout
+    assert "yes via a forked child" in found.stdout
     assert "VERYTMP_FALLBACK is not set" in found.stdout
     assert found.stdout.splitlines()[-1].startswith("a private tmpfs can be made ")
     assert "\033" not in found.stdout  # colour is for terminals
@@ -42,8 +42,8 @@ def test_for_programs() -> None:
     report = json.loads(found.stdout)
     assert report["works"] is True
     assert report["cause"] == report["remedy"] == report["step"] == ""
-    assert {way["way"] for way in report["ways"]} == {"directly", "by a forked child", "by a fresh child"}
-    assert all(way["made"] and way["milliseconds"] > 0 for way in report["ways"] if way["way"] != "directly")
+    assert {way["strategy"] for way in report["strategies"]} == {"directly", "via a forked child", "via a fresh child"}
+    assert all(way["made"] and way["milliseconds"] > 0 for way in report["strategies"] if way["strategy"] != "directly")
     assert [feature["feature"] for feature in report["features"]] == list(_doctor.FEATURES)
     assert report["fallback"]["asked for"] == "shm"
     assert report["environment"]["euid"] == str(os.geteuid())
@@ -65,7 +65,7 @@ def reported(capsys: pytest.CaptureFixture[str], as_json: bool) -> tuple[int, st
 def test_where_it_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     status, text = reported(capsys, False)
     assert status == 1
-    assert "no  by a forked child" in text
+    assert "no  via a forked child" in text
     assert "not tried: under a seccomp filter" in text
     assert "\nno private tmpfs could be made: unshare" in text
     assert "cause: seccomp-call (unshare(0): EPERM; Seccomp: 2" in text
@@ -80,7 +80,7 @@ def test_where_it_is_refused_for_programs(capsys: pytest.CaptureFixture[str]) ->
     assert status == 1
     assert (report["works"], report["cause"]) == (False, "seccomp-call")
     assert "unshare(0): EPERM" in report["evidence"]
-    assert not any(way["made"] for way in report["ways"])
+    assert not any(way["made"] for way in report["strategies"])
     assert {feature["found"] for feature in report["features"]} == {None}
 
 
@@ -99,7 +99,7 @@ def test_an_old_kernel(capsys: pytest.CaptureFixture[str]) -> None:
     features = {feature["feature"]: feature for feature in json.loads(text)["features"]}
     assert status == 0
     assert not features["fsopen"]["found"]
-    assert features["fsopen"]["said"] == "Function not implemented (ENOSYS)"
+    assert features["fsopen"]["answer"] == "Function not implemented (ENOSYS)"
     assert features["huge"]["found"]
     assert features["inode64"]["found"]
 
@@ -131,7 +131,7 @@ def test_in_a_chroot_without_proc() -> None:
         kernel.hide_proc()
         refusals.unprivileged()
         kernel.seccomp(kernel.Rule("unshare", errno.EPERM, 0, kernel.CLONE_NEWUSER))  # as in a chroot
-        return any(way["made"] for way in _doctor.report()["ways"]), available().remedy
+        return any(way["made"] for way in _doctor.report()["strategies"]), available().remedy
 
     made, remedy = in_child(run)
     assert not made

@@ -79,7 +79,7 @@ def test_refusals_arrive_whole() -> None:
 
 
 def test_a_child_that_says_nothing() -> None:
-    assert refusals(lambda peer: None) == [("start", errno.ECONNRESET, "the mounting child ended with status 0")]
+    assert refusals(lambda peer: None) == [("start", errno.ECONNRESET, "the one-shot child ended with status 0")]
 
 
 def test_a_child_that_ends_in_a_step() -> None:
@@ -87,15 +87,15 @@ def test_a_child_that_ends_in_a_step() -> None:
         peer.send(b"step\0uid_map")
         os._exit(7)
 
-    assert refusals(speak) == [("uid_map", errno.ECONNRESET, "the mounting child ended with status 7")]
+    assert refusals(speak) == [("uid_map", errno.ECONNRESET, "the one-shot child ended with status 7")]
 
 
 @pytest.mark.parametrize(
     ("number", "code", "words"),
     [
-        (signal.SIGKILL, errno.ECONNRESET, "the mounting child was killed by SIGKILL"),
-        (signal.SIGSYS, errno.ENOSYS, "a seccomp filter killed the mounting child (SIGSYS)"),
-        (signal.SIGRTMIN + 3, errno.ECONNRESET, f"the mounting child was killed by signal {signal.SIGRTMIN + 3}"),
+        (signal.SIGKILL, errno.ECONNRESET, "the one-shot child was killed by SIGKILL"),
+        (signal.SIGSYS, errno.ENOSYS, "a seccomp filter killed the one-shot child (SIGSYS)"),
+        (signal.SIGRTMIN + 3, errno.ECONNRESET, f"the one-shot child was killed by signal {signal.SIGRTMIN + 3}"),
     ],
 )
 def test_a_child_that_is_killed(number: int, code: int, words: str) -> None:
@@ -128,7 +128,7 @@ def test_a_child_that_is_killed(number: int, code: int, words: str) -> None:
 def test_nonsense_is_no_answer(message: bytes) -> None:
     [(step, number, text)] = refusals(lambda peer: peer.send(message))
     assert (step, number) == ("start", errno.EPROTO)
-    assert "the mounting child" in text
+    assert "the one-shot child" in text
 
 
 def test_descriptors_that_nobody_asked_for_are_closed() -> None:
@@ -165,7 +165,7 @@ def test_a_child_that_hangs_is_given_up() -> None:
         time.sleep(60)
 
     start = time.monotonic()
-    assert refusals(speak) == [("mount", errno.ETIMEDOUT, "no answer from the mounting child in 0.3 s")]
+    assert refusals(speak) == [("mount", errno.ETIMEDOUT, "no answer from the one-shot child in 0.3 s")]
     assert time.monotonic() - start < 10
 
 
@@ -179,7 +179,7 @@ def test_a_dead_child_is_noticed_while_another_process_holds_its_socket() -> Non
 
     try:
         start = time.monotonic()
-        assert refusals(speak) == [("start", errno.ECONNRESET, "the mounting child ended with status 0")]
+        assert refusals(speak) == [("start", errno.ECONNRESET, "the one-shot child ended with status 0")]
         assert time.monotonic() - start < _helper.ANSWER_PATIENCE / 2
     finally:
         os.close(end)
@@ -313,8 +313,8 @@ def test_the_fresh_interpreter_loads_the_childs_rooms_alone() -> None:
     assert protocol.decode(last)[0] == protocol.DONE
     loaded = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
     few = ("answering", "child_process", "named", "namespaces", "protocol", "spec", "tmpfs")
-    rooms = {"verytmp._syscalls", "verytmp._mounting", *(f"verytmp._mounting.{name}" for name in few)}
-    assert {name for name in loaded if name.startswith("verytmp")} == rooms
+    modules = {"verytmp._syscalls", "verytmp._mounting", *(f"verytmp._mounting.{name}" for name in few)}
+    assert {name for name in loaded if name.startswith("verytmp")} == modules
     assert not loaded & {"site", "pathlib", "typing", "subprocess", "contextlib"}
     assert not loaded & {"socket", "selectors", "enum", "collections", "functools", "re"}
 

@@ -43,7 +43,7 @@ def test_the_main_job() -> None:
     steps = [line[2:23].strip() for line in lines if line.endswith(" ms")]
     assert steps == ["a root", "a file outlives it", "before", "unpack", "compare", "run it", "after", "left behind"]
     words = {line[2:23].strip(): line[23:].strip() for line in lines if line.endswith(" ms")}
-    assert "made directly" in words["a root"] or "made by a forked child" in words["a root"]
+    assert "made directly" in words["a root"] or "made via a forked child" in words["a root"]
     assert "reads back 'potatoes'" in words["a file outlives it"]
     assert words["before"].startswith("0 bytes used of 67,108,864")
     assert words["run it"].startswith("pip ")

@@ -43,7 +43,7 @@ def test_words(given: dict[str, object], words: list[str]) -> None:
         ({"size": "99999999999999999999"}, ValueError, "size=9+ is larger than a file system can be"),
         ({"nr_inodes": "16e"}, ValueError, "nr_inodes=16e is larger"),
         ({"nr_blocks": "0x8000000000000000"}, ValueError, "nr_blocks=0x80+ is larger"),
-        ({"size": "99999999999999%"}, ValueError, "size=9+% is larger"),
+        ({"size": "10000000000%"}, ValueError, "size=10+% is larger"),
         ({"size": 1 << 63}, ValueError, "size=9223372036854775808 is larger"),
         ({"mode": "700"}, TypeError, "mode must be an int"),
         ({"mode": 0o10000}, ValueError, "mode has bits that are no permissions: 0o10000"),
@@ -58,3 +58,12 @@ def test_words(given: dict[str, object], words: list[str]) -> None:
 def test_what_makes_no_words(given: dict[str, object], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         make_spec(given)
+
+
+def test_settings_make_room_for_the_directories_above_the_root() -> None:
+    """In inodes alone, and not where there is no limit, or no number."""
+    given = {"size": "1m", "nr_inodes": "0x10", "huge": "never", "uid": 5}
+    spec = make_spec(given).replace(directory="dev/null")
+    assert [*spec.settings()] == [("size", "1m"), ("nr_inodes", "19"), ("huge", "never"), ("uid", "5")]
+    for word in ("0", "banana", "1kb"):
+        assert [*make_spec({"nr_inodes": word}).settings()] == [("nr_inodes", word)]

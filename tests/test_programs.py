@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, STDOUT, CalledProcessError, Popen, TimeoutExpired
@@ -339,6 +340,54 @@ def test_a_start_that_is_interrupted_leaves_no_program(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(programs, "Popen", slow)
     assert from_thread(work) == -signal.SIGKILL
+
+
+def test_the_thread_keeps_nothing_of_the_program() -> None:
+    """Its pipes close when nobody else has them."""
+
+    def work(root: VeryTmpRoot) -> bytes:
+        reader, writer = os.pipe()
+        with open(writer, "wb") as file:
+            process = root.popen(["sh", "-c", "exec sleep 60 <&- >&-"], stdout=file)
+        gone = weakref.ref(process.stdout or file)
+        del file
+        assert gone() is None
+        said = os.read(reader, 1)
+        process.kill()
+        process.wait()
+        return said
+
+    assert from_thread(work) == b""
+
+
+def test_where_threads_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As gevent has them: this very thread must not enter the namespace."""
+
+    def at_once(function: Callable[[], object], args: tuple[()]) -> None:
+        function(*args)
+
+    def work(root: VeryTmpRoot) -> list[bool]:
+        monkeypatch.setattr(programs, "by_trampoline", by_trampoline)
+        monkeypatch.setattr(State, "may_fork", True)
+        before = os.readlink("/proc/thread-self/ns/mnt")
+        found = output(root, "pwd") == f"{AT}\n"
+        return [found, before == os.readlink("/proc/thread-self/ns/mnt")]
+
+    by_trampoline = programs.by_trampoline
+    monkeypatch.setattr("_thread.start_new_thread", at_once)
+    assert from_thread(work) == [True, True]
+
+
+def test_whatever_goes_wrong_in_the_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*_: object) -> None:
+        raise MemoryError
+
+    def work(root: VeryTmpRoot) -> None:
+        monkeypatch.setattr("verytmp._syscalls.setns", no_memory)
+        root.run(["true"])
+
+    with pytest.raises(MemoryError):
+        from_thread(work)
 
 
 def test_no_garbage_is_collected_in_a_thread_that_is_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The resident helper, seen from its owner, where it does what no helper of ours does."""
+"""The helper, seen from its owner, where it does what no helper of ours does."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def test_nonsense_is_no_answer() -> None:
     with helper() as (connection, peer):
         peer.send(b"step\0fsopen")
         peer.send(b"banana")
-        assert refused(connection) == ("fsopen", errno.EPROTO, "the resident helper said b'banana'")
+        assert refused(connection) == ("fsopen", errno.EPROTO, "the helper said b'banana'")
 
 
 def test_silence_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child, "ANSWER_PATIENCE", 0.05)
     with helper() as (connection, _):
-        assert refused(connection) == ("start", errno.ETIMEDOUT, "the resident helper did not answer in 0.05 s")
+        assert refused(connection) == ("start", errno.ETIMEDOUT, "the helper did not answer in 0.05 s")
 
 
 def test_it_ends_before_what_was_asked_for_beforehand_has_come() -> None:
@@ -79,6 +79,6 @@ def test_a_program_without_standard_streams(closed: tuple[int, ...]) -> None:
         for stream in closed:
             os.close(stream)
         with VeryTmpFactory() as factory:
-            return ["by a resident helper" in repr(factory.root()) for _ in range(3)]
+            return ["via a helper process" in repr(factory.root()) for _ in range(3)]
 
     assert by_helper(make) == [True, True, True]

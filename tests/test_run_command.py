@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -20,6 +21,10 @@ from typing import Any
 import pytest
 from support import kernel, refusals
 from support.children import in_child
+
+from verytmp import VeryTmpRoot
+from verytmp._cli.run import parse
+from verytmp._mounting.options import validated
 
 COMMAND = [sys.executable, "-W", "error", "-m", "verytmp", "run"]
 PATIENCE = 60  # seconds
@@ -189,6 +194,21 @@ def test_help_names_every_option() -> None:
     wrong = run("--banana", "x")
     assert (wrong.returncode, "--banana" in wrong.stderr) == (2, True)
     assert run("--hos", "ro", "true").returncode == 2  # no option is guessed
+
+
+def test_options_that_a_root_has_too_are_the_roots() -> None:
+    """By their names, defaults and values: the table of options is one."""
+    defaults = VeryTmpRoot.__init__.__kwdefaults__ or {}
+    asked = {name: value for name, value in vars(parse(["true"])).items() if name in defaults}
+    assert asked == {name: defaults[name] for name in ("at", "size", "host", "fallback")}
+    text = run("--help").stdout
+    for name in ("host", "fallback"):
+        shown = re.search(rf"--{name} {{([a-z,]+)}}", text)
+        assert shown
+        for value in shown[1].split(","):
+            validated(defaults | {"at": True, name: value})
+        with pytest.raises(ValueError, match="|".join(f"'{value}'" for value in shown[1].split(","))):
+            validated(defaults | {"at": True, name: "banana"})
 
 
 # -- signals -----------------------------------------------------------------------------------------------------------

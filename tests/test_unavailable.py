@@ -89,7 +89,7 @@ def test_unshare_is_refused(number: int, threads: int) -> None:
 def test_unshare_kills(threads: int) -> None:
     error = refused(unprivileged, seccomp(Rule("unshare", 0)), threads=threads)
     assert (error.step, error.errno) == ("unshare(CLONE_NEWNS)", errno.ENOSYS)
-    assert "a seccomp filter killed the mounting child (SIGSYS)" in error.reason
+    assert "a seccomp filter killed the one-shot child (SIGSYS)" in error.reason
 
 
 @WAYS
@@ -241,7 +241,7 @@ def test_the_helper_is_killed_midway(number: signal.Signals) -> None:
 
     error = refused(die_in_the_mount)
     assert error.errno == errno.ECONNRESET
-    assert error.reason == f"the mounting child was killed by {number.name}"
+    assert error.reason == f"the one-shot child was killed by {number.name}"
 
 
 def test_the_helper_hangs() -> None:
@@ -272,7 +272,7 @@ def test_an_interpreter_that_says_nothing(host: Path) -> None:
         shutil.copy("/bin/false", sys.executable)
 
     error = refused(false_python, threads=2)
-    assert error.reason == "the mounting child ended with status 1"
+    assert error.reason == "the one-shot child ended with status 1"
 
 
 def test_without_an_interpreter_it_forks() -> None:

@@ -81,7 +81,7 @@ def test_a_request_takes_descriptors_along() -> None:
 
 
 def test_refusals_come_back_as_they_went() -> None:
-    refusals = [("fsopen", 38, "Function not implemented"), ("mount", 1, "")]
+    refusals = [("fsopen", 38, "Function not implemented"), ("mount", 1, ""), ("noswap", 0, ""), ("setns", 4095, "")]
     kind, fields = protocol.decode(protocol.encode_refusals(refusals))
     assert kind == protocol.REFUSED
     assert protocol.decode_refusals(fields) == refusals
@@ -96,6 +96,24 @@ def test_a_message_that_no_packet_holds_is_refused() -> None:
     assert len(protocol.encode("tmpfs", "x" * (protocol.MESSAGE_BYTES - 6))) == protocol.MESSAGE_BYTES
     with pytest.raises(ValueError, match="more than the 16384"):
         protocol.encode("tmpfs", "x" * protocol.MESSAGE_BYTES)
+
+
+def test_a_call_is_logged_before_it_is_made() -> None:
+    log = protocol.CallLog()
+
+    def refused() -> None:
+        assert log.now == "mount"
+        raise PermissionError(1, "no")
+
+    assert log.outcome("umount2", int) == ("umount2", 0, "")
+    assert log.outcome("mount", refused) == ("mount", 1, "no")
+    assert log.refused(PermissionError(1, "no")) == [("mount", 1, "no")]
+    assert log.refused(OSError(38, None)) == [("mount", 1, "no"), ("mount", 38, os.strerror(38))]
+
+
+def test_what_was_done_comes_with_the_number_of_its_descriptors() -> None:
+    kind, fields = protocol.decode(protocol.encode_done("fsopen", [7, 8, 9]))
+    assert (kind, fields) == (protocol.DONE, ["3", "fsopen"])
 
 
 def test_a_refusal_fits_whatever_the_kernel_says() -> None:

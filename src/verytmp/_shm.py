@@ -58,7 +58,7 @@ def remedies() -> dict[int, str]:
     return REMEDIES | {errno.EACCES: f"This user may not write to {PLACE}: give it the mode 1777."}
 
 
-_told: set[tuple[str, int | None]] = set()
+_warned: set[tuple[str, int | None]] = set()
 
 
 def directory(refused: VeryTmpUnavailable, spec: MountSpec) -> tuple[Tree, Callable[[], object]]:
@@ -67,7 +67,7 @@ def directory(refused: VeryTmpUnavailable, spec: MountSpec) -> tuple[Tree, Calla
     token = new_token()
     held = None
     try:
-        sweep(home)
+        remove_stale(home)
         for _ in range(ATTEMPTS):
             try:
                 held, name = make(home, token, spec.mode)
@@ -83,30 +83,30 @@ def directory(refused: VeryTmpUnavailable, spec: MountSpec) -> tuple[Tree, Calla
         error.__traceback__ = None  # it holds frames, and so locks
         if held:
             held.close()
-        tidy(home)
+        undo(home)
         reason = f"{error.strerror}{BEFORE}{refused.step}: {refused.reason}"
         remedy = f"{remedies().get(error.errno or 0, f'Look at {home}.')} {refused.remedy}".strip()
         raise VeryTmpUnavailable(error.errno or 0, home, reason, remedy, "fallback", refused.evidence) from None
     removal = finalize(tree, remove, home, name, held, getpid())
     try:
-        tell(refused)
+        warn_once(refused)
     except BaseException:  # warnings are errors here
         removal()
         raise
     return tree, removal
 
 
-def tell(refused: VeryTmpUnavailable) -> None:
+def warn_once(refused: VeryTmpUnavailable) -> None:
     """Warn, once for each cause. Where warnings are errors there is no root."""
     what = refused.step, refused.errno
-    if what not in _told:
+    if what not in _warned:
         warnings.warn(f"a root is a directory in {PLACE}: {refused}", VeryTmpFallbackWarning, stacklevel=5)
-        _told.add(what)
+        _warned.add(what)
 
 
 def make(home: str, token: str, mode: int) -> tuple[KeptFds, str]:
     """A new directory that is locked before anybody can take it for dead, with the root in it."""
-    with users_own(home) as user:
+    with open_user_dir(home) as user:
         lock(user, LOCK_SH)
         try:
             name = os.urandom(NAME_BYTES).hex()
@@ -120,7 +120,7 @@ def make(home: str, token: str, mode: int) -> tuple[KeptFds, str]:
     return held, name
 
 
-def users_own(home: str) -> epoll:
+def open_user_dir(home: str) -> epoll:
     """This user's directory, made if need be. /dev/shm is everybody's: somebody else's may lie under the name."""
     for _ in range(ATTEMPTS):
         try:
@@ -149,10 +149,10 @@ def lock(directory: epoll, how: int) -> None:
         time.sleep(PAUSE)
 
 
-def sweep(home: str) -> None:
+def remove_stale(home: str) -> None:
     """Remove what processes have left that ended before they could."""
     dead: list[tuple[str, epoll]] = []
-    with users_own(home) as user:
+    with open_user_dir(home) as user:
         try:
             flock(user, LOCK_EX | LOCK_NB)
         except BlockingIOError:  # somebody makes a root, or looks too
@@ -172,12 +172,12 @@ def sweep(home: str) -> None:
     for name, found in dead:
         with found:
             try:
-                discard(f"{home}/{name}", identity(found.fileno()))
+                remove_root_dir(f"{home}/{name}", identity(found.fileno()))
             except OSError:  # the next one will
                 continue
 
 
-def discard(path: str, made: tuple[int, int] | None) -> None:
+def remove_root_dir(path: str, made: tuple[int, int] | None) -> None:
     """Remove a directory with all that is in it, if it is still the one that was made.
 
     It is opened by its name. What a program that closes all descriptors has put under the lock's number must not go.
@@ -201,7 +201,7 @@ def remove(home: str, name: str, held: KeptFds, pid: int) -> None:
         return
     path = f"{home}/{name}"
     try:
-        discard(path, held.identities[0])
+        remove_root_dir(path, held.identities[0])
     except OSError as error:
         warnings.warn(f"{path} is left until the next root is made: {error}", VeryTmpFallbackWarning, stacklevel=3)
     held.close()
@@ -211,10 +211,10 @@ def remove(home: str, name: str, held: KeptFds, pid: int) -> None:
         pass
 
 
-def tidy(home: str) -> None:
+def undo(home: str) -> None:
     """Remove what was made of a root that could not be made to the end."""
     try:
-        sweep(home)
+        remove_stale(home)
         os.rmdir(home)
     except OSError:  # others have roots there, or there is no descriptor left for it: the next one will
         pass

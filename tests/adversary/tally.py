@@ -34,7 +34,7 @@ LONG = """
 On the same Linux and Python, as root:
 
 - `pytest tests/adversary/test_storm.py -k long_life -s --endurance 3600`. In an hour, one process made 277,000 roots,
-  directly, by forked and by fresh children and by one resident helper, and filled, raced and closed them. At each of
+  directly, by forked and by fresh children and via one helper process, and filled, raced and closed them. At each of
   eleven looks it had 12 descriptors and no child, and its helper 5 descriptors and 10.9 MB; its memory was 33.6 MB at
   the first and 33.8 MB at the last. It was allowed 500 user and 500 mount namespaces at a time. (The canary was set off
   meanwhile: another program had put its cache into the host's root directory. Such names are overlooked now.)

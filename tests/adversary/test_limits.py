@@ -93,7 +93,7 @@ def moved(target: RaceTarget, name: str) -> bool:
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("way", ["direct", "helper"])
 def test_descriptors_run_out_while_a_root_is_made(way: str, threads: int) -> None:
-    """By the directly mounting process, by a forked child, by a fresh one: an error with a remedy, or a root."""
+    """By the directly mounting process, via a forked child, by a fresh one: an error with a remedy, or a root."""
 
     def run_out() -> tuple[list[str], int]:
         if way == "helper":

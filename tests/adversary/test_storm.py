@@ -131,7 +131,7 @@ def falls(most: int) -> bool:
 
 
 class Mark(NamedTuple):
-    """What there is of this process, and of its resident helper, at one moment."""
+    """What there is of this process, and of its helper, at one moment."""
 
     descriptors: int
     resident: int
@@ -160,7 +160,7 @@ def endure(seconds: float, host: Path, fallback: bool) -> tuple[int, Counter[str
         kernel.most_namespaces("mnt", MANY_ROOMS)
 
     def made(number: int, **options: Any) -> VeryTmpRoot:
-        """Directly, by a child that is a copy, by one that is a fresh interpreter, or by the resident helper."""
+        """Directly, by a child that is a copy, by one that is a fresh interpreter, or by the helper."""
         if fallback:
             return VeryTmpRoot()
         stop, threads = threading.Event(), []
@@ -253,4 +253,4 @@ def test_a_long_life(host: Path, pytestconfig: pytest.Config, record_property: C
     assert falls(memory + MUCH)
 
 
-WAYS = ("directly", "by a forked child", "by a fresh child", "by a resident helper")
+WAYS = ("directly", "via a forked child", "via a fresh child", "via a helper process")

@@ -40,7 +40,7 @@ def test_it_is_loaded_when_it_is_asked_for() -> None:
 def test_roots_are_made_directly_where_they_can_be() -> None:
     with VeryTmpRoot() as alone, VeryTmpFactory() as factory, factory() as root:
         assert ("directly" in repr(alone)) == ("directly" in repr(root))
-        assert ("a resident helper" in repr(root)) == ("child" in repr(alone))
+        assert ("a helper process" in repr(root)) == ("child" in repr(alone))
 
 
 @pytest.mark.parametrize("way", [in_child, by_helper])
@@ -74,7 +74,7 @@ def test_one_helper_makes_them_all() -> None:
 
     before, roots, after, how = by_helper(make)
     assert (before, roots, after) == (0, 20, 1)
-    assert "made by a resident helper, by fsopen(2)" in how
+    assert "made via a helper process, by fsopen(2)" in how
 
 
 def test_a_root_that_was_made_beforehand_is_as_new() -> None:

@@ -94,7 +94,7 @@ def test_a_child_that_is_stopped_is_given_up() -> None:
         VeryTmpRoot()
 
     begin = time.monotonic()
-    with pytest.raises(VeryTmpUnavailable, match="the mounting child was stopped"):
+    with pytest.raises(VeryTmpUnavailable, match="the one-shot child was stopped"):
         by_helper(make)
     assert time.monotonic() - begin < 5
 
@@ -108,8 +108,8 @@ def test_two_that_die_are_named() -> None:
     with pytest.raises(VeryTmpUnavailable) as caught:
         by_helper(make)
     assert (caught.value.step, caught.value.errno) == ("fsopen", errno.ENOSYS)
-    assert "a seccomp filter killed the mounting child (SIGSYS)" in caught.value.reason
-    assert caught.value.reason.count("before that, fsopen: the resident helper ended without an answer") == 2
+    assert "a seccomp filter killed the one-shot child (SIGSYS)" in caught.value.reason
+    assert caught.value.reason.count("before that, fsopen: the helper ended without an answer") == 2
 
 
 def test_without_an_interpreter_to_start() -> None:
@@ -120,4 +120,4 @@ def test_without_an_interpreter_to_start() -> None:
         with VeryTmpFactory() as factory:
             return repr(factory())
 
-    assert "made by a forked child" in by_helper(make)
+    assert "made via a forked child" in by_helper(make)

@@ -177,7 +177,7 @@ def test_it_is_nobody_to_wait_for(subreaper: bool) -> None:
             adopt()
         nobody_to_wait_for()
         with VeryTmpFactory() as factory:
-            assert ("by a resident helper" in repr(factory())) is not subreaper
+            assert ("via a helper process" in repr(factory())) is not subreaper
 
     by_helper(make)
 

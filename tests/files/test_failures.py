@@ -58,6 +58,10 @@ FAILURES: list[tuple[str, Callable[[Path], object], int]] = [
     ("loop", lambda p: list(p.iterdir()), errno.ELOOP),
     ("missing/x", lambda p: p.touch(), errno.ENOENT),
     ("f", lambda p: p.touch(exist_ok=False), errno.EEXIST),
+    (".", lambda p: p.touch(exist_ok=False), errno.EEXIST),
+    (".", lambda p: p.open("x"), errno.EEXIST),
+    (".", lambda p: p.open("w"), errno.EISDIR),
+    (".", lambda p: p.write_bytes(b""), errno.EISDIR),
 ]
 
 

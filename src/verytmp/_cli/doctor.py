@@ -36,7 +36,7 @@ FEATURES = {
     "MS_NOSYMFOLLOW": ("5.10", "as above, by mount(2)", "walks alone, which confine paths and not strings"),
     "pidfd_open": (
         "5.3",
-        "a resident helper sees its owner die",
+        "a helper process sees its owner die",
         "the end of their socket, which a fork may hold open",
     ),
     "copy_file_range": ("5.3", "copies of large files within the kernel", "sendfile(2), or read(2) and write(2)"),
@@ -72,9 +72,9 @@ def report() -> dict[str, Any]:
         "verytmp": __version__,
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "environment": facts(),
-        "ways": [{"way": way, **tried(call)} for way, call in ways()],
+        "strategies": [{"strategy": way, **tried(call)} for way, call in strategies()],
         "features": [
-            {"feature": name, "found": None if number is None else not number, "said": answer(number or 0, text)}
+            {"feature": name, "found": None if number is None else not number, "answer": answer(number or 0, text)}
             | about
             for name, number, text, about in features()
         ],
@@ -89,8 +89,8 @@ def report() -> dict[str, Any]:
     }
 
 
-def ways() -> Iterator[tuple[str, Callable[[], str]]]:
-    """Each way of making the mount, whichever `VeryTmpRoot` would take."""
+def strategies() -> Iterator[tuple[str, Callable[[], str]]]:
+    """Each strategy for making the mount, whichever `VeryTmpRoot` would take."""
 
     def directly() -> str:
         if facts().get("Seccomp", "0") != "0":
@@ -110,8 +110,8 @@ def ways() -> Iterator[tuple[str, Callable[[], str]]]:
         return mounted.how.rpartition(", ")[2]
 
     yield "directly", directly
-    yield "by a forked child", lambda: by_a_child(1)
-    yield "by a fresh child", lambda: by_a_child(2)
+    yield "via a forked child", lambda: by_a_child(1)
+    yield "via a fresh child", lambda: by_a_child(2)
 
 
 def tried(call: Callable[[], str]) -> dict[str, Any]:
@@ -121,9 +121,9 @@ def tried(call: Callable[[], str]) -> dict[str, Any]:
         made = not how.startswith("not")
     except Refused as refused:
         step, number, text = refused.refusals[-1]
-        made, how = False, f"{step}: {said(number, text)}"
+        made, how = False, f"{step}: {format_errno(number, text)}"
     except OSError as error:
-        made, how = False, said(error.errno or 0, error.strerror or "")
+        made, how = False, format_errno(error.errno or 0, error.strerror or "")
     return {"made": made, "how": how, "milliseconds": round(1000 * (time.perf_counter() - start), 2)}
 
 
@@ -135,7 +135,7 @@ def features() -> Iterator[tuple[str, int | None, str, dict[str, str]]]:
         outcomes = {name: (number, text) for name, number, text in answers}
     except OSError as error:
         outcomes = {"": (error.errno or 0, error.strerror or "")}
-    refused = next((said(*outcome) for name, outcome in outcomes.items() if name not in FEATURES), "not asked")
+    refused = next((format_errno(*outcome) for name, outcome in outcomes.items() if name not in FEATURES), "not asked")
     for name, (linux, why, instead) in FEATURES.items():
         number, text = outcomes.get(name, (None, refused))
         yield name, number, text, {"linux": linux, "for": why, "instead": instead}
@@ -143,10 +143,10 @@ def features() -> Iterator[tuple[str, int | None, str, dict[str, str]]]:
 
 def answer(number: int | None, text: str) -> str:
     """The kernel's, with its number; or what was seen, which has none."""
-    return said(number, text) if number and text == os.strerror(number) else text
+    return format_errno(number, text) if number and text == os.strerror(number) else text
 
 
-def said(number: int, text: str) -> str:
+def format_errno(number: int, text: str) -> str:
     return f"{text} ({errorcode[number]})" if number in errorcode else text
 
 
@@ -158,21 +158,21 @@ def lines(found: dict[str, Any], colour: bool) -> Iterator[str]:
         return f"{GREEN if good else RED}{word}{PLAIN}" if colour else word
 
     yield f"verytmp {found['verytmp']}, {found['python']}, {found['environment'].get('kernel', sys.platform)}"
-    yield "\nWhere this is"
+    yield "\nEnvironment"
     for name, text in found["environment"].items():
         if name != "kernel":
             yield f"  {name:<46} {' | '.join(text.split(chr(10))) or '-'}"
-    yield "\nWays to make the mount"
-    for way in found["ways"]:
-        yield f"  {mark(way['made'])} {way['way']:<20} {way['milliseconds']:8.2f} ms  {way['how']}"
+    yield "\nMount strategies"
+    for way in found["strategies"]:
+        yield f"  {mark(way['made'])} {way['strategy']:<20} {way['milliseconds']:8.2f} ms  {way['how']}"
     yield "\nWhat the kernel has for it"
     if all(feature["found"] is None for feature in found["features"]):
-        yield f"  ?   it could not be asked: {found['features'][0]['said']}"
+        yield f"  ?   it could not be asked: {found['features'][0]['answer']}"
         found = found | {"features": []}
     for feature in found["features"]:
         yield f"  {mark(feature['found'])} {feature['feature']:<24} Linux {feature['linux']}: {feature['for']}"
         if not feature["found"]:
-            yield f"      {feature['said']}; instead: {feature['instead'] or 'nothing'}"
+            yield f"      {feature['answer']}; instead: {feature['instead'] or 'nothing'}"
     fallback = found["fallback"]
     yield "\nFallback"
     asked = f"{VARIABLE}={fallback['asked for']}" if fallback["asked for"] else f"{VARIABLE} is not set"

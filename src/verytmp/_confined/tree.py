@@ -46,6 +46,14 @@ OVERWRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 LISTED = os.O_RDONLY | (os.O_DIRECTORY if hasattr(os, "O_DIRECTORY") else 0)  # Windows has none
 
 
+def is_resolvable(error: OSError, relative: str) -> bool:
+    """Whether the resolver can do better than the one call that was refused.
+
+    The root's own name ends in a slash there, for which the kernel answers EISDIR where it is EEXIST.
+    """
+    return error.errno in RESOLVABLE or (not relative and error.errno == errno.EISDIR)
+
+
 class Tree(RootFds):
     """A root's directory, with all that can be done in it. The arguments are those of `RootFds`."""
 
@@ -100,7 +108,7 @@ class Tree(RootFds):
     def _raise_unless_resolvable(self, error: OSError, relative: str, other: str | None = None) -> None:
         """Return if the resolver can do better than one call; else raise the error with its paths."""
         try:
-            if error.errno not in RESOLVABLE:
+            if not is_resolvable(error, relative):
                 self._raise_with_paths(error, relative, other)
         finally:
             del error  # as in `_raise_with_paths`
@@ -307,7 +315,7 @@ class Tree(RootFds):
                 for descriptor in map(self._opener, (self._whole(relative),), flags):  # as in `_with_open_fd`
                     break
             except OSError as error:
-                if error.errno not in RESOLVABLE:
+                if not is_resolvable(error, relative):
                     raise
             if descriptor < 0:
                 with self._open_resolved(relative, flags[0], 0o666) as found:

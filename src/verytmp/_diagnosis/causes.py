@@ -1,4 +1,4 @@
-"""What may stand behind a refusal. In a room of its own, for enum is not loaded by everybody."""
+"""What may stand behind a refusal. In a module of its own, for not everybody loads enum."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class VeryTmpCause(StrEnum):
     CAPABILITY = "capability"  #: root without the capability that it takes
     PROC = "proc"  #: there is no /proc, or it cannot be written to
     KERNEL = "kernel"  #: too old, or built without it
-    CHILD = "child"  #: the mounting child came to grief
+    CHILD = "child"  #: the one-shot child came to grief
     PYTHON = "python"  #: it is no CPython, or lacks what is needed: ctypes, a new process
     FALLBACK = "fallback"  #: the directory in /dev/shm could not be made either
     NOT_LINUX = "not-linux"  #: another system
@@ -47,7 +47,7 @@ DESCRIPTIONS = {
     VeryTmpCause.CAPABILITY: "that this is root without CAP_SETFCAP",
     VeryTmpCause.PROC: "/proc, which is not there or cannot be written to",
     VeryTmpCause.KERNEL: "the kernel, which does not have it",
-    VeryTmpCause.CHILD: "the mounting child's end",
+    VeryTmpCause.CHILD: "the one-shot child's end",
 }
 
 BEFORE = "; before that, "  # in a reason: what was refused on the way

@@ -173,7 +173,7 @@ def judge(refusals: Sequence[Refusal], facts: Mapping[str, str], tried: Mapping[
 
 
 def rules(case: Case) -> Iterator[_Rule]:
-    yield from (killed, full_table, green_threads, no_processes, no_proc)
+    yield from (seccomp_kill, full_table, green_threads, no_processes, no_proc)
     if case.step in (UNSHARE, NEW_MOUNTS):
         yield from UNSHARE_RULES.get(case.errno, ())
     elif case.step in MAPS:
@@ -189,7 +189,7 @@ def rules(case: Case) -> Iterator[_Rule]:
 # -- at any step -------------------------------------------------------------------------------------------------------
 
 
-def killed(case: Case) -> Verdict | None:
+def seccomp_kill(case: Case) -> Verdict | None:
     if "a seccomp filter killed" not in case.text:
         return None
     case.filtered()
@@ -262,7 +262,7 @@ def in_a_chroot(case: Case) -> Verdict | None:
     return case.verdict(Cause.CHROOT, f"E{PIVOT[1:]}")
 
 
-def nobody(case: Case) -> Verdict | None:
+def uid_not_mapped(case: Case) -> Verdict | None:
     for name, who in (("uid_map", "euid"), ("gid_map", "egid")):
         numbers = [[int(number) for number in line.split()] for line in case.fact(name).splitlines()]
         own = case.number(who)
@@ -271,7 +271,7 @@ def nobody(case: Case) -> Verdict | None:
     return None
 
 
-def one_but_not_both(case: Case) -> Verdict | None:
+def one_not_both(case: Case) -> Verdict | None:
     """A user namespace can be made, in which no mount namespace can: its capabilities were taken away."""
     return taken_away(case) if case.tried(NEW_USER) == 0 else None
 
@@ -300,7 +300,7 @@ def no_such_namespace(case: Case) -> Verdict | None:
     return case.verdict(Cause.KERNEL, "Use a kernel with CONFIG_USER_NS (WSL 1 and Android have none; WSL 2 has).")
 
 
-def none_left(case: Case) -> Verdict | None:
+def namespace_limit(case: Case) -> Verdict | None:
     numbers = {name: case.number(f"user.max_{name}_namespaces") for name in ("user", "mnt")}
     for name, number in numbers.items():
         if number == 0:
@@ -488,10 +488,18 @@ if TYPE_CHECKING:
     _Rule = Callable[[Case], Verdict | None]
 
 UNSHARE_RULES: dict[int, tuple[_Rule, ...]] = {
-    errno.EPERM: (switched_off, refused_call, refused_flags, in_a_chroot, nobody, one_but_not_both, as_in_a_chroot),
+    errno.EPERM: (
+        switched_off,
+        refused_call,
+        refused_flags,
+        in_a_chroot,
+        uid_not_mapped,
+        one_not_both,
+        as_in_a_chroot,
+    ),
     errno.ENOSYS: (no_such_call,),
     errno.EINVAL: (no_such_namespace, refused_call),
-    errno.ENOSPC: (refused_call, none_left),
+    errno.ENOSPC: (refused_call, namespace_limit),
     errno.EUSERS: (refused_call, too_deep),
     errno.EACCES: (refused_call, security_module),
 }
@@ -504,7 +512,7 @@ NAMING_RULES: dict[int, tuple[_Rule, ...]] = {
     errno.EACCES: (taken_away, denied_naming, filtered_naming, restricted),
     errno.ENOSYS: (filtered_naming, no_naming),
     errno.EINVAL: (no_mounted_root,),
-    errno.ENOSPC: (filtered_naming, none_left),
+    errno.ENOSPC: (filtered_naming, namespace_limit),
 }
 MOUNT_RULES: dict[int, tuple[_Rule, ...]] = {
     errno.EPERM: (taken_away, filtered_mount, restricted),
@@ -512,6 +520,6 @@ MOUNT_RULES: dict[int, tuple[_Rule, ...]] = {
     errno.ENOSYS: (filtered_mount, no_tmpfs),
     errno.ENODEV: (no_tmpfs,),
     errno.EINVAL: (filtered_mount,),
-    errno.ENOSPC: (filtered_mount, none_left),
+    errno.ENOSPC: (filtered_mount, namespace_limit),
     errno.EOVERFLOW: (not_mapped,),
 }

@@ -125,7 +125,7 @@ def by_entered(helper: Entered, request: Request, _: Mounter, caller: Caller) ->
 
 def by_helper(helper: HelperClient, request: Request, _: Mounter, __: Caller) -> tuple[Reply, str]:
     reply = helper.change(request)
-    return reply, f"by a resident helper, by {reply.how}(2)"
+    return reply, f"via a helper process, by {reply.how}(2)"
 
 
 def by_child(request: Request, mounter: Mounter, caller: Caller) -> tuple[Reply, str]:
@@ -133,4 +133,4 @@ def by_child(request: Request, mounter: Mounter, caller: Caller) -> tuple[Reply,
     asked = Request(request.operation, request.fields, [*request.fds, *(namespace.fds() if namespace else ())])
     reply = without_interrupts(lambda: child.perform(asked, caller), caller)
     kind = "forked" if child.can_fork(caller.threads) else "fresh"
-    return reply, f"by a {kind} child, by {reply.how}(2)"
+    return reply, f"via a {kind} child, by {reply.how}(2)"

@@ -114,8 +114,8 @@ class Channel(_socket.socket):
 
     def adopted(self, count: int) -> tuple[OwnedFd, ...]:
         """The descriptors that have come, so many, and nothing of the message about them. It does not wait."""
-        room = _socket.CMSG_SPACE(count * protocol.INT_BYTES) if count else 0
-        rights = map(self.recvmsg, (protocol.MESSAGE_BYTES,), (room,), (RECEIVE,))
+        space = _socket.CMSG_SPACE(count * protocol.INT_BYTES) if count else 0
+        rights = map(self.recvmsg, (protocol.MESSAGE_BYTES,), (space,), (RECEIVE,))
         for part in (1, 0, 2):  # of the message its control data, of these the first, of that its bytes
             rights = map(itemgetter(part), rights)
         every: Any = map  # of what comes from it, checkers know nothing

@@ -125,14 +125,14 @@ class Child:
         """Why it answered nothing."""
         self.kill()
         if self.status is None:
-            return Refused([(step, errno.ECONNRESET, "the mounting child ended without an answer")])
+            return Refused([(step, errno.ECONNRESET, "the one-shot child ended without an answer")])
         code = os.waitstatus_to_exitcode(self.status)
         if code >= 0:
-            return Refused([(step, errno.ECONNRESET, f"the mounting child ended with status {code}")])
+            return Refused([(step, errno.ECONNRESET, f"the one-shot child ended with status {code}")])
         name = signal_name(-code)
         if -code == _signal.SIGSYS:
-            return Refused([(step, errno.ENOSYS, f"a seccomp filter killed the mounting child ({name})")])
-        return Refused([(step, errno.ECONNRESET, f"the mounting child was killed by {name}")])
+            return Refused([(step, errno.ENOSYS, f"a seccomp filter killed the one-shot child ({name})")])
+        return Refused([(step, errno.ECONNRESET, f"the one-shot child was killed by {name}")])
 
 
 def signal_name(number: int) -> str:
@@ -284,15 +284,15 @@ def read_answer(channel: Channel, child: Child, caller: Caller) -> Reply:
             stopped = stopped + 1 if is_stopped(child.pid) else 0
             if stopped == STOPPED_GLANCES:
                 child.kill()
-                raise Refused([(step, errno.ETIMEDOUT, "the mounting child was stopped")])
+                raise Refused([(step, errno.ETIMEDOUT, "the one-shot child was stopped")])
             if time.monotonic() > deadline:
                 child.kill()
-                raise Refused([(step, errno.ETIMEDOUT, f"no answer from the mounting child in {ANSWER_PATIENCE:g} s")])
+                raise Refused([(step, errno.ETIMEDOUT, f"no answer from the one-shot child in {ANSWER_PATIENCE:g} s")])
 
     def failure(step: str, number: int, what: str) -> Refused:
         if number == errno.ECONNRESET:
             return child.exit_reason(step)
-        return Refused([(step, number, f"the mounting child {what}")])
+        return Refused([(step, number, f"the one-shot child {what}")])
 
     return channel.read_reply(wait, failure)
 

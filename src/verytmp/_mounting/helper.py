@@ -284,7 +284,7 @@ def touch_now(token: str, above: OwnedFd) -> None:
 
 
 def unanswered(step: str, number: int, what: str) -> Unanswered:
-    return Unanswered([(step, number, f"the resident helper {what}")])
+    return Unanswered([(step, number, f"the helper {what}")])
 
 
 def started() -> Connection:
@@ -295,7 +295,7 @@ def started() -> Connection:
     if adopts_orphans():
         raise Unanswered([])
     if not child.interpreter():
-        raise Unanswered([("posix_spawn", errno.ENOENT, "there is no interpreter to start a resident helper with")])
+        raise Unanswered([("posix_spawn", errno.ENOENT, "there is no interpreter to start a helper process with")])
     caller = Caller(threads=2)  # a fresh interpreter, whatever this process is
     connection = without_interrupts(lambda: start(caller), caller)
     if connection.is_our_child():  # this process adopts orphans only since a moment ago

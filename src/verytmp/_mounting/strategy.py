@@ -155,7 +155,7 @@ def by_entered(helper: Entered, spec: MountSpec, caller: Caller) -> Mounted:
 def by_helper(helper: HelperClient, spec: MountSpec, _: Caller) -> Mounted:
     """By a factory's helper."""
     made, reply, namespace = helper.make(spec.replace(token="") if spec.token else spec)
-    return Mounted(reply.fds, f"by a resident helper, by {reply.how}(2)", Mounter(namespace, helper), made)
+    return Mounted(reply.fds, f"via a helper process, by {reply.how}(2)", Mounter(namespace, helper), made)
 
 
 def by_child(spec: MountSpec, caller: Caller) -> Mounted:
@@ -169,7 +169,7 @@ def by_child(spec: MountSpec, caller: Caller) -> Mounted:
         reply = without_interrupts(lambda: child.perform(request, caller), caller)
         namespace = made_in(namespace, reply.fds[count:])
         kind = "forked" if child.can_fork(caller.threads) else "fresh"
-        return Mounted(reply.fds[:count], f"by a {kind} child, by {reply.how}(2)", Mounter(namespace), spec)
+        return Mounted(reply.fds[:count], f"via a {kind} child, by {reply.how}(2)", Mounter(namespace), spec)
     finally:
         del namespace  # a refusal's traceback keeps this frame
 

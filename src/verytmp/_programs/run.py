@@ -243,7 +243,7 @@ class State:
     @property
     def may_thread(self) -> bool:
         """Whether this process may have one more thread: it has others. And no filter may end it for setns(2)."""
-        return self.threads > 1 and not self.filtered
+        return self.threads > 1 and not self.filtered and not sys.is_finalizing()  # then no other thread runs
 
 
 def from_thread(namespace: int, make: Callable[[], Popen[Any]]) -> Popen[Any] | None:
@@ -253,32 +253,44 @@ def from_thread(namespace: int, make: Callable[[], Popen[Any]]) -> Popen[Any] | 
     (PR_SET_PDEATHSIG) comes at the end of the thread that has started it.
     """
     outcome: list[Popen[Any] | BaseException | None] = []
+    making = [make]
     ended = _thread.allocate_lock()
     ended.acquire()
+    caller = _thread.get_native_id()
 
     def run() -> None:
-        collecting = gc.isenabled()
-        gc.disable()  # what a collection would end may have files, whose names are others here
-        try:
-            _syscalls.unshare(_syscalls.CLONE_FS)
-            _syscalls.setns(namespace, _syscalls.CLONE_NEWNS)
-        except OSError:
-            outcome.append(None)
-        else:
-            try:
-                outcome.append(make())
-            except BaseException as error:
-                outcome.append(error)
-        finally:
-            if collecting:
-                gc.enable()
-            pid = getattr(outcome[0], "pid", None)
-            ended.release()
+        pid = started()
         if pid is not None:
             try:
                 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
             except ChildProcessError:  # somebody else has waited for it
                 pass
+
+    def started() -> int | None:
+        found: Popen[Any] | BaseException | None = None
+        make = making.pop()  # the thread is not to keep what belongs to the program: its pipes
+        collecting = gc.isenabled()
+        gc.disable()  # what a collection would end may have files, whose names are others here
+        try:
+            if _thread.get_native_id() != caller and entered():  # gevent's threads are none
+                found = make()
+        except BaseException as error:
+            found = error
+        finally:
+            if collecting:
+                gc.enable()
+        outcome.append(found)
+        pid: int | None = getattr(found, "pid", None)
+        ended.release()
+        return pid
+
+    def entered() -> bool:
+        try:
+            _syscalls.unshare(_syscalls.CLONE_FS)
+            _syscalls.setns(namespace, _syscalls.CLONE_NEWNS)
+        except OSError:
+            return False
+        return True
 
     try:
         _thread.start_new_thread(run, ())

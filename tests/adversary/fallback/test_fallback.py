@@ -99,7 +99,7 @@ def test_it_goes_before_there_is_anything_in_it(home: Path, monkeypatch: pytest.
             home.rmdir()
         return real(count)
 
-    monkeypatch.setattr(_shm, "_told", set())
+    monkeypatch.setattr(_shm, "_warned", set())
     monkeypatch.setattr(os, "urandom", remove_and_call)
     refusal = VeryTmpUnavailable(errno.EPERM, "unshare", "it says no")
     said = []
@@ -131,22 +131,22 @@ def test_it_goes_as_soon_as_it_is_made(home: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(os, "mkdir", mkdir_and_remove)
     with pytest.raises(BlockingIOError, match=_shm.OFTEN):
-        _shm.users_own(str(home))
+        _shm.open_user_dir(str(home))
 
 
 def test_nobody_sweeps_while_a_root_is_made(home: Path) -> None:
     (home / DEAD).mkdir(parents=True)
     home.chmod(0o700)
-    with _shm.users_own(str(home)) as user:
+    with _shm.open_user_dir(str(home)) as user:
         flock(user, LOCK_SH)
-        _shm.sweep(str(home))
+        _shm.remove_stale(str(home))
         assert (home / DEAD).exists()
-    _shm.sweep(str(home))
+    _shm.remove_stale(str(home))
     assert not (home / DEAD).exists()
 
 
 def test_a_lock_is_waited_for_and_not_for_ever(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with _shm.users_own(str(home)) as user, _shm.users_own(str(home)) as sweeper:
+    with _shm.open_user_dir(str(home)) as user, _shm.open_user_dir(str(home)) as sweeper:
         flock(sweeper, LOCK_EX)
         timer = threading.Timer(0.05, flock, [sweeper, LOCK_UN])
         timer.start()
@@ -166,7 +166,7 @@ def identity_of(directory: Path) -> tuple[int, int]:
 def test_what_lies_there_instead_stays(home: Path) -> None:
     (home / DEAD / "f").mkdir(parents=True)
     with pytest.raises(OSError) as caught:
-        _shm.discard(str(home / DEAD), identity_of(home))
+        _shm.remove_root_dir(str(home / DEAD), identity_of(home))
     assert caught.value.errno == errno.ESTALE
     assert (home / DEAD / "f").exists()
 
@@ -182,7 +182,7 @@ def test_something_is_written_while_it_is_removed(home: Path, monkeypatch: pytes
 
     (home / DEAD).mkdir(parents=True)
     monkeypatch.setattr(os, "rmdir", write_and_rmdir)
-    _shm.discard(str(home / DEAD), identity_of(home / DEAD))
+    _shm.remove_root_dir(str(home / DEAD), identity_of(home / DEAD))
     assert late == []
     assert os.listdir(home) == []
 
@@ -208,7 +208,7 @@ def test_what_a_killed_process_has_left_is_removed_level_by_level(home: Path, mo
         def sweep() -> int:
             events: list[str] = []
             sys.addaudithook(lambda event, _: events.append(event))
-            _shm.sweep(str(home))
+            _shm.remove_stale(str(home))
             return len(events)
 
         costs.append(in_child(sweep))
@@ -292,7 +292,7 @@ def test_another_process_sweeps_all_the_time(home: Path) -> None:
         sweeper = os.fork()
         if sweeper == 0:
             while True:
-                _shm.sweep(str(home))
+                _shm.remove_stale(str(home))
                 time.sleep(0.0005)
         swept = lost = 0
         try:
