@@ -358,10 +358,15 @@ def test_real_tmp_path(run: Run, host: Path, monkeypatch: pytest.MonkeyPatch) ->
 # -- what a test puts out of order -------------------------------------------------------------------------------------
 
 BREAKS = """
-    import os, posix
+    import os, pathlib, posix
 
     def boom(*_, **__):
         raise RuntimeError("boom")
+
+    def test_mocks_mkdir(monkeypatch, request):
+        # As in a test that has a file system of its own: by pyfakefs, say.
+        monkeypatch.setattr(pathlib.Path, "mkdir", lambda *_, **__: None)
+        request.getfixturevalue("tmp_path")
 
     def test_mocks_functions(tmp_path, monkeypatch):
         for name in ("open", "listdir") if FAILS else ("readlink", "stat", "unlink", "rmdir", "getcwd"):
@@ -379,8 +384,8 @@ BREAKS = """
 
 
 def test_what_a_test_has_put_out_of_order(run: Run) -> None:
-    run.inside(BREAKS.replace("FAILS", "False"), "--verytmp").assert_outcomes(passed=3)
-    run.inside(BREAKS.replace("FAILS", "True"), "--verytmp").assert_outcomes(passed=2, failed=1)
+    run.inside(BREAKS.replace("FAILS", "False"), "--verytmp").assert_outcomes(passed=4)
+    run.inside(BREAKS.replace("FAILS", "True"), "--verytmp").assert_outcomes(passed=3, failed=1)
 
 
 # -- failures ----------------------------------------------------------------------------------------------------------
