@@ -101,7 +101,7 @@ class Outcome(NamedTuple):
 
 
 class Way(NamedTuple):
-    """How a suite is run: a column of the table."""
+    """How a suite is run: a column of the table. Without the first option, for comparison."""
 
     title: str
     ordinary: bool
@@ -244,12 +244,9 @@ def cell(python: Path, source: Path, project: Project, way: Way, plain: dict[str
 def row(project: Project, folder: Path) -> tuple[str, int]:
     """The project's line of the table, and how many differences nobody has explained."""
     python, source = prepared(project, folder)
-    plain = {
-        True: outcomes(python, source, project, True, *project.arguments),
-        False: outcomes(python, source, project, False, *project.arguments),
-    }
-    cells = [cell(python, source, project, way, plain[way.ordinary]) for way in WAYS]
-    users = plain[True]
+    plain = {way: outcomes(python, source, project, way.ordinary, *way.options[1:], *project.arguments) for way in WAYS}
+    cells = [cell(python, source, project, way, plain[way]) for way in WAYS]
+    users = plain[WAYS[0]]
     uses = sum(outcome.uses for outcome in users.values())
     failed = sum(outcome.result in ("failure", "error") for outcome in users.values())
     fields = (project.name, project.version, len(users), uses, failed, *(text for text, _ in cells))

@@ -10,6 +10,7 @@ middle, and what it has left is counted. By hand; without ROUNDS, it takes its p
 
 from __future__ import annotations
 
+import getpass
 import importlib.util
 import os
 import shutil
@@ -256,6 +257,7 @@ ENDS = {
     "Ctrl-C": (signal.SIGINT,),
     "Ctrl-C twice": (signal.SIGINT, signal.SIGINT),
 }
+BEFORE = [*Path("/dev/shm").glob("pytest-of-*")]  # others' own
 ENDED = 10.0  # seconds: whatever is left then stays
 KEY = "VERYTMP_BENCH"  # in the environment of a run, whose processes are looked for
 
@@ -312,9 +314,14 @@ def left(folder: Path, memory: Path, way: Way, signals: tuple[int, ...], xdist: 
     return found
 
 
+def other_places() -> list[Path]:
+    """Where pytest-shm makes this user's directories."""
+    return [found for found in Path("/dev/shm").glob(f"pytest-of-{getpass.getuser()}") if found not in BEFORE]
+
+
 def remains(folder: Path, memory: Path) -> tuple[list[Path], list[Path]]:
     """What is left on disk and in memory: directories, and files."""
-    places = (folder / "disk", memory, *Path("/dev/shm").glob("pytest-of-*"))  # the last is pytest-shm's
+    places = (folder / "disk", memory, *other_places())
     found = [path for place in places for path in place.rglob("*") if not path.is_symlink()]
     files = [path for path in found if path.is_file() and path.name != ".lock"]
     return [path for path in found if not path.is_file()], files
@@ -322,7 +329,7 @@ def remains(folder: Path, memory: Path) -> tuple[list[Path], list[Path]]:
 
 def clear(folder: Path, memory: Path) -> None:
     shutil.rmtree(memory / "base", ignore_errors=True)
-    for found in Path("/dev/shm").glob("pytest-of-*"):
+    for found in other_places():
         shutil.rmtree(found)
     for found in (folder / "disk").iterdir():
         shutil.rmtree(found)
