@@ -478,6 +478,7 @@ def test_where_it_cannot_be_started_anew(run: Run) -> None:
 @pytest.mark.skipif("not __import__('importlib').util.find_spec('xdist')", reason="xdist is not installed")
 def test_xdist(run: Run, host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     set_tmpdir(monkeypatch, host)
+    run.pytester.makeconftest("import os\nos.environ.pop('PYTEST_DEBUG_TEMPROOT', None)")  # pytester's
     result = run(
         """
         import os, tempfile
@@ -505,7 +506,8 @@ def test_xdist(run: Run, host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )  # fmt: skip
     result.assert_outcomes(passed=8)
     result.stdout.fnmatch_lines(["verytmp: tmp_path and TMPDIR in memory, *"])
-    assert list(host.iterdir()) == []
+    assert [path.name for path in host.glob("pytest-of-*/pytest-0/test_real0/f")] == ["f"]
+    assert len(list(host.iterdir())) == 1
 
 
 def test_a_run_in_a_run(run: Run) -> None:
