@@ -28,9 +28,10 @@ OURS = [sys.executable, "-m", "pytest", "-p", "verytmp.pytest_plugin", "-p", "no
 
 def run(command: list[str] | str, folder: Path) -> subprocess.CompletedProcess[str]:
     """In a folder, with the plugin but nobody else's, and with pytest's own directories there too."""
+    (folder / "base").mkdir(exist_ok=True)
     environment = os.environ | {
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-        "PYTEST_ADDOPTS": f"--basetemp={folder}/base",
+        "PYTEST_DEBUG_TEMPROOT": f"{folder}/base",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     return subprocess.run(
@@ -52,7 +53,7 @@ def test_python_blocks(block: Block, host: Path) -> None:
     need_git(block.code)
     if TESTED.search(block.code):
         (host / "test_it.py").write_text(block.code)
-        result = run(OURS, host)
+        result = run([*OURS, *(["--verytmp"] if "(tmp_path)" in block.code else [])], host)
         assert " passed" in result.stdout, result.stdout
     else:
         result = run([sys.executable, "-W", "error", "-c", block.code], host)

@@ -358,10 +358,15 @@ def test_real_tmp_path(run: Run, host: Path, monkeypatch: pytest.MonkeyPatch) ->
 # -- what a test puts out of order -------------------------------------------------------------------------------------
 
 BREAKS = """
-    import os, posix
+    import os, pathlib, posix
 
     def boom(*_, **__):
         raise RuntimeError("boom")
+
+    def test_mocks_mkdir(monkeypatch, request):
+        # As in a test that has a file system of its own: by pyfakefs, say.
+        monkeypatch.setattr(pathlib.Path, "mkdir", lambda *_, **__: None)
+        request.getfixturevalue("tmp_path")
 
     def test_mocks_functions(tmp_path, monkeypatch):
         for name in ("open", "listdir") if FAILS else ("readlink", "stat", "unlink", "rmdir", "getcwd"):
@@ -379,8 +384,8 @@ BREAKS = """
 
 
 def test_what_a_test_has_put_out_of_order(run: Run) -> None:
-    run.inside(BREAKS.replace("FAILS", "False"), "--verytmp").assert_outcomes(passed=3)
-    run.inside(BREAKS.replace("FAILS", "True"), "--verytmp").assert_outcomes(passed=2, failed=1)
+    run.inside(BREAKS.replace("FAILS", "False"), "--verytmp").assert_outcomes(passed=4)
+    run.inside(BREAKS.replace("FAILS", "True"), "--verytmp").assert_outcomes(passed=3, failed=1)
 
 
 # -- failures ----------------------------------------------------------------------------------------------------------
@@ -473,6 +478,7 @@ def test_where_it_cannot_be_started_anew(run: Run) -> None:
 @pytest.mark.skipif("not __import__('importlib').util.find_spec('xdist')", reason="xdist is not installed")
 def test_xdist(run: Run, host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     set_tmpdir(monkeypatch, host)
+    run.pytester.makeconftest("import os\nos.environ.pop('PYTEST_DEBUG_TEMPROOT', None)")  # pytester's
     result = run(
         """
         import os, tempfile
@@ -500,7 +506,8 @@ def test_xdist(run: Run, host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )  # fmt: skip
     result.assert_outcomes(passed=8)
     result.stdout.fnmatch_lines(["verytmp: tmp_path and TMPDIR in memory, *"])
-    assert list(host.iterdir()) == []
+    assert [path.name for path in host.glob("pytest-of-*/pytest-0/test_real0/f")] == ["f"]
+    assert len(list(host.iterdir())) == 1
 
 
 def test_a_run_in_a_run(run: Run) -> None:

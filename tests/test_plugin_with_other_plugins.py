@@ -31,6 +31,14 @@ TWO_WORKERS = """
 """
 
 
+CONTROLLER = """
+    from verytmp.pytest_plugin import ROOTS
+
+    def pytest_terminal_summary(terminalreporter, config):
+        terminalreporter.write_line(f"roots of the controller: {config.stash[ROOTS]._source}")
+"""
+
+
 def plugin(name: str) -> pytest.MarkDecorator:
     missing = importlib.util.find_spec(name) is None
     return pytest.mark.skipif(missing, reason=f"{name} is not installed")
@@ -38,6 +46,7 @@ def plugin(name: str) -> pytest.MarkDecorator:
 
 @plugin("xdist")
 def test_xdist(run: Run) -> None:
+    run.pytester.makeconftest(CONTROLLER)
     result = run(
         TWO_WORKERS,
         "-p",
@@ -52,6 +61,7 @@ def test_xdist(run: Run) -> None:
     result.assert_outcomes(passed=8, failed=1)
     result.stdout.fnmatch_lines(["verytmp: tmp_path is in memory, *", "  test_fails0/what there was  0", "kept in *"])
     assert len(list(run.pytester.path.glob("kept/*/tmp_path/test_fails0/what there was"))) == 1
+    assert "roots of the controller: None" in result.outlines  # it runs no tests, and so no helper either
     names = {path.name for path in run.pytester.path.rglob("gw*-*")}
     assert {name.partition("-")[2] for name in names} == {str(number) for number in range(8)}
     assert len({path.parent for path in run.pytester.path.rglob("gw*-*")}) == 1

@@ -131,13 +131,24 @@ def roots_of(config: pytest.Config) -> RunState:
 def pytest_report_header(config: pytest.Config) -> str | None:
     if INSIDE in config.stash:
         return config.stash[INSIDE].header()
-    return roots_of(config).header() if mode(config) == CONFINED else None
+    if mode(config) != CONFINED:
+        return None
+    if not runs_tests(config):
+        from . import VeryTmpFactory
+
+        with VeryTmpFactory() as factory:  # its helper ends with it
+            return roots_of(config).header(factory)
+    return roots_of(config).header()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    # The controller of pytest-xdist runs no tests.
-    if mode(session.config) == CONFINED and not getattr(session.config.option, "numprocesses", None):
+    if mode(session.config) == CONFINED and runs_tests(session.config):
         roots_of(session.config).begin()
+
+
+def runs_tests(config: pytest.Config) -> bool:
+    """Whether tests run in this process: it is not the controller of pytest-xdist."""
+    return not getattr(config.option, "numprocesses", None)
 
 
 @pytest.fixture(scope="session")

@@ -10,11 +10,13 @@ middle, and what it has left is counted. By hand; without ROUNDS, it takes its p
 
 from __future__ import annotations
 
+import getpass
 import importlib.util
 import os
 import shutil
 import signal
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -96,7 +98,8 @@ def test_it(fs, number):
 
 # pytest, in a process that may mount, or is not to.
 START = f"""
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored, where this is run in the background
 sys.path.insert(0, {str(TESTS)!r})
 from support import kernel
 if sys.argv[1] == "mounts not":
@@ -231,19 +234,102 @@ def leftovers(folder: Path, memory: Path) -> Iterator[str]:
         if status != signal.SIGKILL:
             raise SystemExit(f"{name}: {status}")
         time.sleep(1)
-        places = (folder / "disk", memory, *Path("/dev/shm").glob("pytest-of-*"))  # the last is pytest-shm's
-        left = [path for place in places for path in place.rglob("*") if not path.is_symlink()]
-        files = [path for path in left if path.is_file()]
+        directories, files = remains(folder, memory)
         held = sum(path.stat().st_size for path in files) >> 20
         mounts = Path("/proc/self/mounts").read_text().count("\n") - mounts
         processes = len(processes_with(f"VERYTMP_BENCH={mark}"))
-        yield f"| {name} | {len(left) - len(files)} | {len(files)} | {held} | {mounts} | {processes} |"
+        yield f"| {name} | {len(directories)} | {len(files)} | {held} | {mounts} | {processes} |"
         clear(folder, memory)
+
+
+HANGS = """
+import os, time
+
+def test_it(tmp_path, tmp_path_factory):
+    for place in tmp_path, tmp_path_factory.mktemp("x"):
+        (place / "f").write_bytes(bytes(1 << 20))
+    open("there", "w").close()
+    time.sleep(60)
+"""
+ENDS = {
+    "`kill -9`": (signal.SIGKILL,),
+    "SIGTERM": (signal.SIGTERM,),
+    "Ctrl-C": (signal.SIGINT,),
+    "Ctrl-C twice": (signal.SIGINT, signal.SIGINT),
+}
+BEFORE = [*Path("/dev/shm").glob("pytest-of-*")]  # others' own
+ENDED = 10.0  # seconds: whatever is left then stays
+KEY = "VERYTMP_BENCH"  # in the environment of a run, whose processes are looked for
+
+
+def ends(folder: Path, memory: Path) -> Iterator[str]:
+    """What is left of a run that is interrupted, alone and with two workers: files, and processes."""
+    columns = [(name, xdist) for xdist in ("", "`-n 2`, ") for name in ENDS]
+    yield f"| files left after | {' | '.join(xdist + name for name, xdist in columns)} |"
+    yield f"|---{'|---' * len(columns)}|"
+    compared = {name: way for name, way in ways(memory).items() if way.code == REAL and "retention" not in name}
+    for row, way in compared.items():
+        cells = [str(left(folder, memory, way, ENDS[name], bool(xdist))) for name, xdist in columns]
+        yield f"| {row} | {' | '.join(cells)} |"
+
+
+def left(folder: Path, memory: Path, way: Way, signals: tuple[int, ...], xdist: bool) -> int:
+    """How many files are left; each process that is, too, counts as one."""
+    there = folder / "there"
+    there.unlink(missing_ok=True)
+    (folder / "test_it.py").write_text(HANGS)
+    mark = f"{os.getpid()}-ends"
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", KEY: mark}
+    if way.on_disk:
+        environment["PYTEST_DEBUG_TEMPROOT"] = f"{folder}/disk"
+    workers = ("-p", "xdist.plugin", "-n", "2") if xdist else ()
+    command = [sys.executable, "-c", START, way.start, "-q", "-p", "no:cacheprovider", *workers, *way.options]
+    with subprocess.Popen(
+        [*command, "test_it.py"],
+        cwd=folder,
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        while not there.exists():
+            if process.poll() is not None:
+                raise SystemExit(f"{command}: {process.returncode}")
+            time.sleep(0.01)
+        time.sleep(0.2)
+        for number in signals:
+            if number == signal.SIGINT:  # a terminal sends it to all processes that it has
+                os.killpg(process.pid, number)
+            else:
+                process.send_signal(number)
+            time.sleep(0.1)
+        process.wait(60)
+    deadline = time.monotonic() + ENDED
+    while (processes := processes_with(f"{KEY}={mark}")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    found = len(remains(folder, memory)[1]) + len(processes)
+    for each in processes:
+        os.kill(int(each), signal.SIGKILL)
+    clear(folder, memory)
+    return found
+
+
+def other_places() -> list[Path]:
+    """Where pytest-shm makes this user's directories."""
+    return [found for found in Path("/dev/shm").glob(f"pytest-of-{getpass.getuser()}") if found not in BEFORE]
+
+
+def remains(folder: Path, memory: Path) -> tuple[list[Path], list[Path]]:
+    """What is left on disk and in memory: directories, and files."""
+    places = (folder / "disk", memory, *other_places())
+    found = [path for place in places for path in place.rglob("*") if not path.is_symlink()]
+    files = [path for path in found if path.is_file() and path.name != ".lock"]
+    return [path for path in found if not path.is_file()], files
 
 
 def clear(folder: Path, memory: Path) -> None:
     shutil.rmtree(memory / "base", ignore_errors=True)
-    for found in Path("/dev/shm").glob("pytest-of-*"):
+    for found in other_places():
         shutil.rmtree(found)
     for found in (folder / "disk").iterdir():
         shutil.rmtree(found)
@@ -255,7 +341,7 @@ def tables(rounds: int) -> str:
     (folder / "disk").mkdir()
     kernel.libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
-        lines = [*costs(folder, memory, rounds), *leftovers(folder, memory), ""]
+        lines = [*costs(folder, memory, rounds), *leftovers(folder, memory), "", *ends(folder, memory), ""]
     finally:
         shutil.rmtree(folder)
         shutil.rmtree(memory)

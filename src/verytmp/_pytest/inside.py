@@ -117,7 +117,10 @@ class NamedRun:
         os.mkdir(path)
         os.chmod(path, OF_ALL)
         self._before = os.environ.get("TMPDIR"), tempfile.tempdir
-        self.outside = tempfile.gettempdir()
+        try:
+            self.outside = tempfile.gettempdir()
+        except FileNotFoundError:  # there is no such directory
+            pass
         os.environ["TMPDIR"], tempfile.tempdir = path, None
 
     def configure(self) -> bool:

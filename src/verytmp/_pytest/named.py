@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 
@@ -35,6 +34,8 @@ def override(config: pytest.Config, inside: NamedRun, roots: RunState) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     config: Any = session.config
+    if config.stash[INSIDE].top:
+        config._tmp_path_factory.getbasetemp()  # now: the first test that asks for it may have a file system of its own
     # On the very object: plugins and pytest's tmpdir_factory know it by now.
     config._tmp_path_factory.mktemp = Directories(config, config._tmp_path_factory).mktemp
 
@@ -42,7 +43,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 @pytest.fixture
 def tmp_path(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Path]:
     """A directory of the test's own: pytest's tmp_path, but in memory, and removed when the test ends."""
-    if os.path.dirname(tmp_path) != str(request.config.option.basetemp):  # a conftest file's, or on the host
+    config: Any = request.config
+    # A conftest file's factory has others, and so has this one for a test that is marked so.
+    if getattr(tmp_path, "parent", None) != config._tmp_path_factory.getbasetemp():
         yield tmp_path
         return
     roots = request.config.stash[OF_RUN]

@@ -102,10 +102,10 @@ class RunState:
                 self._possible = False
         return self._possible
 
-    def header(self) -> str:
-        """The line of the header: which tmp_path this run has, or why no root can be made."""
+    def header(self, factory: VeryTmpFactory | None = None) -> str:
+        """The line of the header: which tmp_path this run has, or why no root can be made. *factory* is to make one."""
         try:
-            with VeryTmpFactory() as alone, self.make({}, alone) as root:  # its helper ends with it
+            with self.make({}, factory) as root:
                 made = repr(root).partition(", ")[2].removesuffix(">")
                 line = f"verytmp: tmp_path is in memory, {made}"
         except VeryTmpUnavailable as error:
@@ -199,7 +199,8 @@ def one_line(text: str) -> str:
 def fallback_of(config: pytest.Config, asked: Any) -> str:
     """What a run is to do without a namespace: one of the plugin's FALLBACKS."""
     told = asked.verytmp_fallback or config.getini("verytmp_fallback")
-    return str(told) if told else ("shm" if os.environ.get(VARIABLE) == "shm" else "error")
+    shm = os.environ.get(VARIABLE) == "shm" and not options_of(config, asked)  # of which that could keep none
+    return str(told) if told else ("shm" if shm else "error")
 
 
 def options_of(config: pytest.Config, asked: Any) -> dict[str, Any]:
