@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     _T = TypeVar("_T")
 
 CHUNK = 1 << 18  # bytes that are read and written at once
-PATH_MAX = 4096  # a symlink's target is shorter
+PATH_MAX = 4096  # bytes: names and targets are shorter
 
 # The bytes of headers before one member: extended names, attributes, the map of a sparse file. Go's and libarchive's
 # bound for one of them. Before 3.11.10 and 3.12.6, tarfile takes quadratic time for digits in them (CVE-2024-6232).
@@ -198,7 +198,7 @@ def is_zip(raw: Raw) -> bool:
         tarfile.TarInfo.frombuf(raw.peek(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
     except HeaderError:
         position = raw.tell()
-        found = zipfile.is_zipfile(raw)  # a program that unpacks itself
+        found = reading(raw, zipfile.is_zipfile, raw)  # a program that unpacks itself
         raw.seek(position)
         return found
     return False
@@ -358,7 +358,8 @@ def time_of(info: tarfile.TarInfo) -> int | None:
 
 # -- zip ---------------------------------------------------------------------------------------------------------------
 
-UNIX = 3  # who made the archive, in the upper byte of "version made by"
+FAT, UNIX = 0, 3  # whose attributes an entry has, in the upper byte of "version made by"
+FAT_DIRECTORY = 0x10
 EXTENDED_TIMESTAMP = b"UT"  # Info-ZIP's extra field: a flag for each time, and the times as time_t
 HAS_MTIME = 1
 
@@ -379,7 +380,8 @@ def zip_member(
     advance: Callable[[int], object],
 ) -> Member:
     attributes = info.external_attr >> 16 if info.create_system == UNIX else 0
-    kind = S_IFDIR if info.is_dir() else S_IFMT(attributes) or S_IFREG
+    is_dir = info.is_dir() or (info.create_system == FAT and info.external_attr & FAT_DIRECTORY)
+    kind = S_IFDIR if is_dir else S_IFMT(attributes) or S_IFREG
     reason = NAMES_OF_TYPES.get(kind, "" if kind in (S_IFREG, S_IFDIR, S_IFLNK) else "of no known type")
     target = ""
     if kind == S_IFLNK:
