@@ -37,6 +37,7 @@ HEADERS_MAX = 1 << 20 if (3, 11, 10) <= sys.version_info[:3] < (3, 12) or sys.ve
 ZIP = (b"PK\3\4", b"PK\5\6", b"PK\7\x08")
 HEAD = 6
 
+FILE_MAX = (1 << 63) - 1
 TIME_MAX = 10**9 << 62  # nanoseconds; utimensat(2) takes 64 bits of seconds
 
 HARD_LINK = -1  # beside stat(2)'s types
@@ -316,7 +317,7 @@ def tar_member(info: tarfile.TarInfo, source: Source, advance: Callable[[int], o
         else:
             write_content(source, info.offset_data, info.size, descriptor, advance)
 
-    return Member(info.name, 0 if reason else kind, S_IMODE(info.mode), time_of(info), info.linkname, reason, write)
+    return Member(info.name, 0 if reason else kind, info.mode & 0o7777, time_of(info), info.linkname, reason, write)
 
 
 def write_content(source: Source, offset: int, size: int, descriptor: int, advance: Callable[[int], object]) -> None:
@@ -340,6 +341,8 @@ def write_whole(descriptor: int, data: bytes, advance: Callable[[int], object]) 
 def write_sparse(info: Any, source: Source, descriptor: int, advance: Callable[[int], object]) -> None:
     """Write the data of a sparse file, and leave the holes."""
     source.seek(info.offset_data)
+    if not all(0 <= offset <= FILE_MAX and size >= 0 for offset, size in [*info.sparse, (info.size, 0)]):
+        bad_archive("the map of a sparse file has numbers that are none")
     for offset, size in info.sparse:
         os.lseek(descriptor, offset, os.SEEK_SET)
         write_content(source, source.position, size, descriptor, advance)
