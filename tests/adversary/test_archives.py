@@ -16,8 +16,10 @@ import contextlib
 import errno
 import io
 import os
+import random
 import subprocess
 import tarfile
+import time
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -470,3 +472,74 @@ def unpack_for_ever(place: VeryTmpPath, again: bytes) -> None:
         with zipfile.ZipFile(place / "again.zip") as archive:
             archive.extractall(place / "out")
         place /= "out"
+
+
+# -- what nobody has thought of ----------------------------------------------------------------------------------------
+
+
+def seeds(bird: Canary) -> list[bytes]:
+    """Archives of all kinds, to be damaged."""
+    sparse = member("sparse")
+    sparse.pax_headers = {"GNU.sparse.map": "0,2,4096,2", "GNU.sparse.size": "8192", "GNU.sparse.name": "../s"}
+    modern = member("m" * 120)
+    modern.pax_headers = {"path": f"{UP}{bird.vault}/new", "mtime": "1.5", "size": "4", "comment": "x" * 600}
+    everything = [info for row in ROWS.values() for info in row.members(bird) if len(info.name) < 4096][:40]
+    return [
+        packed(sparse, modern, form=tarfile.PAX_FORMAT).getvalue(),
+        packed(*everything, form=tarfile.GNU_FORMAT).getvalue(),
+        packed(*everything, form=tarfile.PAX_FORMAT).getvalue(),
+        packed(*everything[:5], mode="w:gz").getvalue(),
+        packed(*everything[:5], mode="w:xz").getvalue(),
+        zipped(*farm(bird)).getvalue(),
+        zipped(*farm(bird), links=True).getvalue(),
+    ]
+
+
+def damaged(data: bytes, chance: random.Random) -> bytes:
+    """Some bytes are others, a part is missing, doubled, or a number that is as large as it may be."""
+    found = bytearray(data)
+    for _ in range(chance.randrange(1, 6)):
+        place = chance.randrange(len(found))
+        kind = chance.randrange(5)
+        if kind == 0:
+            found[place] = chance.randrange(256)
+        elif kind == 1:
+            del found[place : place + chance.choice((1, 2, 512))]
+        elif kind == 2:
+            found[place:place] = found[max(0, place - 512) : place]
+        elif kind == 3:
+            found[place : place + 4] = chance.choice((b"\xff\xff\xff\xff", b"\0\0\0\0", b"7777", b"\x80\0\0\0"))
+        else:  # a field of a tar header
+            block = place // 512 * 512
+            start = chance.choice((0, 100, 124, 136, 156, 157, 257, 345, 386, 482))
+            found[block + start : block + start + 12] = chance.choice((b"7" * 12, b"\x80" + b"\xff" * 11, b"\xff" * 12))
+            header = found[block : block + 512]
+            header[148:156] = b" " * 8
+            found[block + 148 : block + 156] = b"%06o\0 " % sum(header)
+        if not found:
+            break
+    return bytes(found)
+
+
+@pytest.mark.tmpfs
+def test_damaged_archives(planted: Canary, pytestconfig: pytest.Config) -> None:
+    """Each is unpacked, or an error of the one kind, in a second."""
+    chance = random.Random(pytestconfig.getoption("--endurance") or 21)  # longer runs have other seeds
+    archives = seeds(planted)
+    slowest = 0.0
+    ends = time.monotonic() + (pytestconfig.getoption("--endurance") or 4)
+    count = 0
+    with VeryTmpRoot(size="1m", nr_inodes=200) as root:
+        while time.monotonic() < ends:
+            count += 1
+            data = damaged(chance.choice(archives), chance)
+            started = time.process_time()
+            with contextlib.suppress(OSError):  # and no other
+                root.path.unpack(io.BytesIO(data) if chance.random() < 0.5 else Stream(data))
+            slowest = max(slowest, time.process_time() - started)
+            root.clear()
+            if count % 50 == 0:
+                planted.check()
+    planted.check()
+    assert count > 50
+    assert slowest < 5

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     _T = TypeVar("_T")
 
 CHUNK = 1 << 18  # bytes that are read and written at once
-PATH_MAX = 4096  # a symlink's target is shorter
+PATH_MAX = 4096  # bytes: names and targets are shorter
 
 # The bytes of headers before one member: extended names, attributes, the map of a sparse file. Go's and libarchive's
 # bound for one of them. Before 3.11.10 and 3.12.6, tarfile takes quadratic time for digits in them (CVE-2024-6232).
@@ -37,6 +37,7 @@ HEADERS_MAX = 1 << 20 if (3, 11, 10) <= sys.version_info[:3] < (3, 12) or sys.ve
 ZIP = (b"PK\3\4", b"PK\5\6", b"PK\7\x08")
 HEAD = 6
 
+FILE_MAX = (1 << 63) - 1
 TIME_MAX = 10**9 << 62  # nanoseconds; utimensat(2) takes 64 bits of seconds
 
 HARD_LINK = -1  # beside stat(2)'s types
@@ -198,7 +199,7 @@ def is_zip(raw: Raw) -> bool:
         tarfile.TarInfo.frombuf(raw.peek(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
     except HeaderError:
         position = raw.tell()
-        found = zipfile.is_zipfile(raw)  # a program that unpacks itself
+        found = reading(raw, zipfile.is_zipfile, raw)  # a program that unpacks itself
         raw.seek(position)
         return found
     return False
@@ -316,7 +317,7 @@ def tar_member(info: tarfile.TarInfo, source: Source, advance: Callable[[int], o
         else:
             write_content(source, info.offset_data, info.size, descriptor, advance)
 
-    return Member(info.name, 0 if reason else kind, S_IMODE(info.mode), time_of(info), info.linkname, reason, write)
+    return Member(info.name, 0 if reason else kind, info.mode & 0o7777, time_of(info), info.linkname, reason, write)
 
 
 def write_content(source: Source, offset: int, size: int, descriptor: int, advance: Callable[[int], object]) -> None:
@@ -340,6 +341,8 @@ def write_whole(descriptor: int, data: bytes, advance: Callable[[int], object]) 
 def write_sparse(info: Any, source: Source, descriptor: int, advance: Callable[[int], object]) -> None:
     """Write the data of a sparse file, and leave the holes."""
     source.seek(info.offset_data)
+    if not all(0 <= offset <= FILE_MAX and size >= 0 for offset, size in [*info.sparse, (info.size, 0)]):
+        bad_archive("the map of a sparse file has numbers that are none")
     for offset, size in info.sparse:
         os.lseek(descriptor, offset, os.SEEK_SET)
         write_content(source, source.position, size, descriptor, advance)
@@ -358,7 +361,8 @@ def time_of(info: tarfile.TarInfo) -> int | None:
 
 # -- zip ---------------------------------------------------------------------------------------------------------------
 
-UNIX = 3  # who made the archive, in the upper byte of "version made by"
+FAT, UNIX = 0, 3  # whose attributes an entry has, in the upper byte of "version made by"
+FAT_DIRECTORY = 0x10
 EXTENDED_TIMESTAMP = b"UT"  # Info-ZIP's extra field: a flag for each time, and the times as time_t
 HAS_MTIME = 1
 
@@ -379,7 +383,8 @@ def zip_member(
     advance: Callable[[int], object],
 ) -> Member:
     attributes = info.external_attr >> 16 if info.create_system == UNIX else 0
-    kind = S_IFDIR if info.is_dir() else S_IFMT(attributes) or S_IFREG
+    is_dir = info.is_dir() or (info.create_system == FAT and info.external_attr & FAT_DIRECTORY)
+    kind = S_IFDIR if is_dir else S_IFMT(attributes) or S_IFREG
     reason = NAMES_OF_TYPES.get(kind, "" if kind in (S_IFREG, S_IFDIR, S_IFLNK) else "of no known type")
     target = ""
     if kind == S_IFLNK:

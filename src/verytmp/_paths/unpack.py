@@ -133,6 +133,8 @@ class Unpacking:
         reason = member.reason
         inside = collapse(member.name)
         path = joined(self._base, inside)
+        if len(inside) >= archives.PATH_MAX:  # or each member could take seconds: a megabyte of name has 500,000 levels
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), f"{member.name[:64]}…")
         if "\0" in member.name or "\0" in member.target:
             reason = "a null byte in its name or target"
         elif not inside and member.type == S_IFDIR:
