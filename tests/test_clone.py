@@ -741,3 +741,15 @@ def test_programs_see_no_more_than_the_root(template: VeryTmpRoot) -> None:
         done = subprocess.run([sys.executable, "-c", code, one], capture_output=True, text=True)
         assert done.stdout == "False\n"
         assert Tree.by_key[tree_of(one).token]() is tree_of(one)
+
+
+def test_hard_links_are_copied() -> None:
+    with VeryTmpRoot() as root:
+        host_state.make(root.fileno(), {"a": b"one", "d": {}, "e": {}})
+        os.link(root / "a", root / "b")
+        os.link(root / "a", root / "d" / "c")
+        with root.clone() as clone:
+            assert "as a copy" in repr(clone)
+            assert (clone / "a").stat().st_nlink == 3
+            (clone / "d" / "c").write_text("two")
+            assert (clone / "a").read_text() == (clone / "b").read_text() == "two"
