@@ -6,6 +6,7 @@ import errno
 import gc
 import os
 import random
+import shutil
 import signal
 import socket
 import stat
@@ -193,7 +194,7 @@ def test_the_root_directory_is_as_the_frozen_one(mode: int) -> None:
                 assert stat.S_IMODE(clone.path.stat().st_mode) == 0o711
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may have files of others")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 @pytest.mark.parametrize("copied", [False, True])
 def test_owners_are_kept(copied: bool) -> None:
     with VeryTmpRoot(uid=7, gid=8) as root:
@@ -363,6 +364,32 @@ def test_no_half_of_a_directory_is_renamed() -> None:
                 assert clone.usage().used == 0
 
     made("child", body)
+
+
+def test_the_root_directory_is_not_removed_with_what_is_in_it() -> None:
+    """rmdir(2) does not look at mounts of other namespaces, and would take the whole clone away."""
+
+    def body(make: Make) -> None:
+        with frozen(make) as root, root.clone() as clone:
+            (clone / "a" / "b").mkdir(parents=True)
+            for call in (os.rmdir, lambda path: os.removedirs(f"{path}/a/b")):
+                try:
+                    call(os.fspath(clone))
+                except OSError as error:
+                    refused = error.errno
+                assert host_state.look(clone.fileno()).keys() >= TREE.keys()
+            assert refused == errno.ENOTEMPTY
+            with pytest.raises(OSError):
+                shutil.rmtree(clone)
+            assert host_state.look(clone.fileno()) == {}
+            (clone / "new").touch()
+            os.rename(os.fspath(clone), f"{os.fspath(clone)}-x")
+            assert os.listdir(f"{os.fspath(clone)}-x") == ["new"]
+            os.rename(f"{os.fspath(clone)}-x", os.fspath(clone))
+            assert [path.name for path in clone.path.iterdir()] == ["new"]
+
+    for way in ("here", "child"):
+        made(way, body)
 
 
 def test_one_device_and_lasting_numbers(template: VeryTmpRoot) -> None:
@@ -714,3 +741,15 @@ def test_programs_see_no_more_than_the_root(template: VeryTmpRoot) -> None:
         done = subprocess.run([sys.executable, "-c", code, one], capture_output=True, text=True)
         assert done.stdout == "False\n"
         assert Tree.by_key[tree_of(one).token]() is tree_of(one)
+
+
+def test_hard_links_are_copied() -> None:
+    with VeryTmpRoot() as root:
+        host_state.make(root.fileno(), {"a": b"one", "d": {}, "e": {}})
+        os.link(root / "a", root / "b")
+        os.link(root / "a", root / "d" / "c")
+        with root.clone() as clone:
+            assert "as a copy" in repr(clone)
+            assert (clone / "a").stat().st_nlink == 3
+            (clone / "d" / "c").write_text("two")
+            assert (clone / "a").read_text() == (clone / "b").read_text() == "two"

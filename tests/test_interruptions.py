@@ -81,15 +81,25 @@ def test_a_call_is_not_interrupted(owned: bool) -> None:
     assert (left, others) == ({}, [])
 
 
+@pytest.mark.parametrize("kind", ["root", "clone", "view"])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_roots_are_made(threads: int) -> None:
+def test_roots_are_made(threads: int, kind: str) -> None:
     """No descriptor, child or blocked signal is left. Where there is a second thread, it is given signals too."""
+
+    def prepare() -> Callable[[], object]:
+        if kind == "root":
+            return lambda: VeryTmpRoot().close()
+        template = VeryTmpRoot()
+        if kind == "view":
+            return lambda: template.read_only().close()
+        template.freeze()
+        return lambda: template.clone().close()
 
     def interrupted() -> tuple[dict[int, str], list[str], list[str], set[int]]:
         over = threading.Event()
         if threads > 1:
             threading.Thread(target=over.wait).start()
-        left, others = storm(lambda: lambda: VeryTmpRoot().close(), 300, 0.0007)
+        left, others = storm(prepare, 300 if kind == "root" else 100, 0.0007)
         for _ in range(100):  # what a thread has begun goes on for a moment
             if not left and not host_state.children():
                 break

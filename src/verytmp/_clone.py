@@ -225,7 +225,7 @@ def mount_of(tree: Tree, kind: str, what: str) -> int:
 
 def mounter_of(tree: Tree) -> Mounter:
     """Who can change a root. One that another process has sent comes without."""
-    mounter: Mounter | None = tree.mounter  # type: ignore[assignment]  # `_confined` does not know its class
+    mounter: Mounter | None = tree.mounter  # type: ignore[assignment]  # a class that _confined does not know
     return mounter or Mounter()
 
 

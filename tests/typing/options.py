@@ -27,3 +27,11 @@ with VeryTmpFactory(size="8m") as factory:
     assert_type(factory.root(mode=0o755), VeryTmpRoot)
     assert_type(factory(**settings), VeryTmpRoot)
     assert_type(factory.closed, bool)
+
+with VeryTmpRoot(fstype="ramfs") as template:
+    template.freeze()
+    assert_type(template.frozen, bool)
+    with template.clone(**settings) as clone, clone.read_only() as view:
+        assert_type(clone, VeryTmpRoot)
+        assert_type(view, VeryTmpRoot)
+        clone.resize(size="1m", nr_inodes=100)

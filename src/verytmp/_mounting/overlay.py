@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from .spec import MountSpec
 
 UPPER, WORK = "upper", "work"
+COVERED = "covered"
 # Those of the new tmpfs that are not the user's, besides the directories above the root: upper, work, what is in that,
-# and what overlayfs notes of the first one.
-INODES = 4
+# what overlayfs notes of the first one, and what is below the overlay.
+INODES = 5
 
 # Attributes of overlayfs's own, which are about the layer that has them.
 OWN_ATTRIBUTES = ("trusted.overlay.", "user.overlay.")
@@ -58,8 +59,11 @@ def mount_clone(spec: MountSpec, layers: Sequence[int], log: CallLog) -> tuple[i
         log("mkdirat")
         for name in (UPPER, WORK):
             os.mkdir(name, 0o700, dir_fd=mounted)
-        above = tmpfs.make_root(mounted, spec.replace(mode=0), log)
+        above = tmpfs.make_root(mounted, spec.replace(mode=0o700), log)
         owned.append(above)
+        log("mkdirat")
+        # rmdir(2) does not see what is mounted in another namespace: it would remove the root, whatever is in it.
+        os.mkdir(f"{spec.token}/{COVERED}", 0, dir_fd=above)
         log("openat")
         upper = os.open(UPPER, os.O_RDONLY | os.O_DIRECTORY, dir_fd=mounted)
         owned.append(upper)
