@@ -102,7 +102,7 @@ class Tree(RootFds):
         that follows links.
         """
         if self.kernel_nosymfollow and ".." not in relative:
-            return self._base + relative if relative else self.token  # "x" and a slash at the end are EISDIR: open(2)
+            return self._base + relative
         raise OSError(errno.ELOOP, "")
 
     def _raise_unless_resolvable(self, error: OSError, relative: str, other: str | None = None) -> None:
