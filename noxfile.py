@@ -22,10 +22,6 @@ nox.needs_version = ">=2024.10"
 nox.options.default_venv_backend = "venv"  # whose pip is the one that README's commands meet
 nox.options.sessions = ["readme", "suite", "fallback", "lint", "types", "wheel", "documentation", "oldest_pytest"]
 
-# Knows little of Python's version, and takes long.
-SLOW = [f"tests/{name}" for name in ("adversary", "factory", "travel")]
-SLOW += [f"tests/test_{name}.py" for name in ("deep_trees", "lifetime", "interruptions")]
-SLOW += sorted(map(str, Path("tests").glob("test_plugin*.py")))
 # How a root is made, and ends: the rest of the suite meets descriptors alone, whichever way they came.
 MAKING = [
     f"tests/test_{name}.py" for name in ("confinement", "diagnose", "doctor", "helper", "main", "mount", "options")
@@ -37,15 +33,19 @@ PATHS += [f"tests/adversary/test_{name}.py" for name in ("archives", "attacks", 
 PATHS += ["tests/adversary/test_process_states.py", "tests/adversary/test_storm.py"]
 
 
+# What knows Python's version.
+VERSIONED = ["tests/files", "tests/searching", "tests/copying"]
+VERSIONED += [f"tests/test_{name}.py" for name in ("path_pure", "cpython", "surface", "oracle", "strings", "typing")]
+VERSIONED += [f"tests/test_{name}.py" for name in ("root", "helper", "named", "programs", "enter", "clone", "freeze")]
+
+
 def chosen(python: str, way: str) -> list[str]:
     """All that is slow runs once each way: directly on the oldest, by the helper on the newest. There, the other way's
     part is what makes roots. Other Pythons run what knows their version."""
     if (python, way) in ((OLDEST, "direct"), (NEWEST, "helper")):
         checkers = ["--ignore=tests/test_typing.py"] if way == "direct" else []  # what they say is asked once
         return ["-m", "", *checkers]
-    if python in (OLDEST, NEWEST):
-        return MAKING
-    return [f"--ignore={path}" for path in SLOW]
+    return MAKING if python in (OLDEST, NEWEST) else VERSIONED
 
 
 def readmes() -> list[str]:
