@@ -753,3 +753,47 @@ def test_hard_links_are_copied() -> None:
             assert (clone / "a").stat().st_nlink == 3
             (clone / "d" / "c").write_text("two")
             assert (clone / "a").read_text() == (clone / "b").read_text() == "two"
+
+
+def test_a_clone_that_cannot_be_frozen_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is two file systems. Where the second one is refused, the first is written to again."""
+
+    def body(make: Make) -> None:
+        with frozen(make) as root, root.clone() as clone:
+            original = _syscalls.fspick
+            outcomes = ["made", "refused", "made"]  # in the process that may, whichever it is
+
+            def fspick(fd: int) -> int:
+                if outcomes[0] == "refused":
+                    del outcomes[0]
+                    raise OSError(errno.EIO, "planted")
+                found = original(fd)
+                del outcomes[0]
+                return found
+
+            monkeypatch.setattr(_syscalls, "fspick", fspick)
+            with pytest.raises(OSError, match="planted"):
+                clone.freeze()
+            monkeypatch.setattr(_syscalls, "fspick", original)
+            (clone / "still").touch()
+            clone.freeze()
+            assert clone.frozen
+
+    for way in ("here", "child"):
+        made(way, body)
+
+
+def test_what_overlayfs_notes_of_a_layer_is_not_copied(template: VeryTmpRoot) -> None:
+    """Two file systems would have one UUID."""
+
+    def uuid(root: VeryTmpRoot) -> bytes:
+        upper = f"{os.fspath(root)}/../../../upper"
+        [name] = [name for name in os.listxattr(upper) if name.endswith(".overlay.uuid")]
+        return os.getxattr(upper, name)
+
+    with template.clone() as clone:
+        (clone / "f").write_text("changed")
+        clone.freeze()
+        with clone.clone() as again:
+            (again / "f").write_text("changed again")
+            assert uuid(again) != uuid(clone)
