@@ -130,7 +130,7 @@ def boot(version: str) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])  # type: ignore[union-attr]  # it has one
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("version", nargs="*", choices=[*SUITES, []], help="all of them without any")
     asked = parser.parse_args().version or list(SUITES)
     if os.geteuid():
