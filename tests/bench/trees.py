@@ -6,7 +6,9 @@ import io
 import os
 import random
 import shutil
+import tarfile
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.measure import Result, compared, results
-from verytmp import VeryTmpRoot
+from verytmp import VeryTmpPath, VeryTmpRoot
 
 FILES = 10_000
 FOLDERS = 100
@@ -64,7 +66,63 @@ def trees(rounds: int) -> Iterator[tuple[str, dict[str, Result]]]:
         ):
             yield case, compared({name: partial(call, base) for name, base in planted_at.items()}, rounds, once=True)
     yield "copy of 10,000 files", prepared(copied, rounds)
+    yield "publish of 10,000 files, beside copytree", prepared(published_out, rounds)
+    for suffix, pack in PACKERS.items():
+        yield f"unpack of 10,000 files ({suffix}), beside extractall", unpackings(pack, rounds)
     yield "removal of 10,000 files", removals(rounds)
+
+
+def published_out(base: Any) -> None:
+    """From a root to the host, and between directories of the host."""
+    if isinstance(base, VeryTmpPath):
+        base.publish(base.parent / "copy", preserve_metadata=True)
+    else:
+        shutil.copytree(base, base.parent / "copy", symlinks=True)
+
+
+def tarred(file: Path) -> None:
+    with tarfile.open(file, "w") as archive:
+        for number in range(FILES):
+            info = tarfile.TarInfo(f"folder{number % FOLDERS}/{number}.txt")
+            info.size = 8
+            archive.addfile(info, io.BytesIO(b"potatoes"))
+
+
+def zipped(file: Path) -> None:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(FILES):
+            archive.writestr(f"folder{number % FOLDERS}/{number}.txt", b"potatoes" * 100)
+
+
+PACKERS = {"tar": tarred, "zip": zipped}
+
+
+def extracted(file: Path, folder: Path) -> None:
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            archive.extractall(folder)
+    else:
+        how: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+        with tarfile.open(file) as opened:
+            opened.extractall(folder, **how)
+
+
+def unpackings(pack: Callable[[Path], None], rounds: int) -> dict[str, Result]:
+    """`unpack` into a root, against extractall into a directory on /dev/shm."""
+    with tempfile.TemporaryDirectory(prefix="verytmp-bench-", dir="/dev/shm") as folder:
+        file = Path(folder, "archive")
+        pack(file)
+        times: dict[str, list[float]] = {"verytmp": [], "pathlib": []}
+        for _ in range(rounds):
+            with VeryTmpRoot() as root:
+                calls: dict[str, Callable[[], object]] = {
+                    "verytmp": partial(root.path.unpack, file),
+                    "pathlib": partial(extracted, file, Path(folder, "x")),
+                }
+                for name, result in compared(calls, 1, once=True).items():
+                    times[name].append(result.median)
+            shutil.rmtree(Path(folder, "x"))
+    return results(times)
 
 
 def prepared(call: Callable[[Any], object], rounds: int) -> dict[str, Result]:

@@ -5,7 +5,7 @@ from io import BufferedRandom, BufferedReader, BufferedWriter, FileIO, TextIOWra
 from pathlib import Path, PurePosixPath
 from typing import Self, assert_type
 
-from verytmp import VeryTmpPath, VeryTmpRoot, VeryTmpUsage
+from verytmp import VeryTmpPath, VeryTmpReport, VeryTmpRoot, VeryTmpUsage
 
 
 def export(out: Path) -> None:
@@ -81,3 +81,12 @@ with VeryTmpRoot() as root:
 
     kept: Iterator[VeryTmpPath] = (entry for entry in path.iterdir() if entry.suffix == ".txt")
     assert_type(sorted(kept), list[VeryTmpPath])
+
+
+def deliver(root: VeryTmpRoot, upload: Path, out: Path) -> VeryTmpReport:
+    report = (root / "in").unpack(upload, max_members=1000, progress=lambda done, total: print(done, total))
+    assert_type(report.left_out, dict[str, str])
+    assert_type(report.members, int)
+    with upload.open("rb") as stream:
+        (root / "in").unpack(stream)
+    return (root / "in").publish(out, replace=True, mode=0o755, fsync=True)

@@ -396,6 +396,8 @@ def zip_member(
             while data := reading(file.read, CHUNK):
                 spend(len(data))
                 write_whole(descriptor, data, advance)
+                if len(data) < CHUNK:  # that was the end, and its checksum is right
+                    break
 
     mode = S_IMODE(attributes) if attributes else None
     return Member(info.filename, 0 if reason else kind, mode, zip_time(info), target, reason, write)
