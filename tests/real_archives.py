@@ -230,7 +230,9 @@ STOPS = {
     ),
     "Overlapped entries": "its entries overlap, as those of a bomb",
     "CRC": "a file is longer than the archive says, and unzip cuts it off",
-    "not a zip|central directory|multiple disks|Bad magic|differ|extra field": "damaged, or in parts: bsdtar reads what it finds",
+    "not a zip|central directory|multiple disks|Bad magic|differ|extra field": (
+        "damaged, or in parts: bsdtar reads what it finds"
+    ),
     "Not a directory|Is a directory|File exists": "its members contradict each other",
     "name too long": "a name is too long",
 }
