@@ -230,7 +230,9 @@ STOPS = {
     ),
     "Overlapped entries": "its entries overlap, as those of a bomb",
     "CRC": "a file is longer than the archive says, and unzip cuts it off",
-    "not a zip|central directory|multiple disks|Bad magic|differ": "damaged, or in parts: bsdtar reads what it finds",
+    "not a zip|central directory|multiple disks|Bad magic|differ|extra field": (
+        "damaged, or in parts: bsdtar reads what it finds"
+    ),
     "Not a directory|Is a directory|File exists": "its members contradict each other",
     "name too long": "a name is too long",
 }
@@ -244,6 +246,7 @@ DIFFERENCES = {
     r"GNU tar: time: [dl-]": "GNU tar makes links to outside at the end, and so changes the times of their directories",
     r"(bsdtar|unzip): (mode|time): .*": "no Unix attributes in the zip archive, or other times among its extra fields",
     r"zipfile: (type|content|target).*": "zipfile makes a file of a link",
+    r"zipfile: only (here|there): .*": "zipfile drops each `..`, and what is before it stays",
     r"unzip: .*": "unzip cuts names and changes characters in its own way",
     r"bsdtar: .*": "bsdtar reads other fields, such as AppleDouble files, or names in their own encoding",
     r"GNU tar: .*test-times|GNU tar: .*: 1421\d": "tarfile takes GNU's times of access for a part of the name",

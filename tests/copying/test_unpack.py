@@ -319,9 +319,11 @@ def test_what_is_left_out(root: VeryTmpRoot) -> None:
             "nu\0ll": "a null byte in its name or target",
         }
     )  # fmt: skip
-    report = (root / "zip").unpack(zipped((entry("fifo", stat.S_IFIFO), b""), (entry("odd", 0o050000), b"")))
+    report = (root / "zip").unpack(
+        zipped((entry("fifo", stat.S_IFIFO), b""), (entry("odd", 0o050000), b""), (entry("-", stat.S_IFIFO), b"piped"))
+    )
     assert report.left_out == {"fifo": "a FIFO", "odd": "of no known type"}
-    assert there(root) == {"last": b"evil", "zip": {}}
+    assert there(root) == {"last": b"evil", "zip": {"-": b"piped"}}
 
 
 def test_of_very_many_a_thousand_are_named(root: VeryTmpRoot) -> None:

@@ -385,6 +385,8 @@ def zip_member(
     attributes = info.external_attr >> 16 if info.create_system == UNIX else 0
     is_dir = info.is_dir() or (info.create_system == FAT and info.external_attr & FAT_DIRECTORY)
     kind = S_IFDIR if is_dir else S_IFMT(attributes) or S_IFREG
+    if kind == S_IFIFO and info.file_size:  # zip's standard input was a pipe
+        kind = S_IFREG
     reason = NAMES_OF_TYPES.get(kind, "" if kind in (S_IFREG, S_IFDIR, S_IFLNK) else "of no known type")
     target = ""
     if kind == S_IFLNK:
