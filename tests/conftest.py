@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import tempfile
 import threading
 import warnings
@@ -51,6 +52,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """For the fallback, this very process is refused what Docker's containers are."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job; tests send it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("--way") == "shm":
         os.environ["VERYTMP_FALLBACK"] = "shm"
         refusals.docker()

@@ -97,7 +97,7 @@ def archive() -> io.BytesIO:
         archives.member("d", tarfile.DIRTYPE),
         archives.member("d/f"),
         archives.member("new", tarfile.LNKTYPE, "f"),
-        archives.member("link", tarfile.SYMTYPE, "/d"),
+        archives.member("link", tarfile.SYMTYPE, "d"),
         archives.member("link/below"),
         content=INSIDE,
     )
@@ -187,8 +187,6 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "publish to it": changes(lambda p, place: place.file.publish(p, replace=True), "f", "d", many=True),
     "unpack": changes(lambda p, _: p.unpack(archive()), "", "new", many=True),
-    "unpack it": changes(lambda p, place: (place.other / "new").unpack(p), "f", many=True),
-    "unpack it to it": changes(lambda p, place: place.new.unpack(p), many=True, as_argument=True),
 }
 
 # These ask the kernel nothing.

@@ -97,8 +97,13 @@ class TreeCopy:
 
     def fill(self, source: OwnedFd, target: OwnedFd) -> None:
         """Copy all that is in a directory, and the directory's own metadata. Closes both."""
-        top = owned_fd.opened(".", DIRECTORY, target.fileno())
-        with top, DirStack(source, LISTED) as self.reader, DirStack(target, self.writing) as self.writer:
+        with (
+            source,  # an error's traceback would keep what is not closed here
+            target,
+            owned_fd.opened(".", DIRECTORY, target.fileno()) as top,
+            DirStack(source, LISTED) as self.reader,
+            DirStack(target, self.writing) as self.writer,
+        ):
             if self.links is None and (self.preserve or self.permissions):
                 self.links = HardLinks(top)
             self.above[identity(self.reader.status)] = False
