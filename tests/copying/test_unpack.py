@@ -320,7 +320,11 @@ def test_what_is_left_out(root: VeryTmpRoot) -> None:
         }
     )  # fmt: skip
     report = (root / "zip").unpack(
-        zipped((entry("fifo", stat.S_IFIFO), b""), (entry("odd", 0o050000), b""), (entry("-", stat.S_IFIFO), b"piped"))
+        zipped(
+            (entry("fifo", stat.S_IFIFO), b""),
+            (entry("odd", 0o050000), b""),
+            (entry("-", stat.S_IFIFO | 0o600), b"piped"),
+        )
     )
     assert report.left_out == {"fifo": "a FIFO", "odd": "of no known type"}
     assert there(root) == {"last": b"evil", "zip": {"-": b"piped"}}
