@@ -12,7 +12,7 @@ import sys
 import tarfile
 import time
 import zipfile
-from decimal import Decimal, InvalidOperation
+from decimal import Context
 from functools import partial
 from stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK, S_IMODE
 from tarfile import HeaderError
@@ -39,6 +39,8 @@ HEAD = 6
 
 FILE_MAX = (1 << 63) - 1
 TIME_MAX = 10**9 << 62  # nanoseconds; utimensat(2) takes 64 bits of seconds
+# Not the caller's context, which may round. 1e999999 is a number as well, and an int of it takes half a minute.
+TIMES = Context(prec=40, Emin=-40, Emax=40, traps=[])
 
 HARD_LINK = -1  # beside stat(2)'s types
 NAMES_OF_TYPES = {
@@ -353,8 +355,8 @@ def time_of(info: tarfile.TarInfo) -> int | None:
     """The time of modification in nanoseconds. tarfile makes a float of it, which has not room for them."""
     text = info.pax_headers.get("mtime")
     try:
-        mtime = int(info.mtime) * 10**9 if text is None else int(Decimal(text) * 10**9)
-    except (InvalidOperation, ValueError, OverflowError):
+        mtime = int(info.mtime) * 10**9 if text is None else int(TIMES.multiply(TIMES.create_decimal(text), 10**9))
+    except (ValueError, OverflowError):  # it is none, or too large
         return None
     return mtime if abs(mtime) < TIME_MAX else None
 
