@@ -133,6 +133,34 @@ def test_nobody_looks_into_a_tree_before_it_is_whole(root: VeryTmpRoot, out: Pat
     assert set(seen) == {(0o700, True)}
 
 
+@pytest.mark.parametrize("preserve", [False, True])
+@pytest.mark.parametrize("name", ["f", "d"])
+def test_at_no_time_has_it_more_permissions_than_are_asked_for(
+    root: VeryTmpRoot, out: Path, name: str, preserve: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = set()
+    fchmod = os.fchmod
+
+    def look(*_: object) -> None:
+        seen.update(mode(temporary) for temporary in out.iterdir())
+
+    def look_after(descriptor: int, permissions: int) -> None:
+        fchmod(descriptor, permissions)
+        look()
+
+    monkeypatch.setattr(os, "fchmod", look_after)
+    (root / name).chmod(0o755)
+    (root / name).publish(out / "secret", mode=0o700, preserve_metadata=preserve, progress=look)
+    assert seen == {0o700}
+
+
+def test_the_group_is_that_of_a_set_group_id_directory(root: VeryTmpRoot, out: Path) -> None:
+    out.chmod(0o2755)
+    (root / "d").publish(out / "new")
+    for path in (out / "new", out / "new/e"):
+        assert mode(path) & stat.S_ISGID, "what is made in it gets the same group"
+
+
 def test_hard_links_are_kept(root: VeryTmpRoot, out: Path) -> None:
     (root / "d" / "e" / "again").hardlink_to("/d/f")
     (root / "d" / "outside").hardlink_to("/f")

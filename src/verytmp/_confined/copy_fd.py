@@ -52,7 +52,8 @@ def fill(
         copy_metadata(reading.fileno(), writing.fileno())
 
 
-def copy_metadata(reading: int, writing: int) -> None:
+def copy_metadata(reading: int, writing: int, mode: int | None = None) -> None:
+    """Copy a file's metadata; *mode* takes the place of its permissions."""
     status = os.fstat(reading)
     os.utime(writing, ns=(status.st_atime_ns, status.st_mtime_ns))
     # Before the permissions, which may forbid it.
@@ -62,7 +63,7 @@ def copy_metadata(reading: int, writing: int) -> None:
         except OSError as error:
             if error.errno not in XATTRS_REFUSED:
                 raise
-    os.fchmod(writing, S_IMODE(status.st_mode))
+    os.fchmod(writing, S_IMODE(status.st_mode) if mode is None else mode)
 
 
 def extended_attributes(descriptor: int) -> list[str]:

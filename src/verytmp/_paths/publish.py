@@ -11,7 +11,7 @@ import os
 from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 
 from .._confined import owned_fd
-from .._confined.copy_fd import fill
+from .._confined.copy_fd import copy_metadata, fill
 from .._confined.removal import empty, open_listable
 from .._confined.tree import LISTED
 from .report import Tally
@@ -124,9 +124,17 @@ class Publication:
         os.mkdir(self.temporary, permissions | OWNERS, dir_fd=self.parent.fileno())
         with owned_fd.opened(self.temporary, LISTED | os.O_NOFOLLOW, self.parent.fileno()) as top:
             final = S_IMODE(os.fstat(top.fileno()).st_mode) & (permissions | ~PERMISSIONS)  # without the umask's
-            os.fchmod(top.fileno(), OWNERS)  # until it is whole, nobody else looks into it
+            # Until it is whole, nobody else looks into it. What is made in it has the group of a set-group-ID parent.
+            os.fchmod(top.fileno(), OWNERS | final & ~PERMISSIONS)
             copy = TreeCopy(
-                self.source, self.target, follow_symlinks, preserve_metadata, self.tally, permissions=True, fsync=fsync
+                self.source,
+                self.target,
+                follow_symlinks,
+                preserve_metadata,
+                self.tally,
+                permissions=True,
+                fsync=fsync,
+                mode=mode,
             )
             copy.fill(copy.open_source(), owned_fd.opened(".", LISTED, top.fileno()))
             if mode is not None or not preserve_metadata:
@@ -140,10 +148,13 @@ class Publication:
             if not S_ISREG(status.st_mode):  # it has been replaced
                 raise_two_paths(errno.EINVAL, SPECIAL, self.source, self.target)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-            permissions = status.st_mode & PERMISSIONS
+            # At no time has it more permissions than are asked for: it may be a secret.
+            permissions = status.st_mode & PERMISSIONS if mode is None else mode & OWNERS
             with owned_fd.opened(self.temporary, flags, self.parent.fileno(), permissions) as writing:
-                fill(reading, writing, status, preserve_metadata, self.tally.advance, None)
-                if mode is not None:
+                fill(reading, writing, status, False, self.tally.advance, None)
+                if preserve_metadata:
+                    copy_metadata(reading.fileno(), writing.fileno(), mode)
+                elif mode is not None:
                     os.fchmod(writing.fileno(), mode)
                 if fsync:
                     os.fsync(writing.fileno())

@@ -63,6 +63,7 @@ class TreeCopy:
         below: tuple[str, ...] = (),
         permissions: bool = False,
         fsync: bool = False,
+        mode: int | None = None,
     ) -> None:
         """Prepare the copy.
 
@@ -75,11 +76,12 @@ class TreeCopy:
             below: the names that lead from the top of *links* to the target.
             permissions: copy the permissions, but for what the umask takes away, and without set-user-ID and the like.
             fsync: write all through to the disk.
+            mode: the permissions of the target itself, instead of the source's.
         """
         self.source, self.target = source, target
         self.follow, self.preserve = follow_symlinks, preserve_metadata
         self.tally, self.links, self.below = tally, links, below
-        self.permissions, self.fsync = permissions, fsync
+        self.permissions, self.fsync, self.mode = permissions, fsync, mode
         by_fd = preserve_metadata or permissions or fsync
         self.writing = LISTED if by_fd else os.O_PATH | os.O_DIRECTORY  # with O_PATH, a descriptor takes no metadata
         self.made: set[tuple[int, int]] = set()
@@ -112,7 +114,7 @@ class TreeCopy:
             try:
                 for name, directory in self.reader.traverse(self.copy_entries, self.enter):
                     self.leave(name, directory)
-                self.finish(self.reader.here, self.writer.here)
+                self.finish(self.reader.here, self.writer.here, self.mode)
             except OSError as error:
                 if not isinstance(error.filename, str) or error.filename == "..":
                     error.filename = self.path(self.source)
@@ -252,10 +254,10 @@ class TreeCopy:
             error.filename, error.filename2 = self.path(self.source, name), self.path(self.target, name)
             raise
 
-    def finish(self, directory: OwnedFd, copy: OwnedFd) -> None:
+    def finish(self, directory: OwnedFd, copy: OwnedFd, mode: int | None = None) -> None:
         """Give a directory its metadata, once all is in it."""
         if self.preserve:
-            copy_metadata(directory.fileno(), copy.fileno())
+            copy_metadata(directory.fileno(), copy.fileno(), mode)
         elif self.permissions:
             lacking = OWNERS & ~os.fstat(directory.fileno()).st_mode
             if lacking:
