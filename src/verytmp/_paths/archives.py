@@ -249,7 +249,8 @@ class Source:
         file = decompressed(raw)
         self.reading = partial(reading, raw)
         self._read = file.read
-        self._seek = raw.seek if file is raw and raw.seekable() else None  # what is compressed is read all the same
+        self._compressed = file is not raw  # and is read all the same, where others seek
+        self._seek = raw.seek if raw.seekable() and not self._compressed else None
         self._start = raw.tell()
         self._spend = spend
         self.position = 0
@@ -267,6 +268,15 @@ class Source:
         self.position += len(data)
         self._spend(len(data))
         return data
+
+    def check_rest(self) -> None:
+        """Read what is compressed to its end: its checksum comes last, and is that of all members."""
+        try:
+            while self._compressed and self.content(CHUNK):
+                pass
+        except VeryTmpArchiveError as error:
+            if not str(error.__cause__).startswith("Not a gzipped file"):  # gzip(1) ignores what follows, too
+                raise
 
     def tell(self) -> int:
         return self.position
@@ -307,6 +317,7 @@ def tar_members(source: Source, advance: Callable[[int], object]) -> Iterator[Me
         archive.members.clear()  # there may be millions
         source.headers = 0
         yield tar_member(info, source, advance)
+    source.check_rest()
 
 
 def tar_member(info: tarfile.TarInfo, source: Source, advance: Callable[[int], object]) -> Member:
