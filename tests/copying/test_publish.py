@@ -138,7 +138,7 @@ def test_nobody_looks_into_a_tree_before_it_is_whole(root: VeryTmpRoot, out: Pat
 def test_at_no_time_has_it_more_permissions_than_are_asked_for(
     root: VeryTmpRoot, out: Path, name: str, preserve: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = set()
+    seen: set[int] = set()
     fchmod = os.fchmod
 
     def look(*_: object) -> None:

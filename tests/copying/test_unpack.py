@@ -229,7 +229,9 @@ def test_directories_may_forbid_what_is_made_in_them(root: VeryTmpRoot) -> None:
     assert found == {"a/b": 0o500, "a/c": 0o111, "a/b/f": 0}
 
 
-@pytest.mark.parametrize("text", ["1234567890.123456789", "-1.5", "1e3", "nan", "inf", "x", "9" * 40, "1e999990", "9e999999"])
+@pytest.mark.parametrize(
+    "text", ["1234567890.123456789", "-1.5", "1e3", "nan", "inf", "x", "9" * 40, "1e999990", "9e999999"]
+)
 def test_times_of_nanoseconds(root: VeryTmpRoot, text: str) -> None:
     info = member("f")
     info.pax_headers = {"mtime": text}
@@ -264,6 +266,21 @@ def test_hard_links(root: VeryTmpRoot) -> None:
     assert there(root) == {"f": b"evil", "a": {"h": b"evil"}, "l": "-> f", "hl": "-> f", "x": b"evil", "d": {}}
     assert (root / "f").stat().st_nlink == 3
     assert report.left_out == {"missing": "a hard link to what is not there", "hd": "a hard link to a directory"}
+
+
+def test_a_hard_link_to_itself_by_way_of_a_link(root: VeryTmpRoot) -> None:
+    report = root.path.unpack(packed(member("d/f"), member("l", SYM, "d"), member("l/f", HARD, "d/f")))
+    assert report == (3, 4, {})
+    assert there(root) == {"d": {"f": b"evil"}, "l": "-> d"}
+
+
+@pytest.mark.parametrize("last", [member("l", SYM, "nowhere"), member("l")], ids=["a link to nothing", "a file"])
+def test_a_directory_by_way_of_a_link_that_is_replaced(root: VeryTmpRoot, last: tarfile.TarInfo) -> None:
+    directory = with_mode(member("l", DIR), 0o751, 5)
+    root.path.unpack(packed(member("d", DIR), member("l", SYM, "d"), directory, with_mode(last, 0o600, 7)))
+    status = (root / "l").lstat()
+    assert status.st_mtime == 7
+    assert stat.S_IMODE(status.st_mode) == (0o600 if last.isfile() else 0o777)
 
 
 def test_what_is_there_is_replaced_and_not_written_to(root: VeryTmpRoot) -> None:
@@ -498,6 +515,16 @@ def test_damage_that_the_compression_sees(root: VeryTmpRoot) -> None:
     data[1000] ^= 1
     failed(lambda: root.path.unpack(io.BytesIO(data)), errno.EBADMSG, "CRC")
     assert there(root) == {}
+
+
+def test_a_checksum_comes_after_the_last_member(root: VeryTmpRoot) -> None:
+    data = bytearray(gzip.compress(honest().getvalue(), 0))  # nothing but the checksum shows a damage
+    assert root.path.unpack(io.BytesIO(data + b"what gzip(1) ignores")) == REPORT
+    data[data.index(POTATOES)] ^= 1
+    failed(lambda: root.path.unpack(io.BytesIO(data)), errno.EBADMSG, "CRC")
+    for compression in COMPRESSIONS[1:]:
+        data = bytearray(honest(compression).getvalue()[:-3])
+        failed(lambda: root.path.unpack(io.BytesIO(data)), errno.EBADMSG)  # noqa: B023
 
 
 @pytest.mark.parametrize(

@@ -216,9 +216,12 @@ class Unpacking:
         try:
             self._tree.mkdir(path, 0o777)
         except FileExistsError:
-            found = self._tree.stat_or_none(path)
-            if found is None or not S_ISDIR(found.st_mode):
+            if not self._is_directory(path):
                 raise
+
+    def _is_directory(self, path: str) -> bool:
+        found = self._tree.stat_or_none(path)
+        return found is not None and S_ISDIR(found.st_mode)
 
     def _make_link(self, path: str, target: str) -> str:
         found = self._tree.stat_or_none(target, False)
@@ -226,7 +229,9 @@ class Unpacking:
             return "a hard link to what is not there"
         if S_ISDIR(found.st_mode):
             return "a hard link to a directory"
-        if path != target:
+        there = self._tree.stat_or_none(path, False)
+        # By way of a link to a directory, it may be the same name: nothing would be left to link to.
+        if there is None or not os.path.samestat(there, found):
             self._at_free_name(path, self._link_to, target)
         return ""
 
@@ -235,6 +240,8 @@ class Unpacking:
 
     def finish(self) -> None:
         """Give the directories their modes and times, now that nothing is made in them any more."""
+        # By way of links, others may have taken the places of some.
+        self._directories = {path: kept for path, kept in self._directories.items() if self._is_directory(path)}
         for path, (_, mtime) in self._directories.items():
             if mtime is not None:
                 self._tree.utime(path, (mtime, mtime))
