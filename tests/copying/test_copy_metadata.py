@@ -34,6 +34,21 @@ def undress(path: Path) -> None:
                 os.chmod(f"{place}/{name}", 0o700)
 
 
+@pytest.mark.parametrize("name", ["d", "f"])
+def test_a_secret_is_one_at_any_time(root: VeryTmpRoot, elsewhere: Path, name: str) -> None:
+    seen: set[int] = set()
+
+    def look(_: int, __: int | None) -> None:
+        copy = elsewhere / name
+        seen.update(stat.S_IMODE(path.lstat().st_mode) for path in [copy, *copy.rglob("*")] if not path.is_symlink())
+
+    for path in root.path.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(0o700)
+    (root / name).copy(elsewhere / name, follow_symlinks=False, preserve_metadata=True, progress=look)
+    assert seen == {0o700}
+
+
 def test_metadata_is_preserved(root: VeryTmpRoot, elsewhere: Path) -> None:
     dress(os.fspath(root))
     (root / "d").copy(elsewhere / "d", follow_symlinks=False, preserve_metadata=True)

@@ -154,6 +154,22 @@ def test_at_no_time_has_it_more_permissions_than_are_asked_for(
     assert seen == {0o700}
 
 
+def test_extended_attributes_of_what_nobody_may_write_to(root: VeryTmpRoot, out: Path) -> None:
+    for name in ("f", "d/f"):
+        path = root / name
+        try:
+            os.setxattr(path, "user.verytmp", b"x")
+            os.setxattr(out, "user.verytmp", b"x")
+        except OSError:
+            pytest.skip("there are no extended attributes here")
+        path.chmod(0o400)
+    for name in ("f", "d"):
+        (root / name).publish(out / name, preserve_metadata=True)
+    for copy in (out / "f", out / "d/f"):
+        assert os.listxattr(copy) == ["user.verytmp"]
+        assert mode(copy) == 0o400
+
+
 def test_the_group_is_that_of_a_set_group_id_directory(root: VeryTmpRoot, out: Path) -> None:
     out.chmod(0o2755)
     (root / "d").publish(out / "new")

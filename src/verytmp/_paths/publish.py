@@ -148,8 +148,9 @@ class Publication:
             if not S_ISREG(status.st_mode):  # it has been replaced
                 raise_two_paths(errno.EINVAL, SPECIAL, self.source, self.target)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-            # At no time has it more permissions than are asked for: it may be a secret.
-            permissions = status.st_mode & PERMISSIONS if mode is None else mode & OWNERS
+            # What gets its permissions last is the owner's alone until then: it may be a secret.
+            last = preserve_metadata or mode is not None
+            permissions = OWNERS if last else status.st_mode & PERMISSIONS
             with owned_fd.opened(self.temporary, flags, self.parent.fileno(), permissions) as writing:
                 fill(reading, writing, status, False, self.tally.advance, None)
                 if preserve_metadata:

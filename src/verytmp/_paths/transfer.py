@@ -17,7 +17,7 @@ from .._confined.resolver import step_into
 from .hard_links import HardLinks, identity
 from .pure import VeryTmpPurePath
 from .report import Tally
-from .tree_copy import INTO_ITSELF, SPECIAL_FILE, TreeCopy, open_end
+from .tree_copy import INTO_ITSELF, OWNERS, SPECIAL_FILE, TreeCopy, open_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -232,7 +232,8 @@ def copy_file(
         status = os.fstat(reading.fileno())
         if links is not None and links.link(status, target.name, links.top.fileno()):
             return
-        with target_of(source, target) as writing:
+        mode = OWNERS if preserve_metadata else 0o666  # until it has the source's: it may be a secret
+        with target_of(source, target, mode) as writing:
             there = os.fstat(writing.fileno())
             if os.path.samestat(status, there):  # before anything of it is lost
                 raise_two_paths(errno.EINVAL, SAME_FILE, source, target)
@@ -250,10 +251,10 @@ def copy_file(
                 raise
 
 
-def target_of(source: Path, target: Path) -> OwnedFd:
+def target_of(source: Path, target: Path, mode: int) -> OwnedFd:
     """Open a file to write to. It may be the source itself, so it is not emptied yet."""
     try:
-        return open_end(target, os.O_WRONLY | os.O_CREAT)
+        return open_end(target, os.O_WRONLY | os.O_CREAT, mode)
     except OSError:
         check_different_files(source, target)  # that is the better error
         raise

@@ -34,14 +34,14 @@ PERMISSIONS = 0o777  # without the set-user-ID and the like
 OWNERS = 0o700  # what a directory needs while it is filled
 
 
-def open_end(path: Path, flags: int) -> OwnedFd:
+def open_end(path: Path, flags: int, mode: int = 0o666) -> OwnedFd:
     """Open a path of a root or of the host. A FIFO is opened without waiting for its other end."""
     flags |= NOT_WAITING
     if isinstance(path, VeryTmpPurePath):
         if not path._rel:  # a root is no link; where it may not be searched, that flag would mean ENOTDIR
             flags &= ~os.O_NOFOLLOW
-        return path._tree.open(path._rel, flags, 0o666)
-    return owned_fd.opened(os.fspath(path), flags, None, 0o666)
+        return path._tree.open(path._rel, flags, mode)
+    return owned_fd.opened(os.fspath(path), flags, None, mode)
 
 
 class TreeCopy:
@@ -90,7 +90,7 @@ class TreeCopy:
     def make(self) -> None:
         """Make the target, and copy all that is in the source to it."""
         with self.open_source() as source:
-            self.target.mkdir()
+            self.target.mkdir(self.mode_of_new(os.fstat(source.fileno()), 0o777) | OWNERS)
             with open_end(self.target, self.writing | os.O_NOFOLLOW) as target:
                 self.fill(source, target)
 
@@ -119,6 +119,15 @@ class TreeCopy:
                 if not isinstance(error.filename, str) or error.filename == "..":
                     error.filename = self.path(self.source)
                 raise
+
+    def mode_of_new(self, status: os.stat_result, default: int) -> int:
+        """What the umask is applied to. With metadata that come last, it is the owner's alone until then.
+
+        It may be a secret; and extended attributes can be set only on what the owner may write to.
+        """
+        if self.preserve:
+            return OWNERS
+        return status.st_mode & PERMISSIONS if self.permissions else default
 
     def path(self, top: Path, name: str = "") -> str:
         return str(top.joinpath(*self.reader.names, *([name] if name else [])))
@@ -180,7 +189,7 @@ class TreeCopy:
             if self.links is not None and self.links.link(status, name, self.writer.fd):
                 return None
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOT_WAITING
-            mode = status.st_mode & PERMISSIONS if self.permissions else 0o666
+            mode = self.mode_of_new(status, 0o666)
             with self.at(self.target, owned_fd.opened, name, flags, self.writer.fd, mode) as writing:
                 try:
                     fill(
@@ -231,7 +240,7 @@ class TreeCopy:
                 raise OSError(errno.EINVAL, INTO_ITSELF, paths(self.source), None, paths(self.target))
             if found in self.above or (by_link and sum(self.above.values()) == LINKS_MAX):
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), paths(self.source))
-            mode = status.st_mode & PERMISSIONS | OWNERS if self.permissions else 0o777
+            mode = self.mode_of_new(status, 0o777) | OWNERS
             self.at(self.target, os.mkdir, name, mode, dir_fd=self.writer.fd)
             copy = self.at(self.target, owned_fd.opened, name, self.writing | os.O_NOFOLLOW, self.writer.fd)
         except BaseException:
