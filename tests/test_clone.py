@@ -162,6 +162,19 @@ def test_each_costs_two_descriptors(template: VeryTmpRoot) -> None:
     assert host_state.new_descriptors(before) == {}
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_a_clone_without_a_name_costs_two_as_well(way: str) -> None:
+    def body(make: Make) -> int:
+        with frozen(make) as root:
+            root.clone(at=False).close()
+            before = host_state.descriptors()
+            with root.clone(at=False) as clone:
+                assert clone.kind == "overlay"
+                return len(host_state.new_descriptors(before))
+
+    assert made(way, body) == 2
+
+
 def test_nothing_is_kept_when_all_are_gone() -> None:
     before = host_state.descriptors()
     root = frozen()
