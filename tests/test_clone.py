@@ -23,8 +23,10 @@ from support.children import in_child
 from support.kernel import Rule
 from support.makers import WAYS, made
 
-from verytmp import VeryTmpFactory, VeryTmpRoot, _clone, _syscalls
+from verytmp import VeryTmpFactory, VeryTmpRoot, VeryTmpUnavailable, _clone, _syscalls
 from verytmp._confined.tree import Tree
+from verytmp._mounting import changer
+from verytmp._mounting.protocol import Refused
 
 Make = Callable[..., VeryTmpRoot]
 
@@ -158,6 +160,19 @@ def test_each_costs_two_descriptors(template: VeryTmpRoot) -> None:
     for clone in clones:
         clone.close()
     assert host_state.new_descriptors(before) == {}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_clone_without_a_name_costs_two_as_well(way: str) -> None:
+    def body(make: Make) -> int:
+        with frozen(make) as root:
+            root.clone(at=False).close()
+            before = host_state.descriptors()
+            with root.clone(at=False) as clone:
+                assert clone.kind == "overlay"
+                return len(host_state.new_descriptors(before))
+
+    assert made(way, body) == 2
 
 
 def test_nothing_is_kept_when_all_are_gone() -> None:
@@ -479,6 +494,16 @@ def test_where_the_kernel_cannot_it_is_copied(number: int) -> None:
     assert in_child(ask) == [reason, True, reason, True, number != errno.EPERM]
 
 
+def test_a_full_table_is_no_reason_to_copy(template: VeryTmpRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise Refused([("fsmount(overlay)", errno.EMFILE, os.strerror(errno.EMFILE))])
+
+    monkeypatch.setattr(changer, "clone", full)
+    with pytest.raises(VeryTmpUnavailable, match="raise the limit on open files") as caught:
+        template.clone()
+    assert caught.value.errno == errno.EMFILE
+
+
 def test_too_many_layers_become_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_clone, "LAYERS_MAX", 3)
     root = frozen()
@@ -597,7 +622,7 @@ def test_no_descriptor_is_left() -> None:
             if clone is not None:
                 with clone:
                     done += 1
-                    if host_state.look(clone.fileno()) != TREE:
+                    if host_state.look(clone.fileno()) != TREE or clone.kind != "overlay":  # a copy would be worse
                         wrong.append(spare)
             gc.collect()
             if host_state.new_descriptors(before):

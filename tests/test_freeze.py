@@ -17,7 +17,7 @@ from support.children import in_child
 from support.kernel import Rule
 from support.makers import WAYS, made
 
-from verytmp import VeryTmpError, VeryTmpFactory, VeryTmpRoot
+from verytmp import VeryTmpError, VeryTmpFactory, VeryTmpRoot, _clone
 
 Make = Callable[..., VeryTmpRoot]
 
@@ -75,6 +75,7 @@ def test_less_than_is_used_is_refused_in_the_kernels_words(way: str) -> None:
         ({}, {"size": "x"}, ValueError, "Bad value for 'size'"),
         ({}, {"size": 1, "nr_blocks": 1}, ValueError, "give one of them"),
         ({}, {"size": 1 << 63}, ValueError, "larger than"),
+        ({"nr_inodes": 0}, {"nr_inodes": 9}, ValueError, r"\(asked for: nr_inodes=9\)"),
         ({"size": 0}, {"size": "1m"}, ValueError, "Cannot retroactively limit size"),
         ({"fstype": "ramfs"}, {"size": "1m"}, ValueError, "a ramfs has no limits"),
     ],
@@ -233,6 +234,60 @@ def test_what_can_be_done_to_a_closed_root() -> None:
             call()
 
 
+@pytest.mark.parametrize("call", ["freeze", "clone", "read_only", "resize"])
+def test_a_root_that_is_closed_meanwhile(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another root that gets its descriptors' numbers is not changed in its place, and not shown."""
+    root = planted(VeryTmpRoot)
+    numbers = {*root._tree.filenos}
+    others: list[VeryTmpRoot] = []
+    if call == "clone":
+        root.freeze()
+    before = _clone.mounter_of
+
+    def late(tree: Any) -> Any:
+        """What another thread does, in the moment before the kernel is asked."""
+        found = before(tree)
+        root.close()
+        others.append(VeryTmpRoot(size="1m"))
+        return found
+
+    monkeypatch.setattr(_clone, "mounter_of", late)
+    done = getattr(root, call)(**({"size": "2m"} if call == "resize" else {}))
+    monkeypatch.undo()
+    (other,) = others
+    assert set(other._tree.filenos) & numbers
+    assert (other.frozen, other.usage().total) == (False, 1 << 20)
+    if isinstance(done, VeryTmpRoot):
+        assert host_state.look(done.fileno()) == TREE
+        done.close()
+    other.close()
+
+
+def test_a_clone_of_a_root_that_is_closed_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of another root, which gets the numbers, is in it."""
+    template = planted(VeryTmpRoot)
+    template.freeze()
+    root = template.clone()
+    root.freeze()
+    others: list[VeryTmpRoot] = []
+
+    class Late(_clone.Layer):
+        __slots__ = ()
+
+        def __init__(self, tree: Any) -> None:
+            root.close()
+            others.append(template.clone())
+            super().__init__(tree)
+
+    template.clone().close()  # its own layers are there
+    monkeypatch.setattr(_clone, "Layer", Late)
+    with pytest.raises(ValueError, match="closed"):
+        root.clone()
+    assert {*others[0]._tree.filenos} & {*root._tree.filenos}
+    others[0].close()
+    template.close()
+
+
 @pytest.mark.parametrize("call", ["freeze", "clone", "read_only", "resize", "frozen"])
 def test_a_program_that_closes_all_descriptors(call: str) -> None:
     """Nothing of the program's own is changed, or taken for a root."""
@@ -284,6 +339,9 @@ def test_a_read_only_view(way: str, options: dict[str, Any]) -> None:
                 os.open(f"{os.fspath(view)}/f", os.O_WRONLY)
             with pytest.raises(OSError, match="freeze the root that it shows"):
                 view.freeze()
+            with pytest.raises(OSError, match="resize the root that it shows") as caught:
+                view.resize(size="1m")
+            assert caught.value.errno == errno.EROFS
             assert not view.frozen
             root.close()
             assert (view / "f").read_bytes() == b"potatoes"

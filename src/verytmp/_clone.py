@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import contextmanager
 from posix import geteuid  # a test may have put another in os
 
 from ._confined.owned_fd import KeptFds, call_owned, opened
@@ -21,7 +22,7 @@ from .errors import VeryTmpError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from typing import Any, NoReturn, TypeVar, TypeVarTuple
 
     from ._confined.owned_fd import OwnedFd
@@ -38,6 +39,8 @@ assert LAYERS_MAX < FDS_MAX
 ABSENT = (errno.ENOSYS, errno.ENODEV, errno.EOPNOTSUPP)
 NEWER = ("fsconfig(overlay, lowerdir+)", "move_mount(overlay)")  # EINVAL here is an older kernel's
 
+FULL = (errno.EMFILE, errno.ENFILE)  # no reason to copy, for that takes descriptors too
+
 IN_SHM = "a directory in /dev/shm cannot be {}: for that, a root has to be a mount of its own"
 BUSY = "a file in the root is open to be written to, or mapped, or was removed and is still open; close it first"
 ELSEWHERE = (
@@ -50,18 +53,19 @@ OLDER = "a mount that nothing names cannot be mounted once more, before Linux 6.
 def resize(tree: Tree, kind: str, given: Mapping[str, object]) -> None:
     """Change a root's limits. `ValueError` with the kernel's words, or an `OSError`."""
     tree.check_open()
-    settings = [
-        (key, with_inodes(key, value, tree.inodes_above) or "") for key, value in options.make_spec(given).options
-    ]
-    if not settings:
+    if tree.read_only:
+        raise VeryTmpError(errno.EROFS, "a read-only view cannot be resized: resize the root that it shows")
+    limits = options.make_spec(given).options
+    if not limits:
         raise TypeError("resize() takes size=, nr_blocks= or nr_inodes=")
     if kind == "ramfs":
-        raise ValueError(f"{', '.join(key for key, _ in settings)}: a ramfs has no limits")
-    mounted = mount_of(tree, kind, "resized")
-    _, refused = asked_for(changer.resize, mounted, settings, mounter_of(tree))
+        raise ValueError(f"{', '.join(key for key, _ in limits)}: a ramfs has no limits")
+    settings = [(key, with_inodes(key, value, tree.inodes_above) or "") for key, value in limits]
+    with fds_of(tree, kind, "resized") as (_, mounted, *_):
+        _, refused = asked_for(changer.resize, mounted, settings, mounter_of(tree))
     for step, number, text in refused[-1:]:
         if number == errno.EINVAL and step.startswith("fsconfig("):
-            asked = ", ".join(f"{key}={value}" for key, value in settings)
+            asked = ", ".join(f"{key}={value}" for key, value in limits)
             raise ValueError(f"{text} (asked for: {asked})")
         raise_refused(refused, "the root's limits were not changed")
 
@@ -73,8 +77,12 @@ def freeze(tree: Tree, kind: str) -> None:
         raise VeryTmpError(errno.EROFS, "a read-only view cannot be frozen: freeze the root that it shows")
     if is_frozen(tree):
         return
-    mounts = [mount_of(tree, kind, "frozen"), *([tree.root_fd()] if kind == "overlay" else ())]
-    _, refused = asked_for(changer.freeze, mounts, mounter_of(tree))
+    with fds_of(tree, kind, "frozen") as (_, mounted, *_):
+        if kind == "overlay":
+            with tree.open("", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW) as merged:
+                _, refused = asked_for(changer.freeze, [mounted, merged.fileno()], mounter_of(tree))
+        else:
+            _, refused = asked_for(changer.freeze, [mounted], mounter_of(tree))
     for _, number, _ in refused[-1:]:
         if number == errno.EBUSY:
             raise VeryTmpError(errno.EBUSY, f"the root is not frozen: {BUSY}")
@@ -89,16 +97,16 @@ def is_frozen(tree: Tree) -> bool:
 def read_only(tree: Tree, kind: str) -> tuple[Tree, str]:
     """The same root once more, which cannot be written to; and how it was made. An `OSError` where that cannot be."""
     tree.check_open()
-    mounted = mount_of(tree, kind, "mounted once more")
-    namespaces = () if tree.named else tree.filenos[2:3]
-    made, refused = asked_for(changer.read_only, mounted, tree.fd, namespaces, mounter_of(tree))
-    if made is None:
-        if refused[-1][:2] == ("open_tree", errno.EINVAL):
-            raise VeryTmpError(errno.EINVAL, f"there is no read-only view: {OLDER}")
-        raise_refused(refused, "there is no read-only view")
-    reply, how = made
-    kept = [call_owned(os.dup, fd) for fd in namespaces]  # where the view itself could be mounted once more
-    view = Tree((*reply.fds[:2], *kept), tree.token, tree.inodes_above, read_only=True)
+    with fds_of(tree, kind, "mounted once more") as (above, mounted, *others):
+        namespaces = () if tree.named else others
+        made, refused = asked_for(changer.read_only, mounted, above, namespaces, mounter_of(tree))
+        if made is None:
+            if refused[-1][:2] == ("open_tree", errno.EINVAL):
+                raise VeryTmpError(errno.EINVAL, f"there is no read-only view: {OLDER}")
+            raise_refused(refused, "there is no read-only view")
+        reply, how = made
+        kept = [call_owned(os.dup, fd) for fd in namespaces]  # where the view itself could be mounted once more
+        view = Tree((*reply.fds[:2], *kept), tree.token, tree.inodes_above, read_only=True)
     view.mounter = tree.mounter
     return view, f"as a read-only view, {how}"
 
@@ -122,22 +130,29 @@ def clone(tree: Tree, kind: str, asked: dict[str, object]) -> tuple[Tree, str] |
         spec = spec.replace(
             uid=status.st_uid if spec.uid is None else spec.uid, gid=status.st_gid if spec.gid is None else spec.gid
         )
-    layers = layers_of(tree)
-    if len(layers) > LAYERS_MAX:
-        return f"there are more than {LAYERS_MAX} layers"
+    layers: tuple[Layer, ...] = ()
     directories: list[OwnedFd] = []
     try:
-        for layer in layers:
-            directories.append(layer.opened())  # noqa: PERF401  # those that were opened are closed
+        layers = layers_of(tree)
+        if len(layers) > LAYERS_MAX:
+            return f"there are more than {LAYERS_MAX} layers"
+        directories.extend(map(Layer.opened, layers))  # where one fails, those before it are in the list
         mounted, refused = asked_for(changer.clone, spec, [each.fileno() for each in directories], mounter_of(tree))
+        if mounted is not None:
+            return cloned(mounted, layers), f"as {mounted.how}"
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        refused = [("dup", error.errno, os.strerror(error.errno))]
     finally:
         for each in directories:
             each.close()
-    if mounted is None:
-        if "overlay" not in refused[-1][0]:
-            raise_option(refusals.explained(refused, spec))
-        return refusal(refused)
-    return cloned(mounted, layers), f"as {mounted.how}"
+        layers = ()  # an error's traceback keeps this frame
+    if refused[-1][1] in FULL:
+        raise refusals.explained(refused, spec)
+    if "overlay" not in refused[-1][0]:
+        raise_option(refusals.explained(refused, spec))
+    return refusal(refused)
 
 
 def raise_option(error: Exception) -> None:
@@ -210,17 +225,41 @@ def layers_of(tree: Tree) -> tuple[Layer, ...]:
     if found is None:
         lower: Any = tree.lower or ()
         found = tree.layers = (Layer(tree), *lower)
+        if not tree.kept_fds().are_ours():  # it was closed meanwhile: what is found may be another root's
+            tree.layers = None
+            raise_closed(tree)
     layers: tuple[Layer, ...] = found
     return layers
 
 
-def mount_of(tree: Tree, kind: str, what: str) -> int:
-    """The descriptor of a root's mount. `VeryTmpError` where it has none that could be changed."""
+@contextmanager
+def fds_of(tree: Tree, kind: str, what: str) -> Generator[tuple[int, ...]]:
+    """Duplicates of a root's descriptors: another thread may close it meanwhile, and get its numbers for another root.
+
+    `VeryTmpError` where it has no mount that could be changed.
+    """
     if kind == "shm":
         raise VeryTmpError(errno.EOPNOTSUPP, IN_SHM.format(what))
-    if not tree.kept_fds().are_ours():  # a program has closed them, and may have opened others
-        raise VeryTmpError(errno.EBADF, os.strerror(errno.EBADF))
-    return tree.filenos[1]
+    duplicates: list[OwnedFd] = []
+    try:
+        try:
+            for fd in tree.filenos:
+                duplicates.append(call_owned(os.dup, fd))  # noqa: PERF401  # those that were made are closed
+        except OSError as error:
+            tree.check_open()
+            raise VeryTmpError(error.errno or 0, f"the root is not {what}: dup: {error.strerror}") from None
+        if not tree.kept_fds().are_ours():
+            raise_closed(tree)
+        yield tuple(each.fileno() for each in duplicates)
+    finally:
+        for each in duplicates:
+            each.close()
+
+
+def raise_closed(tree: Tree) -> NoReturn:
+    """`ValueError` for a closed root; or `VeryTmpError`: a program has closed its descriptors, and may have others."""
+    tree.check_open()
+    raise VeryTmpError(errno.EBADF, os.strerror(errno.EBADF))
 
 
 def mounter_of(tree: Tree) -> Mounter:

@@ -300,7 +300,8 @@ class VeryTmpRoot:
         Raises:
             ValueError: the kernel refuses it, with its words: the limit is lower than what is used. Or the root is
                 closed, or a ramfs.
-            OSError: EOPNOTSUPP for a directory in /dev/shm; EPERM where the root is another process's.
+            OSError: EOPNOTSUPP for a directory in /dev/shm; EROFS for a read-only view; EPERM where the root is another
+                process's.
         """
         from . import _clone
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from .._diagnosis.rules import Refusal
-    from .entered import Entered
     from .helper import HelperClient
     from .spec import MountSpec
 
@@ -90,7 +89,7 @@ def strategies(mounter: Mounter, only: str) -> Iterator[_Strategy]:
     if not only:
         yield directly
     if strategy.entered is not None and only != "namespace" and (mounter.entered or only):
-        yield partial(by_entered, strategy.entered)
+        yield partial(by_entered, strategy.entered.make if only else strategy.entered.change)
     helper = mounter.helper()
     if helper is not None and not helper.closed and not only:
         yield partial(by_helper, helper)
@@ -117,8 +116,9 @@ def directly(request: Request, _: Mounter, caller: Caller) -> tuple[Reply, str] 
         raise Refused(log.refused(error)) from None
 
 
-def by_entered(helper: Entered, request: Request, _: Mounter, caller: Caller) -> tuple[Reply, str]:
-    call = helper.make if request.operation == CLONE else helper.change
+def by_entered(
+    call: Callable[[Request, Caller], Reply], request: Request, _: Mounter, caller: Caller
+) -> tuple[Reply, str]:
     reply = without_interrupts(lambda: call(request, caller), caller)
     return reply, f"in the namespace that this process has entered, by {reply.how}(2)"
 
