@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from support import refusals
 from support.children import in_child
 from support.runs import Run
@@ -76,3 +77,15 @@ def test_without_namespaces_they_are_copies(run: Run) -> None:
         return run(code, "--verytmp-fallback=shm").parseoutcomes()
 
     assert in_child(ask) == {"passed": 2}
+
+
+@pytest.mark.parametrize("option", ["--verytmp", "--verytmp=confined"])
+def test_a_name_that_the_template_has_too(run: Run, option: str) -> None:
+    """As in the documentation; and other fixtures of the test may have it as well."""
+    code = """
+    @pytest.mark.verytmp(at="/work")
+    def test_it(verytmp_clone, verytmp_root):
+        assert len(verytmp_clone.run(["ls"], capture_output=True).stdout.split()) == 100
+        assert verytmp_root.run(["ls"], capture_output=True).stdout == b""
+    """
+    run.inside(TEMPLATE.replace('size="4m"', 'at="/work"') + code, option).assert_outcomes(passed=1)

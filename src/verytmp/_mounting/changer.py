@@ -56,11 +56,20 @@ def clone(spec: MountSpec, layers: Sequence[int], mounter: Mounter) -> Mounted:
     only = ""
     if spec.at:
         only = "entered" if strategy.entered is not None and not spec.host_read_only else "namespace"
-    reply, how = change(request, mounter, only)
+    try:
+        made: tuple[Reply, str] | None = change(request, mounter, only)
+    except Refused as refused:
+        if only != "entered" or not strategy.is_taken(refused):
+            raise
+        made = None
+    if made is None:
+        only = "namespace"
+        made = change(request, mounter, only)
+    reply, how = made
     count = NAMED_FDS + (only == "entered") if spec.at else TMPFS_FDS
     namespace = made_in(mounter.namespace, reply.fds[count:])
-    made = Mounter(namespace, mounter.helper(), mounter.entered or only == "entered")
-    return Mounted(reply.fds[:count], f"a clone by overlayfs, {how}", made, spec)
+    later = Mounter(namespace, mounter.helper(), mounter.entered or only == "entered")
+    return Mounted(reply.fds[:count], f"a clone by overlayfs, {how}", later, spec)
 
 
 def change(request: Request, mounter: Mounter, only: str = "") -> tuple[Reply, str]:

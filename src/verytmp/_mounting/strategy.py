@@ -11,7 +11,7 @@ from stat import S_ISDIR
 
 from .._confined.owned_fd import owner
 from ..errors import VeryTmpUnavailable
-from . import child, tmpfs
+from . import child, options, tmpfs
 from .protocol import NAMED, TMPFS, CallLog, Refused, Request, Unanswered
 from .refusals import explained
 from .signals import Caller, without_interrupts
@@ -140,7 +140,16 @@ def directly(spec: MountSpec, caller: Caller) -> Mounted | None:
         raise Refused(log.refused(error)) from None
 
 
-def by_entered(helper: Entered, spec: MountSpec, caller: Caller) -> Mounted:
+def is_taken(refused: Refused) -> bool:
+    """Whether a root gets a namespace of its own, for another root has its name in the one that was entered.
+
+    Not after `enter`, which promises that its name is seen by this process. A run of pytest has entered one by itself:
+    its tests, and the workers of pytest-xdist, may well have roots of one name at the same time.
+    """
+    return refused.refusals[-1][:2] == ("at", errno.EBUSY) and not options.default_at
+
+
+def by_entered(helper: Entered, spec: MountSpec, caller: Caller) -> Mounted | None:
     """By the helper in the namespace that this process has entered: no other strategy can mount there."""
     try:
         reply = without_interrupts(lambda: helper.make(Request(NAMED, spec.encode()), caller), caller)
@@ -148,6 +157,10 @@ def by_entered(helper: Entered, spec: MountSpec, caller: Caller) -> Mounted:
         [(step, number, text)] = ended.refusals
         remedy = "Start this program anew; or make roots without a name: VeryTmpRoot(at=False)."
         raise VeryTmpUnavailable(number, step, text, remedy, "child") from None
+    except Refused as refused:
+        if is_taken(refused):
+            return None
+        raise
     how = f"in the namespace that this process has entered, by {reply.how}(2)"
     return Mounted(reply.fds, how, Mounter(entered=True), spec)
 
