@@ -507,17 +507,6 @@ def alone() -> Iterator[VeryTmpRoot]:
         yield root
 
 
-def running(mark: str) -> list[str]:
-    return [pid for pid in filter(str.isdigit, os.listdir("/proc")) if mark in command(pid)]
-
-
-def command(pid: str) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:
-        return ""
-
-
 SURVIVORS = "(setsid sleep {0} &) ; sh -c 'sleep {0} & sleep {0} &' ; nohup sleep {0} >/dev/null 2>&1 & sleep 0.1; "
 
 
@@ -525,7 +514,7 @@ def test_nothing_outlives_it(alone: VeryTmpRoot) -> None:
     mark = f"60.{os.getpid()}"
     done = alone.run(SURVIVORS.format(mark) + "echo $$; exit 7", shell=True, stdout=PIPE, unshare_pid=True)
     assert (done.returncode, done.stdout) == (7, b"2\n")
-    assert running(mark) == []
+    assert host_state.running(mark) == []
 
 
 @pytest.mark.parametrize("how", ["kill", "terminate"])
@@ -535,14 +524,14 @@ def test_nothing_outlives_one_that_is_killed(alone: VeryTmpRoot, how: str) -> No
     with alone.popen(script, shell=True, stdout=PIPE, unshare_pid=True) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        assert len(running(mark)) >= 4
+        assert len(host_state.running(mark)) >= 4
         getattr(process, how)()
         assert process.wait() == (-signal.SIGKILL if how == "kill" else -signal.SIGTERM)
     for _ in range(100):
-        if not running(mark):
+        if not host_state.running(mark):
             break
         time.sleep(0.02)
-    assert running(mark) == []
+    assert host_state.running(mark) == []
 
 
 def test_its_proc_is_its_own(alone: VeryTmpRoot) -> None:

@@ -92,6 +92,19 @@ def children() -> list[str]:
     return found
 
 
+def running(mark: str) -> list[str]:
+    """The processes that have this in their command line."""
+    return [pid for pid in filter(str.isdigit, os.listdir("/proc")) if mark in command(pid)]
+
+
+def command(pid: str) -> str:
+    """A process's command line, or an empty string."""
+    try:
+        return _read(f"/proc/{pid}/cmdline").replace("\0", " ")
+    except OSError:
+        return ""
+
+
 def mounts() -> list[str]:
     return _read("/proc/self/mountinfo").splitlines()
 
