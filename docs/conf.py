@@ -24,7 +24,7 @@ default_role = "code"
 nitpicky = False
 
 myst_enable_extensions = ["colon_fence", "deflist"]
-myst_heading_anchors = 2
+myst_heading_anchors = 3
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True  # 0o700, and not 448
 autodoc_class_signature = "mixed"

@@ -83,9 +83,9 @@ def test_without_namespaces_they_are_copies(run: Run) -> None:
 def test_a_name_that_the_template_has_too(run: Run, option: str) -> None:
     """As in the documentation; and other fixtures of the test may have it as well."""
     code = """
-    @pytest.mark.verytmp(at="/work")
+    @pytest.mark.verytmp(at="/a-name")
     def test_it(verytmp_clone, verytmp_root):
         assert len(verytmp_clone.run(["ls"], capture_output=True).stdout.split()) == 100
         assert verytmp_root.run(["ls"], capture_output=True).stdout == b""
     """
-    run.inside(TEMPLATE.replace('size="4m"', 'at="/work"') + code, option).assert_outcomes(passed=1)
+    run.inside(TEMPLATE.replace('size="4m"', 'at="/a-name"') + code, option).assert_outcomes(passed=1)

@@ -208,9 +208,9 @@ class Layer:
     __slots__ = ("_directory", "_mount")
 
     def __init__(self, tree: Tree) -> None:
-        self._mount = KeptFds(call_owned(os.dup, tree.filenos[1]))
         # A detached mount's own root is "/" to the kernel.
         self._directory = UPPER if tree.lower else f"{os.readlink(self_fd(tree.fd)).strip('/')}/{tree.token}"
+        self._mount = KeptFds(call_owned(os.dup, tree.filenos[1]))
 
     def opened(self) -> OwnedFd:
         """Its directory. `OSError` if a program has closed all descriptors, or the root directory was removed."""
@@ -224,7 +224,11 @@ def layers_of(tree: Tree) -> tuple[Layer, ...]:
     found: Any = tree.layers
     if found is None:
         lower: Any = tree.lower or ()
-        found = tree.layers = (Layer(tree), *lower)
+        try:
+            found = tree.layers = (Layer(tree), *lower)
+        except OSError:
+            tree.check_open()  # it was closed meanwhile
+            raise
         if not tree.kept_fds().are_ours():  # it was closed meanwhile: what is found may be another root's
             tree.layers = None
             raise_closed(tree)

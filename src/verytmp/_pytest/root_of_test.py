@@ -75,7 +75,7 @@ class TestDirectory:
         self.path = path
         self.home = home
         self.root = root
-        self.closed = False
+        self.closed: bool = False
 
     def title(self) -> str:
         """What it is called in a report."""

@@ -33,7 +33,7 @@ class RunState:
 
     def __init__(self, config: pytest.Config) -> None:
         self.fallback: str = str(config.getoption("--verytmp-fallback") or config.getini("verytmp_fallback"))
-        self.options = options_of(config, config.option)
+        self.options: dict[str, Any] = options_of(config, config.option)
         self.home: Path = config.invocation_params.dir
         self.keep: Path | None = None
         if folder := config.getoption("--verytmp-keep"):
