@@ -1,6 +1,6 @@
 """What becomes of a root after it was made: other limits, frozen, seen read-only, cloned.
 
-The kernel does it, asked by whoever may change the root's mount: `_mounting.changer`.
+The kernel does it, at the request of a process that may change the mount: `_mounting.changer`.
 """
 
 from __future__ import annotations

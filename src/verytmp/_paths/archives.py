@@ -363,7 +363,7 @@ def write_sparse(info: Any, source: Source, descriptor: int, advance: Callable[[
 
 
 def time_of(info: tarfile.TarInfo) -> int | None:
-    """The time of modification in nanoseconds. tarfile makes a float of it, which has not room for them."""
+    """The time of modification in nanoseconds. tarfile makes a float of it, which is not exact enough."""
     text = info.pax_headers.get("mtime")
     try:
         mtime = int(info.mtime) * 10**9 if text is None else int(TIMES.multiply(TIMES.create_decimal(text), 10**9))

@@ -187,7 +187,7 @@ def item_of(request: pytest.FixtureRequest) -> pytest.Item:
 
 
 def in_short(error: OSError) -> str:
-    """A refusal, for whoever has read the diagnosis, or can ask for it."""
+    """A refusal, in short: the diagnosis was reported before, or can be asked for."""
     return f"{getattr(error, 'step', error.filename)}: {errorcode.get(error.errno or 0, error.errno)}"
 
 
