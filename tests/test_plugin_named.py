@@ -125,6 +125,8 @@ def test_idioms(run: Run, host: Path, kind: str, monkeypatch: pytest.MonkeyPatch
     subprocess.run(["chmod", "-R", "u+rwX", host], check=True)  # plain ones are left locked
     different = idioms.OTHER_USERS if kind == "named" and os.geteuid() else ()
     passed = len(idioms.IDIOMS) + 8 - len(different) - len(absent)
+    failed = [line for line in result.outlines if line.startswith("FAILED")]
+    assert len(failed) == len(different), failed
     result.assert_outcomes(passed=passed, failed=len(different), deselected=len(absent))
     assert all(f"test_idiom[{name}]" in result.stdout.str() for name in different)
 

@@ -262,10 +262,6 @@ def test_threads(named: VeryTmpRoot) -> None:
 
 
 def test_a_process_with_threads_is_not_forked(monkeypatch: pytest.MonkeyPatch) -> None:
-    for _ in range(100):  # a thread of an earlier test may still be ending
-        if State().may_fork:
-            break
-        time.sleep(0.01)
     assert State().may_fork
     monkeypatch.setattr(programs, "forked", None)
     stop = threading.Event()

@@ -92,6 +92,11 @@ def children() -> list[str]:
     return found
 
 
+def threads() -> int:
+    """This process's threads, as the kernel counts them: also those that Python does not know, or not any more."""
+    return len(os.listdir("/proc/self/task"))
+
+
 def running(mark: str) -> list[str]:
     """The processes that have this in their command line."""
     return [pid for pid in filter(str.isdigit, os.listdir("/proc")) if mark in command(pid)]
