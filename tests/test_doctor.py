@@ -32,7 +32,7 @@ def test_for_people() -> None:
         assert f"\n{heading}\n" in found.stdout
     assert "yes via a forked child" in found.stdout
     assert "VERYTMP_FALLBACK is not set" in found.stdout
-    assert found.stdout.splitlines()[-1].startswith("a private tmpfs can be made ")
+    assert found.stdout.splitlines()[2].startswith("A private tmpfs can be made ")
     assert "\033" not in found.stdout  # colour is for terminals
 
 
@@ -67,7 +67,7 @@ def test_where_it_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert status == 1
     assert "no  via a forked child" in text
     assert "not tried: under a seccomp filter" in text
-    assert "\nno private tmpfs could be made: unshare" in text
+    assert "\nNo private tmpfs could be made: unshare" in text
     assert "cause: seccomp-call (unshare(0): EPERM; Seccomp: 2" in text
     assert "remedy: " in text
     assert "?   it could not be asked: Operation not permitted (EPERM)" in text

@@ -49,6 +49,12 @@ FEATURES = {
     "read_only": ("6.15", "VeryTmpRoot.read_only: a detached mount, once more", "refused when asked for"),
     "clone": ("6.15", "VeryTmpRoot.clone by overlayfs, in a detached mount", "all is copied"),
 }
+# What the report calls the facts that are no file's own names.
+LABELS = {
+    "namespaces": "user namespaces in this kernel",
+    "root": "this process's root directory is",
+    "inside": "signs of a container",
+}
 GREEN, RED, PLAIN = "\033[32m", "\033[31m", "\033[0m"
 
 
@@ -158,10 +164,18 @@ def lines(found: dict[str, Any], colour: bool) -> Iterator[str]:
         return f"{GREEN if good else RED}{word}{PLAIN}" if colour else word
 
     yield f"verytmp {found['verytmp']}, {found['python']}, {found['environment'].get('kernel', sys.platform)}"
+    verdict = f"{found['verdict'][0].upper()}{found['verdict'][1:]}."
+    yield f"\n{GREEN if found['works'] else RED}{verdict}{PLAIN}" if colour else f"\n{verdict}"
+    if found["cause"]:
+        yield f"    cause: {found['cause']}" + (f" ({'; '.join(found['evidence'])})" if found["evidence"] else "")
+    if found["remedy"]:
+        yield f"    remedy: {found['remedy']}"
+    if not found["works"]:
+        yield f"    guide: {found['guide']}"
     yield "\nEnvironment"
     for name, text in found["environment"].items():
         if name != "kernel":
-            yield f"  {name:<46} {' | '.join(text.split(chr(10))) or '-'}"
+            yield f"  {LABELS.get(name, name):<46} {' | '.join(text.split(chr(10))) or '-'}"
     yield "\nMount strategies"
     for way in found["strategies"]:
         yield f"  {mark(way['made'])} {way['strategy']:<20} {way['milliseconds']:8.2f} ms  {way['how']}"
@@ -178,10 +192,3 @@ def lines(found: dict[str, Any], colour: bool) -> Iterator[str]:
     asked = f"{VARIABLE}={fallback['asked for']}" if fallback["asked for"] else f"{VARIABLE} is not set"
     can = "can" if fallback["writable"] else "cannot"
     yield f"  {mark(fallback['writable'])} {fallback['place']} {can} be written to; {asked}"
-    yield f"\n{GREEN if found['works'] else RED}{found['verdict']}.{PLAIN}" if colour else f"\n{found['verdict']}."
-    if found["cause"]:
-        yield f"    cause: {found['cause']}" + (f" ({'; '.join(found['evidence'])})" if found["evidence"] else "")
-    if found["remedy"]:
-        yield f"    remedy: {found['remedy']}"
-    if not found["works"]:
-        yield f"    guide: {found['guide']}"
