@@ -34,6 +34,13 @@ os itself, and so is measured apart.
 
 """
 TREES = "\n## Whole trees\n\n"
+SHAPES = """
+## Shapes of trees
+
+All of a tree: what is fast on one shape may be slow on another one. Copies are beside shutil's where pathlib has none
+(before Python 3.14), removals beside its rmtree.
+
+"""
 ROOTS = """
 ## Making a root
 
@@ -70,6 +77,14 @@ Beside the system calls alone, by os and with nothing around them: in Python, no
 
 """
 SWEPT = "\n## How costs grow\n\n"
+JOBS = """
+## What users do
+
+From beginning to end: the directory is made, the programs run in it, and it goes. The root has a name. In brackets is
+how long verytmp takes for each second of that other one.
+
+<!-- written by tests/bench/jobs.py -->
+"""
 
 
 def write(docs: Path, python: str, results: dict[str, Any]) -> None:
@@ -81,7 +96,15 @@ def write(docs: Path, python: str, results: dict[str, Any]) -> None:
     shown = "3.13" if "3.13" in known else python  # one Python is enough for the tables
     folder = docs / "performance"
     folder.mkdir(exist_ok=True)
-    (docs / "performance.md").write_text(text(known, shown, folder))
+    page = docs / "performance.md"
+    jobs = page.read_text().partition(JOBS)[2] if page.exists() else ""
+    page.write_text(text(known, shown, folder) + JOBS + (jobs or "Not measured.\n"))
+
+
+def write_jobs(docs: Path, table: str) -> None:
+    """The last part of the page, which is measured by itself."""
+    page = docs / "performance.md"
+    page.write_text(page.read_text().partition(JOBS)[0] + JOBS + table)
 
 
 def text(known: dict[str, Any], shown: str, folder: Path) -> str:
@@ -97,7 +120,15 @@ def text(known: dict[str, Any], shown: str, folder: Path) -> str:
             folder, "single", charts.bars("Single operations, against pathlib.Path on /dev/shm", ratios(results), 0.65)
         )
     )
-    page += grid(results["single"]) + TREES + grid(results["trees"]) + ROOTS + grid(results["roots"])
+    page += (
+        grid(results["single"])
+        + TREES
+        + grid(results["trees"])
+        + SHAPES
+        + grid(results.get("shapes", {}))
+        + ROOTS
+        + grid(results["roots"])
+    )
     page += IMPORTS + grid(results["import"])
     page += PUBLISHED + grid(results["published"]) + LIMITS + grid(results["limits"]) + SWEPT
     for sweep in SWEEPS:

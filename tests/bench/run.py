@@ -9,7 +9,7 @@ from typing import Any
 
 from support.children import in_child
 
-from bench import creation, limits, trees
+from bench import creation, limits, shapes, trees
 from bench.cases import CASES, Case
 from bench.grounds import OURS, grounds, pyfakefs
 from bench.measure import Result, compared
@@ -24,6 +24,7 @@ def everything(only: str, rounds: int) -> Results:
         "rounds": rounds,
         "single": table(single(only, rounds, missing)),
         "trees": table(chosen(only, "trees", trees.trees, rounds)),
+        "shapes": table(chosen(only, "shapes", shapes.shapes, rounds)),
         "roots": table(chosen(only, "roots", creation.roots, rounds)),
         "import": table(chosen(only, "import", creation.imports, rounds)),
         "published": table(chosen(only, "published", trees.published, rounds)),
