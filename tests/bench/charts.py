@@ -37,7 +37,7 @@ class Drawing:
     def dot(self, x: float, y: float, colour: str) -> None:
         self.elements.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>')
 
-    def text(self, x: float, y: float, words: str, size: float = 12, anchor: str = "start", colour: str = GREY) -> None:
+    def text(self, x: float, y: float, words: str, size: float = 13, anchor: str = "start", colour: str = GREY) -> None:
         self.elements.append(
             f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" fill="{colour}">'
             f"{escape(words)}</text>"
@@ -64,7 +64,7 @@ def bars(title: str, values: dict[str, float], goal: float) -> str:
         drawing.text(left + value * scale + 5, y + 15, f"{value:.2f}")
     for at, words, dash in ((goal, f"goal of the mean: {goal}", "4 4"), (1.0, "1: as long as pathlib", "")):
         drawing.line([(left + at * scale, top), (left + at * scale, bottom + 6)], GREY, dash=dash)
-        drawing.text(left + at * scale, bottom + 20, words, anchor="middle", size=11)
+        drawing.text(left + at * scale, bottom + 20, words, anchor="middle")
     return drawing.svg()
 
 
@@ -88,10 +88,10 @@ def lines(title: str, unit: str, steps: list[tuple[float, dict[str, float]]], st
         marks = [10.0**power for power in range(low, high + 1)]
     for mark in marks:
         drawing.line([(left, y(mark)), (WIDTH - right, y(mark))], GREY, 0.4)
-        drawing.text(left - 6, y(mark) + 4, duration(mark) if mark else "0", anchor="end", size=11)
+        drawing.text(left - 6, y(mark) + 4, duration(mark) if mark else "0", anchor="end")
     for step, _ in steps:
-        drawing.text(x(step), bottom + 18, short(step, unit), anchor="middle", size=11)
-    drawing.text((left + WIDTH - right) / 2, bottom + 38, unit, anchor="middle", size=11)
+        drawing.text(x(step), bottom + 18, short(step, unit), anchor="middle")
+    drawing.text((left + WIDTH - right) / 2, bottom + 38, unit, anchor="middle")
     for colour, name in zip(COLOURS, names, strict=False):
         points = [(x(step), y(found[name])) for step, found in steps]
         drawing.line(points, colour, 2)
