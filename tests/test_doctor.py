@@ -29,7 +29,7 @@ def test_for_people() -> None:
     found = doctor()
     assert found.returncode == 0, found.stderr
     assert found.stderr == ""
-    for heading in ("Environment", "Mount strategies", "What the kernel has for it", "Fallback"):
+    for heading in ("Environment", "Mount strategies", "Kernel features", "Fallback"):
         assert f"\n{heading}\n" in found.stdout
     assert "yes via a forked child" in found.stdout
     assert "VERYTMP_FALLBACK is not set" in found.stdout
@@ -71,7 +71,7 @@ def test_where_it_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "\nNo private tmpfs could be made: unshare" in text
     assert "cause: seccomp-call (unshare(0): EPERM; Seccomp: 2" in text
     assert "remedy: " in text
-    assert "?   it could not be asked: Operation not permitted (EPERM)" in text
+    assert "?   could not be checked: Operation not permitted (EPERM)" in text
     assert re.search("guide: .*/docs/how-to/containers.md\n\nEnvironment\n", text)
 
 

@@ -81,7 +81,7 @@ def test_the_fallback_has_no_sizes(capfd: pytest.CaptureFixture[str], monkeypatc
         return status
 
     assert in_child(fallen_back) == 0
-    assert "into a directory in /dev/shm, without a size of its own" in capfd.readouterr().out
+    assert "into a directory in /dev/shm, without a size limit" in capfd.readouterr().out
 
 
 def test_no_wheel_in_plain_words(monkeypatch: pytest.MonkeyPatch, host: Path) -> None:

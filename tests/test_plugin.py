@@ -131,7 +131,7 @@ def test_wrong_options_in_markers(run: Run) -> None:
         """
     )
     result.assert_outcomes(errors=3)
-    result.stdout.fnmatch_lines(["*takes VeryTmpRoot's options, which are keywords", "E*ValueError*", "E*'colour'*"])
+    result.stdout.fnmatch_lines(["*takes VeryTmpRoot's options as keywords", "E*ValueError*", "E*'colour'*"])
 
 
 def test_who_does_not_use_it_does_not_load_it(run: Run) -> None:

@@ -74,6 +74,7 @@ def test_it_is_never_silent() -> None:
     assert category is VeryTmpFallbackWarning
     assert "a root is a directory in" in text
     assert "a seccomp filter" in text
+    assert "fallback=" not in text  # it has been taken
     assert file == __file__
 
 

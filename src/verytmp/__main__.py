@@ -19,16 +19,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         usage=f"{PROGRAM} [-h] [--version] [run ... | doctor [-h] [--json]]",
-        description="Make a private tmpfs, use it, unpack a wheel into another one, and check that nothing is left.",
-        epilog="In a program: from verytmp import VeryTmpRoot; help(VeryTmpRoot) says the rest. "
+        description="Without a command, a demonstration: make a private tmpfs, use it, unpack a wheel into another, "
+        "and check that nothing is left.",
+        epilog="In a program: from verytmp import VeryTmpRoot; see help(VeryTmpRoot). "
         "In a test suite: pytest --verytmp; pytest --fixtures lists what it adds.",
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(dest="command", prog=PROGRAM)
     commands.add_parser("run", help="run any program in a private directory in memory: verytmp run --help")
-    about = "Say whether a root can be made here, in which ways, and what to do if not. Status 0 if one can, else 1."
-    doctor = commands.add_parser("doctor", help="what works here, and why not", description=about)
-    doctor.add_argument("--json", action="store_true", help="for programs")
+    about = "Show whether a root can be made here, how, and what to do if not. Exit status: 0 if one can, else 1."
+    doctor = commands.add_parser("doctor", help="show what works here, and why something does not", description=about)
+    doctor.add_argument("--json", action="store_true", help="print JSON, for programs")
     asked = parser.parse_args(arguments)
     if asked.command == "doctor":
         from ._mounting.available import check_available

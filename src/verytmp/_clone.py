@@ -41,7 +41,7 @@ NEWER = ("fsconfig(overlay, lowerdir+)", "move_mount(overlay)")  # EINVAL here i
 
 FULL = (errno.EMFILE, errno.ENFILE)  # no reason to copy, for that takes descriptors too
 
-IN_SHM = "a directory in /dev/shm cannot be {}: for that, a root has to be a mount of its own"
+IN_SHM = "a directory in /dev/shm cannot be {}: that needs a private tmpfs"
 BUSY = "a file in the root is open to be written to, or mapped, or was removed and is still open; close it first"
 ELSEWHERE = (
     "this process may not change the root, which was made in a user namespace that it is not in: another process has "
@@ -184,7 +184,7 @@ def why_copied(tree: Tree, kind: str, asked: Mapping[str, object]) -> str:
     if kind == "overlay" and not tree.lower:
         return "another process has the layers that it is a clone of"
     if asked["fstype"] != "tmpfs":
-        return f"a {asked['fstype']} has no room for what overlayfs keeps"
+        return f"a {asked['fstype']} cannot hold overlayfs's attributes"
     return absent
 
 

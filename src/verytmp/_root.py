@@ -400,7 +400,7 @@ DEFAULTS: dict[str, object] = VeryTmpRoot.__init__.__kwdefaults__ or {}
 def known(options: dict[str, object]) -> dict[str, object]:
     for name in options:
         if name not in DEFAULTS:
-            raise TypeError(f"{name!r} is no option of a root")
+            raise TypeError(f"{name!r} is not an option of VeryTmpRoot")
     return options
 
 

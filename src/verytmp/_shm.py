@@ -100,7 +100,8 @@ def warn_once(refused: VeryTmpUnavailable) -> None:
     """Warn, once for each cause. Where warnings are errors there is no root."""
     what = refused.step, refused.errno
     if what not in _warned:
-        warnings.warn(f"a root is a directory in {PLACE}: {refused}", VeryTmpFallbackWarning, stacklevel=5)
+        why = refused._text(fallback_advised=False)  # it has been taken
+        warnings.warn(f"a root is a directory in {PLACE}: {why}", VeryTmpFallbackWarning, stacklevel=5)
         _warned.add(what)
 
 

@@ -67,6 +67,9 @@ class VeryTmpUnavailable(VeryTmpError):
         super().__init__(errno, self.reason)
 
     def __str__(self) -> str:
+        return self._text(fallback_advised=True)
+
+    def _text(self, fallback_advised: bool) -> str:
         from ._diagnosis.causes import BEFORE, WITHOUT_FALLBACK
 
         name = errorcode.get(self.errno or 0, self.errno)
@@ -83,7 +86,8 @@ class VeryTmpUnavailable(VeryTmpError):
 
         if self.remedy:
             text += f" What to do: {self.remedy}"
-        less = "" if self.cause in WITHOUT_FALLBACK else 'with less promised: VeryTmpRoot(fallback="shm"); '
+        advised = fallback_advised and self.cause not in WITHOUT_FALLBACK
+        less = 'with less promised: VeryTmpRoot(fallback="shm"); ' if advised else ""
         return f"{text} ({less}more: python -m verytmp doctor, and {guide()})"
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -80,10 +80,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "real_tmp_path: with --verytmp, leave tmp_path as it is for this test.")
     fallback = config.getini("verytmp_fallback")
     if fallback and fallback not in FALLBACKS:
-        raise pytest.UsageError(f"verytmp_fallback is one of {', '.join(FALLBACKS)}, and not {fallback}")
+        raise pytest.UsageError(f"verytmp_fallback must be one of {', '.join(FALLBACKS)}, not {fallback}")
     keep = config.invocation_params.dir / str(config.getoption("--verytmp-keep") or "")
     if keep.exists() and not keep.is_dir():  # such as a test file after it on the command line
-        raise pytest.UsageError(f"--verytmp-keep takes a directory, and {keep} is none")
+        raise pytest.UsageError(f"--verytmp-keep takes a directory, and {keep} is not one")
     if mode(config) == CONFINED:
         from ._pytest.tmp_path import override
 

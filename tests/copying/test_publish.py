@@ -21,7 +21,7 @@ from verytmp import VeryTmpPath, VeryTmpReport, VeryTmpRoot
 from verytmp._paths import publish as module
 
 D: Any = TREE["d"]
-SPECIAL = "It is no file, directory or symlink"
+SPECIAL = "It is not a file, directory or symlink"
 
 
 @pytest.fixture

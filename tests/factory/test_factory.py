@@ -139,10 +139,10 @@ def test_what_cannot_be_right_is_refused_at_once() -> None:
         VeryTmpFactory(size=1.5)
     with pytest.raises(ValueError, match="size and nr_blocks"):
         VeryTmpFactory(size=1, nr_blocks=1)
-    with pytest.raises(TypeError, match="'colour' is no option of a root"):
+    with pytest.raises(TypeError, match="'colour' is not an option of VeryTmpRoot"):
         VeryTmpFactory(colour="red")
     factory = VeryTmpFactory()
-    with pytest.raises(TypeError, match="'colour' is no option of a root"):
+    with pytest.raises(TypeError, match="'colour' is not an option of VeryTmpRoot"):
         factory(colour="red")
     with pytest.raises(TypeError, match="noexec must be a bool"):
         factory(noexec=1)

@@ -60,9 +60,7 @@ def potatoes() -> str:
 def real_input(wheel: Path) -> None:
     """Some 500 files: unpacked, compared, and run from where they are."""
     with sized_root() as root:
-        about = (
-            f"a root with size={SIZE}" if root.kind == "tmpfs" else "a directory in /dev/shm, without a size of its own"
-        )
+        about = f"a root with size={SIZE}" if root.kind == "tmpfs" else "a directory in /dev/shm, without a size limit"
         print(f"\n{wheel.name}, which CPython bundles, into {about}")
         show("before", lambda: usage(root))
         show("unpack", lambda: unpack(wheel, root))

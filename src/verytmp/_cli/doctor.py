@@ -179,9 +179,9 @@ def lines(found: dict[str, Any], colour: bool) -> Iterator[str]:
     yield "\nMount strategies"
     for way in found["strategies"]:
         yield f"  {mark(way['made'])} {way['strategy']:<20} {way['milliseconds']:8.2f} ms  {way['how']}"
-    yield "\nWhat the kernel has for it"
+    yield "\nKernel features"
     if all(feature["found"] is None for feature in found["features"]):
-        yield f"  ?   it could not be asked: {found['features'][0]['answer']}"
+        yield f"  ?   could not be checked: {found['features'][0]['answer']}"
         found = found | {"features": []}
     for feature in found["features"]:
         yield f"  {mark(feature['found'])} {feature['feature']:<24} Linux {feature['linux']}: {feature['for']}"

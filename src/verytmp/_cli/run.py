@@ -18,15 +18,15 @@ FAILED, NOT_STARTED, SIGNALLED = 125, 126, 128  # as of env(1), timeout(1) and t
 DESCRIPTION = """\
 Run a program in a private directory in memory, which is gone when the program ends, however it ends.
 
-The program starts in that directory, which is empty. It has a name (by default /verytmp/<random>), so whatever asks
-where it is works there: git, SQLite, node, pip. Nobody else sees it, in no mount table. All else is there as usual.
-Exit status, signals, and the terminal are the program's own. Without COMMAND, it is your shell: $SHELL.
+The program starts in that directory, which is empty. It has a name (by default /verytmp/<random>), so programs that ask
+for their own path work there: git, SQLite, node, pip. No other process sees it. The rest of the system is there as
+usual. Exit status, signals and the terminal are the program's own. Without COMMAND, your shell ($SHELL) is started.
 """
 
 EXAMPLES = """\
 examples:
   verytmp run                                   a shell in a directory that is gone when you leave it
-  verytmp run -- git clone /srv/project.git .   then what is cloned is gone, too: see --keep
+  verytmp run -- git clone /srv/project.git .   the clone is gone at the end, too: see --keep
   verytmp run --keep result -- make -f ~/Makefile
                                                 what make leaves in the directory is in ./result afterwards
   verytmp run --at /tmp -- pytest ~/project     every program in it has a /tmp of its own: no litter
@@ -36,10 +36,10 @@ examples:
                                                 as the first line of a script: --chdir . lets sh find the script
 
 exit status: the program's. A signal that ends the program ends this command as well. 127: there is no such program;
-126: it cannot be started; 125: there is no such directory to be had, or --keep has failed; 2: an option is wrong.
+126: it cannot be started; 125: the directory could not be made, or --keep has failed; 2: an option is wrong.
 
-What --host ro does not keep from the program: the network, other processes of yours, devices. It is no sandbox for
-programs that you do not trust.
+--host ro does not restrict the network, devices, or access to your other processes. It is not a sandbox for programs
+that you do not trust.
 """
 
 
@@ -80,13 +80,17 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--at", metavar="DIR", help="its name. What is in a directory of that name is not seen meanwhile")
-    add("--size", help="the most that its files may take, as 64m or 10%%; by default half of the memory")
-    add("--host", choices=("rw", "ro"), default="rw", help="ro: nothing but this directory can be written to")
-    add("--keep", metavar="DIR", help="copy what is left in it to this new directory, whatever the exit status is")
-    add("--chdir", metavar="DIR", help="start in this directory instead, as it is called from here")
-    add("--unshare-pid", action="store_true", help="end what the program has left running, when it ends")
-    shm = "where this is refused (as in Docker), use a directory in /dev/shm, which is removed in the end"
+    add(
+        "--at",
+        metavar="DIR",
+        help="its name. An existing directory of that name is hidden from the program",
+    )
+    add("--size", help="the most its files may take: 64m, 10%%; by default half of the memory")
+    add("--host", choices=("rw", "ro"), default="rw", help="ro: only this directory can be written to")
+    add("--keep", metavar="DIR", help="copy what the program leaves to this new directory, whatever the exit status")
+    add("--chdir", metavar="DIR", help="start in this directory instead, named as seen from here")
+    add("--unshare-pid", action="store_true", help="end everything the program started when the program ends")
+    shm = "where namespaces are refused (as in Docker), use a directory in /dev/shm, which is removed at the end"
     add("--fallback", choices=("none", "shm"), help=shm)
     add("command", nargs=argparse.REMAINDER, metavar="COMMAND", help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
@@ -101,7 +105,7 @@ def empty_directory(name: str) -> Path:
     path = Path(name).absolute()
     path.mkdir(exist_ok=True)
     if any(path.iterdir()):
-        raise FileExistsError(f"--keep {name}: there is something in it already; name a new directory")
+        raise FileExistsError(f"--keep {name}: it is not empty; name a new directory")
     return path
 
 

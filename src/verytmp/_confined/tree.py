@@ -78,7 +78,7 @@ class Tree(RootFds):
     def __reduce__(self) -> tuple[object, ...]:
         # A pickler is in C, so the next frame is its user's. multiprocessing's can send descriptors too.
         if sys._getframe(1).f_globals.get("__name__") != "multiprocessing.reduction":
-            raise TypeError("a root cannot be pickled, nor a path in it: its directory has no name to be found by")
+            raise TypeError("a root and its paths cannot be pickled: the directory has no name to find it by")
         from .pickling import send
 
         # A queue's own thread pickles what was put there: nobody would see an error.

@@ -39,15 +39,15 @@ DESCRIPTIONS = {
     VeryTmpCause.APPARMOR: "AppArmor",
     VeryTmpCause.SELINUX: "SELinux",
     VeryTmpCause.LANDLOCK: "Landlock, or another security module",
-    VeryTmpCause.SYSCTL: "a setting of the kernel's, by which user namespaces are off",
+    VeryTmpCause.SYSCTL: "a kernel setting that turns user namespaces off",
     VeryTmpCause.LIMIT: "a limit that is reached",
     VeryTmpCause.DESCRIPTORS: "the table of open files, which is full",
     VeryTmpCause.CHROOT: "that this process is in a chroot, where the kernel allows no user namespaces",
-    VeryTmpCause.UID_MAP: "that this user has no number in the namespace that it is in",
-    VeryTmpCause.CAPABILITY: "that this is root without CAP_SETFCAP",
+    VeryTmpCause.UID_MAP: "that this user's number is not mapped in the user namespace",
+    VeryTmpCause.CAPABILITY: "that root lacks CAP_SETFCAP",
     VeryTmpCause.PROC: "/proc, which is not there or cannot be written to",
-    VeryTmpCause.KERNEL: "the kernel, which does not have it",
-    VeryTmpCause.CHILD: "the one-shot child's end",
+    VeryTmpCause.KERNEL: "the kernel, which lacks it",
+    VeryTmpCause.CHILD: "that the one-shot child ended",
 }
 
 BEFORE = "; before that, "  # in a reason: what was refused on the way

@@ -57,9 +57,9 @@ PROFILES = {
         "firejail --ignore=restrict-namespaces --ignore=seccomp; where the command line has --seccomp, "
         "--seccomp='!mount,!umount2,!fsopen,!fsconfig,!fsmount' in its place."
     ),
-    "flatpak": "Flatpak allows no namespaces to what runs in it; nothing can be set.",
+    "flatpak": "Flatpak allows no namespaces to what runs in it; no setting changes that.",
     "snap": "Connect the snap's userns interface, if it has one.",
-    "android": "Android allows it to no application.",
+    "android": "Android allows it to no application; no setting changes that.",
     "kubernetes": (
         f"In the pod, set seccompProfile to type: Localhost, with a profile that allows {CALLS}; or give it an "
         "emptyDir with medium: Memory."
@@ -340,7 +340,7 @@ def taken_away(case: Case) -> Verdict | None:
 def allow_namespaces(case: Case) -> str:
     """What to change in AppArmor. A setting is named where this kernel has it: Debian's has none."""
     if name := case.profile():
-        return f"To the AppArmor profile {name} add: {RULES} and load it anew: sudo apparmor_parser -r FILE."
+        return f"To the AppArmor profile {name} add: {RULES} and reload it: sudo apparmor_parser -r FILE."
     if case.fact(APPARMOR_SETTING) == "1":
         machine = f"for this machine: sudo sysctl -w {APPARMOR_SETTING}=0 (in a container, on the host)"
         return f"Allow it {machine}; or {ONE_PROGRAM}"
@@ -358,7 +358,7 @@ def no_setfcap(case: Case) -> Verdict | None:
 def in_lambda(case: Case) -> Verdict | None:
     if not case.inside("lambda"):
         return None
-    return case.verdict(Cause.SECCOMP_CALL, "AWS Lambda allows it to nobody; nothing can be set.")
+    return case.verdict(Cause.SECCOMP_CALL, "AWS Lambda never allows it; no setting changes that.")
 
 
 def not_dumpable(case: Case) -> Verdict | None:
@@ -404,7 +404,7 @@ def disconnected(case: Case) -> Verdict | None:
     return case.verdict(
         Cause.APPARMOR,
         f"Give the AppArmor profile {name} the flag attach_disconnected: profile {name} flags=(attach_disconnected); "
-        "and load it anew: sudo apparmor_parser -r FILE.",
+        "and reload it: sudo apparmor_parser -r FILE.",
     )
 
 

@@ -56,7 +56,7 @@ def perform(request: Request, caller: Caller) -> Reply:
 def start_and_ask(request: Request, caller: Caller) -> tuple[Channel, Reply]:
     """The same, with the channel that the reply came over. The child is gone then; a helper that it left may not be."""
     if _forking[0] not in (0, getpid()) and _forking[1] == _thread.get_ident():
-        raise Refused([("fork", errno.EDEADLK, "a function that runs after each fork asked for a root of its own")])
+        raise Refused([("fork", errno.EDEADLK, "a function registered with os.register_at_fork made a root")])
     with refusing("socketpair"):
         # Not `socket.socketpair`: it makes `socket.socket` objects, in whose place tests and gevent put others.
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
@@ -199,7 +199,7 @@ def spawn(connection: _socket.socket) -> Child:
     """A fresh interpreter, with the socket as its standard input. It inherits the signal mask, which blocks all."""
     executable = interpreter()
     if not executable:
-        raise Refused([("fork", errno.EPERM, "os.fork is not allowed here, and there is no interpreter to start")])
+        raise Refused([("fork", errno.EPERM, "os.fork is not allowed here, and sys.executable is not a Python")])
     with refusing("dup"):
         source = os.dup(connection.fileno())  # never 0 itself, which dup2 onto 0 would leave close-on-exec
     try:

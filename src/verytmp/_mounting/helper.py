@@ -295,7 +295,15 @@ def started() -> Connection:
     if adopts_orphans():
         raise Unanswered([])
     if not child.interpreter():
-        raise Unanswered([("posix_spawn", errno.ENOENT, "there is no interpreter to start a helper process with")])
+        raise Unanswered(
+            [
+                (
+                    "posix_spawn",
+                    errno.ENOENT,
+                    "sys.executable is not a Python to start a helper process with",
+                )
+            ]
+        )
     caller = Caller(threads=2)  # a fresh interpreter, whatever this process is
     connection = without_interrupts(lambda: start(caller), caller)
     if connection.is_our_child():  # this process adopts orphans only since a moment ago

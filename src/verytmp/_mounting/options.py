@@ -42,7 +42,7 @@ def make_spec(given: Mapping[str, object]) -> MountSpec:
     at = values.pop("at", "")
     read_only = values.pop("host", "rw") == "ro"
     if read_only and not at:
-        raise ValueError("host='ro' is for a root with a name: ask for at= too")
+        raise ValueError("host='ro' needs a root with a name: give at= too")
     attributes = tuple(key for key in ATTRIBUTES if values.pop(key, False))
     directory = {key: values.pop(key) for key in ("mode", "uid", "gid") if key in values}
     if values.get("inode64") is False:

@@ -155,7 +155,7 @@ def by_entered(helper: Entered, spec: MountSpec, caller: Caller) -> Mounted | No
         reply = without_interrupts(lambda: helper.make(Request(NAMED, spec.encode()), caller), caller)
     except Unanswered as ended:
         [(step, number, text)] = ended.refusals
-        remedy = "Start this program anew; or make roots without a name: VeryTmpRoot(at=False)."
+        remedy = "Restart this program; or make roots without a name: VeryTmpRoot(at=False)."
         raise VeryTmpUnavailable(number, step, text, remedy, "child") from None
     except Refused as refused:
         if is_taken(refused):
@@ -199,6 +199,6 @@ def impossible_name() -> str:
                 return path.strip("/")
         except OSError:
             continue
-    reason = f"there is no file here by whose name a root could be called: none of {', '.join(FILES)}"
+    reason = f"no file is there whose name a root could take: none of {', '.join(FILES)}"
     remedy = "Mount /proc in this chroot, and make /dev/null."  # without /proc, there is no root either
     raise VeryTmpUnavailable(errno.ENOENT, "/dev/null", reason, remedy, "proc")

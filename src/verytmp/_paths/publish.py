@@ -46,7 +46,7 @@ def publish(
 ) -> VeryTmpReport:
     """`VeryTmpPath.publish`."""
     if target.name in ("", ".."):
-        raise_two_paths(errno.EINVAL, "The target needs a name of its own", source, target)
+        raise_two_paths(errno.EINVAL, "The target must end in a name", source, target)
     status = source.stat(follow_symlinks=follow_symlinks)
     if S_ISDIR(status.st_mode):
         check_outside(source, target, status)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 NOT_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)  # for the other end of a FIFO
 
 INTO_ITSELF = "Source path is a parent of target path"
-SPECIAL_FILE = "It is no file, directory or symlink"
+SPECIAL_FILE = "It is not a file, directory or symlink"
 PERMISSIONS = 0o777  # without the set-user-ID and the like
 OWNERS = 0o700  # what a directory needs while it is filled
 

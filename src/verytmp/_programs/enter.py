@@ -97,7 +97,7 @@ def restart(command: list[str]) -> NoReturn:
     """
     executable = interpreter()
     if not executable:
-        raise OSError(errno.ENOENT, "there is no Python to start a program by (sys.executable)", sys.executable)
+        raise OSError(errno.ENOENT, "sys.executable is not a Python to start a program with", sys.executable)
     os.execv(executable, [executable, "-I", "-S", "-B", "-c", START, *command])
 
 

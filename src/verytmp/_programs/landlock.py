@@ -23,7 +23,7 @@ def check() -> None:
         found = _syscalls.landlock_abi()
     except OSError as error:
         reason = {
-            errno.ENOSYS: "this kernel has no Landlock (Linux 5.13), or a seccomp filter hides it",
+            errno.ENOSYS: "this kernel has no Landlock (Linux 5.13), or a seccomp filter refuses it",
             errno.EOPNOTSUPP: "Landlock is not enabled (see the kernel's parameter lsm=)",
         }
         raise OSError(error.errno, reason.get(error.errno or 0, error.strerror)) from None

@@ -25,7 +25,7 @@ STREAMS = 3  # the standard ones
 READY = b"+"
 FLAGS = _syscalls.MS_NOSUID | _syscalls.MS_NODEV | _syscalls.MS_NOEXEC
 MASKED = (
-    "a /proc of its own cannot be mounted, for parts of the one here are covered, as in a container: leave out "
+    "a new /proc cannot be mounted, because parts of the present one are covered, as in a container: leave out "
     "unshare_pid=True, or uncover them (docker run --security-opt systempaths=unconfined)"
 )
 

@@ -172,7 +172,7 @@ def in_name(value: Any, tree: Tree) -> Any:
     if not isinstance(other, Tree):
         return value
     if other is not tree:
-        raise ValueError(f"{value!r} is of another root, which has no name in this one's namespace")
+        raise ValueError(f"{value!r} belongs to another root, which cannot be seen from this one's namespace")
     return tree.name(getattr(value, "_rel", ""))
 
 
@@ -363,7 +363,7 @@ def spawned(plan: Plan, words: list[str], options: dict[str, Any]) -> Popen[Any]
 def command(plan: Plan, words: list[str]) -> list[str]:
     executable = interpreter()
     if not executable:
-        raise OSError(errno.ENOENT, "there is no Python to start a program by (sys.executable)", sys.executable)
+        raise OSError(errno.ENOENT, "sys.executable is not a Python to start a program with", sys.executable)
     return [executable, "-I", "-S", "-B", "-c", START, *plan, *words]
 
 
@@ -383,7 +383,7 @@ def confirm(process: Popen[Any], report: int) -> None:
     """Wait until the program itself runs. If it cannot be started, there is no process, and an `OSError`."""
     try:
         if not raise_reported(report):
-            raise OSError(errno.ECONNRESET, "the interpreter that was to start the program ended without a word")
+            raise OSError(errno.ECONNRESET, "the interpreter that was to start the program ended without an answer")
     except BaseException:
         process.kill()
         with process:

@@ -211,11 +211,11 @@ def options_of(config: pytest.Config, asked: Any) -> dict[str, Any]:
         name, given, value = each.strip().partition("=")
         known = name in OPTIONS and name not in ("at", "host", "nosymfollow")
         if not known or (name in FLAGS) is bool(given):
-            raise pytest.UsageError(f"--verytmp-options: {each} is none; as of mount -o: size=1g,nr_inodes=10k")
+            raise pytest.UsageError(f"--verytmp-options: {each} is not an option, as in size=1g,nr_inodes=10k")
         try:
             options[name] = int(value, BASES[name]) if name in BASES else value or True
         except ValueError:
-            raise pytest.UsageError(f"--verytmp-options: {each} is no number") from None
+            raise pytest.UsageError(f"--verytmp-options: {each} is not a number") from None
     return options
 
 
@@ -224,6 +224,6 @@ def marked(item: pytest.Item) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for mark in item.iter_markers("verytmp"):
         if mark.args:
-            pytest.fail("verytmp: @pytest.mark.verytmp takes VeryTmpRoot's options, which are keywords", pytrace=False)
+            pytest.fail("verytmp: @pytest.mark.verytmp takes VeryTmpRoot's options as keywords", pytrace=False)
         options = {**mark.kwargs, **options}
     return options

@@ -93,7 +93,7 @@ class TmpPathFactory(pytest.TempPathFactory):  # type: ignore[misc]  # final; bu
     def getbasetemp(self) -> Path:
         """pytest's own directory, on the host: what the processes of a run have in common."""
         if self._real is None:
-            raise RuntimeError("there is no base directory with -p no:tmpdir")
+            raise RuntimeError("-p no:tmpdir leaves no base directory")
         return self._real.getbasetemp()
 
     def mktemp(self, basename: str, numbered: bool = True) -> Path:
