@@ -26,6 +26,8 @@ NOT_RUN = {
     "python3 tests/real_suites.py *": "it installs from the network",
     "python3 -m twine upload *": "it publishes",
     "python3 -m sphinx *": "it needs the documentation's packages; .ci/run runs it",
+    "pipx install *": "it installs from the network",
+    "uv tool install *": "it installs from the network",
     "git *": "it changes the repository, and publishes it",
     "docker *": "there is no Docker where the tests run",
     "podman *": "there is no Podman where the tests run",
