@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class VeryTmpAvailability:
-    """What `available` found. It is true where a private tmpfs can be made; as a string it says how, or why not.
+    """The result of `available`. It is true if a private tmpfs can be made; as a string it says how, or why not.
 
     Attributes:
         error: what `VeryTmpRoot` would raise, or None.
@@ -46,7 +46,7 @@ class VeryTmpAvailability:
 
 
 def available() -> VeryTmpAvailability:
-    """Whether a private tmpfs can be made here: one is made, and is gone again. Fallbacks do not count.
+    """Whether a private tmpfs can be made here: makes one, and closes it. Fallbacks do not count.
 
     >>> import pytest, verytmp
     >>> needs_verytmp = pytest.mark.skipif(not verytmp.available(), reason=str(verytmp.available()))

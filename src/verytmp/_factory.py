@@ -14,25 +14,25 @@ if TYPE_CHECKING:
 class VeryTmpFactory:
     """Makes roots: ``factory()`` or ``factory.root()`` is a new `VeryTmpRoot`, which outlives the factory.
 
-    Where this process may not mount, a `VeryTmpRoot` takes a new child process, which takes longer the more memory or
-    threads this one has. A factory starts one helper process with its first root, and has it make all further ones.
-    Either way, from the second root of a kind on, the next ones are made before they are asked for.
+    If this process may not mount, each `VeryTmpRoot` needs a new child process, which takes longer the more memory and
+    threads this process has. A factory starts one helper process with its first root, and uses it for all further ones.
+    Either way, from the second root with the same options on, roots are made in advance.
 
-    Threads may share a factory. A forked child may go on using it, and then has a helper of its own. The helper ends
-    with `close` or the ``with`` block, when nothing refers to the factory any more, and when this process ends, however
-    it ends. One that dies is replaced. It is no child of this process. So one that adopts orphans (the first process of
-    a container, or after PR_SET_CHILD_SUBREAPER) has no helper: each of its roots takes a child, which ends within the
-    call.
+    Threads may share a factory. A forked child may go on using it, and then gets a helper of its own. The helper ends
+    with `close` or the ``with`` block, when nothing refers to the factory any more, and when this process ends, for
+    whatever reason. If it dies, it is replaced. It is not a child of this process. Therefore a process that adopts
+    orphans (the first process of a container, or after PR_SET_CHILD_SUBREAPER) has no helper: each of its roots takes a
+    child, which ends within the call.
 
-    A refusal that would only come again, as of a seccomp filter or a setting of the kernel's, is remembered: the next
-    roots are refused the same at once, or are made in /dev/shm, until the setting, or this process's user, is another.
+    A permanent refusal, as by a seccomp filter or a kernel setting, is remembered: the next roots are refused at once
+    in the same way, or are made in /dev/shm, until the setting or this process's user changes.
 
     Args:
-        options: those of `VeryTmpRoot`, for all roots that do not say otherwise.
+        options: those of `VeryTmpRoot`, as the defaults for all roots of this factory.
 
     Raises:
-        ValueError, TypeError: an option cannot be right. What only the kernel can tell, it tells of each root.
-        VeryTmpUnavailable: this system can make no roots.
+        ValueError, TypeError: an option is invalid. Those that only the kernel can check are reported for each root.
+        VeryTmpUnavailable: this system cannot make roots.
     """
 
     __slots__ = ("__weakref__", "_helper", "_last_refusal", "_options")
@@ -48,7 +48,7 @@ class VeryTmpFactory:
         self._last_refusal = LastRefusal()
 
     def root(self, **options: object) -> VeryTmpRoot:
-        """A new root. These options come before the factory's.
+        """A new root. These options override the factory's.
 
         The errors are those of `VeryTmpRoot`, and `ValueError` if the factory is closed.
         """
@@ -59,7 +59,7 @@ class VeryTmpFactory:
     __call__ = root
 
     def close(self) -> None:
-        """Let the helper go. There are no further roots, and those that were made stay. Closing again does nothing."""
+        """End the helper. No more roots can be made; existing ones stay. Closing again does nothing."""
         self._helper.close()
 
     @property

@@ -39,10 +39,10 @@ else:
 
 
 class VeryTmpUsage(Amounts):
-    """A root's bytes: how many there are in *total*, are *used*, and are *free*. A tuple of these three.
+    """The number of bytes in a root: *total*, *used* and *free*, as a tuple of these three.
 
     Attributes:
-        inodes: the same of its files, directories and links, as a tuple of three too.
+        inodes: a tuple of the same three numbers for files, directories and links.
     """
 
     inodes: Amounts
@@ -59,48 +59,49 @@ class VeryTmpUsage(Amounts):
 class VeryTmpRoot:
     """A private file system in memory that has no name, and that the kernel deletes with its last descriptor.
 
-    The directory is a tmpfs of its own, in no mount table, empty. ``root / "name"`` gives paths in it. It is gone when
-    nothing refers to it any more: after `close` or the end of a ``with`` block, when the last path and the root object
-    are garbage, when the process ends, however it ends. Files that are open then can be used until they are closed.
+    The root directory is empty at first, on a tmpfs of its own, which is in no mount table. ``root / "name"`` is a path
+    in it. The root is deleted when nothing refers to it any more: after `close` or the end of a ``with`` block, when
+    the last path and the root object are garbage, and when the process ends, for whatever reason. Files that are still
+    open can be used until they are closed.
 
-    The options are those of tmpfs(5) and mount(8), and their values what mount(8) takes:
+    The options and their values are those of tmpfs(5) and mount(8):
 
     Args:
-        size: the most that the files may take, in bytes, or as ``"64m"``, or as ``"10%"`` of the machine's memory; in
-            whole pages. By default half of the memory; 0 is no limit. Beyond it, writing fails with ENOSPC.
-        nr_inodes: the most files, directories and links there may be, the root directory among them; or as ``"10k"``.
-            By default half of the memory's pages; 0 is no limit.
-        mode: the root directory's permissions, by default its owner's alone: 0o700.
-        noexec: let no program be started from it.
-        nosymfollow: have the kernel follow no symlink in it, for no program. `VeryTmpPath` follows them all the same,
-            within the root. By default true; where the root has a name, its programs follow links by that name all the
-            same, unless it is given as true. Without it (or before Linux 5.10, which the property `nosymfollow` tells),
-            a program that is given a path's string may leave through an absolute link; paths still do not.
+        size: the limit for the size of all files, in bytes, or as ``"64m"``, or as ``"10%"`` of the machine's memory;
+            in whole pages. By default half of the memory; 0 is no limit. Writing more fails with ENOSPC.
+        nr_inodes: the limit for the number of files, directories and links, including the root directory; also as
+            ``"10k"``. By default half of the memory's pages; 0 is no limit.
+        mode: the root directory's permissions. By default only its owner may use it: 0o700.
+        noexec: do not allow programs to be started from it.
+        nosymfollow: have the kernel follow no symlinks in it, for any program. `VeryTmpPath` follows them nevertheless,
+            within the root. By default true; but in a root with a name, programs follow links by that name, unless true
+            is given explicitly. If false (or before Linux 5.10; the property `nosymfollow` says which), a program that
+            is given a path's string may follow an absolute link out of the root; paths still do not.
         huge: when to use huge pages: ``"never"``, ``"always"``, ``"within_size"``, ``"advise"``.
-        nr_blocks: as *size*, in pages.
-        uid: the root directory's owner. Only a process with CAP_SYS_ADMIN may give another than its own.
+        nr_blocks: the same limit as *size*, in pages.
+        uid: the root directory's owner. Only a process with CAP_SYS_ADMIN may choose another user than its own.
         gid: the root directory's group, likewise.
-        mpol: the NUMA policy for its memory, as ``"interleave"`` or ``"bind:0-3"``.
+        mpol: the NUMA policy for its memory, such as ``"interleave"`` or ``"bind:0-3"``.
         inode64: whether inode numbers may need 64 bits; by default as the kernel was configured.
         noswap: never swap it out. Only with CAP_SYS_ADMIN, and Linux 6.4.
-        at: the root's name: an absolute path at which it is mounted in a mount namespace of its own, for the programs
-            that `run` starts; or true for any name. What is there on the host is not seen in that namespace; a
-            directory that is not there is not made on the host.
-        host: ``"ro"`` lets the programs that `run` starts write nowhere but in the root; only for a root with a name.
-        fstype: ``"ramfs"`` for what is never swapped out, as ordinary users may have it too. It has no limits, and so
-            takes none, and no extended attributes. By default ``"tmpfs"``.
-        fallback: ``"shm"`` has a directory in /dev/shm made where the tmpfs is refused, and a warning given: paths are
-            confined there too, but less is promised (see the documentation). No limit can be kept there, so it
-            excludes all options but *mode*, ``at=True``, *host*, and *nosymfollow*, which is false there. ``"none"``
-            raises. By default what ``VERYTMP_FALLBACK`` says in the environment, else ``"none"``.
+        at: the root's name: an absolute path at which it is mounted in a new mount namespace, for the programs that
+            `run` starts; or true for any name. In that namespace, the root hides what the host has at that path. A
+            directory that does not exist is not created on the host.
+        host: ``"ro"`` does not let the programs that `run` starts write outside the root; only for a root with a name.
+        fstype: ``"ramfs"`` for a file system that is never swapped out, for ordinary users too. It has no limits, takes
+            none, and has no extended attributes. By default ``"tmpfs"``.
+        fallback: with ``"shm"``, make a directory in /dev/shm if the tmpfs is refused, and warn. Paths are confined
+            there too, but less is promised (see the documentation). It can have no limits, so only the options *mode*,
+            ``at=True``, *host*, and *nosymfollow*, which is false there, are possible. ``"none"`` raises. By default
+            the value of ``VERYTMP_FALLBACK`` in the environment, or ``"none"``.
 
     Raises:
-        ValueError: the kernel refuses an option; with its words.
+        ValueError: the kernel refuses an option, with its message.
         TypeError: an option is of the wrong type.
-        VeryTmpUnavailable: the kernel, or what stands before it, refuses to make a private tmpfs.
+        VeryTmpUnavailable: the kernel, or a security policy, refuses to make a private tmpfs.
 
     Warns:
-        VeryTmpFallbackWarning: it is a directory in /dev/shm; once for each cause.
+        VeryTmpFallbackWarning: the root is a directory in /dev/shm; once for each cause.
     """
 
     __slots__ = ("__weakref__", "_how_made", "_kind", "_remove_fallback", "_tree")
@@ -200,17 +201,17 @@ class VeryTmpRoot:
 
     @property
     def at(self) -> PurePosixPath:
-        """The root directory, as the programs see it that `run` starts. `ValueError` for a root without a name."""
+        """The root directory, as programs that `run` starts see it. `ValueError` for a root without a name."""
         return PurePosixPath(self._tree.name(""))
 
     def run(self, args: object, **options: Any) -> CompletedProcess[Any]:
-        """`subprocess.run`, with the program in the root's namespace, where the root is a directory by its name.
+        """`subprocess.run`, with the program in the root's namespace, where the root is mounted at its name.
 
-        Its keywords and errors are those of `subprocess.run`. Paths of the root in *args*, *executable*, *cwd* and
-        *env* become their names there; *cwd* is the root by default, and where a relative one begins.
+        The keywords and errors are those of `subprocess.run`. Paths of the root in *args*, *executable*, *cwd* and
+        *env* are replaced by their names there. *cwd* is the root by default, and a relative one begins there.
 
         Args:
-            unshare_pid: give it a pid namespace of its own, so that whatever it leaves running ends when it does.
+            unshare_pid: give the program its own PID namespace, so that everything it leaves running ends when it ends.
 
         Raises:
             ValueError: the root has no name, or is closed; or a path is of another root.
@@ -221,13 +222,13 @@ class VeryTmpRoot:
         return run(self._tree, args, **options)
 
     def popen(self, args: object, **options: Any) -> Popen[Any]:
-        """`subprocess.Popen`, with the program in the root's namespace: as `run`, without waiting for its end."""
+        """`subprocess.Popen`, with the program in the root's namespace: like `run`, without waiting for its end."""
         from ._programs.run import popen
 
         return popen(self._tree, args, **options)
 
     def wrap(self, args: object, **options: Any) -> tuple[list[str], tuple[int, ...]]:
-        """What starts a program in the root's namespace, for asyncio and any other spawner.
+        """The command that starts a program in the root's namespace, for asyncio and other ways to start processes.
 
         Returns the argument list to start, and the file descriptors to pass to it (*pass_fds*). They are the root's
         own, and stay open as long as it does. The program's environment is the one that the spawner gives.
@@ -253,7 +254,7 @@ class VeryTmpRoot:
 
     @property
     def nosymfollow(self) -> bool:
-        """Whether the kernel refuses every symlink in it, as was asked for; it cannot before Linux 5.10."""
+        """Whether the kernel follows no symlinks in it, as requested; before Linux 5.10 it cannot refuse them."""
         return self._tree.kernel_nosymfollow
 
     @property
@@ -262,24 +263,24 @@ class VeryTmpRoot:
         return self._tree.closed
 
     def close(self) -> None:
-        """Let go of the root. Open files go on working, and the kernel frees what is left after the last of them.
+        """Close the root. Open files keep working; the kernel frees the rest after the last of them is closed.
 
-        Operations on its paths raise `ValueError` from now on, those under way in other threads too. Closing again does
-        nothing.
+        From now on, operations on its paths raise `ValueError`, including those in progress in other threads. Closing
+        again does nothing.
         """
         self._tree.close()
         if self._remove_fallback:
             self._remove_fallback()
 
     def clear(self) -> None:
-        """Remove all that is in the root, which stays open and keeps its own permissions.
+        """Remove everything in the root, which stays open and keeps its own permissions.
 
-        Directories are removed whatever their permissions are. What another thread makes meanwhile may stay, or be
-        reported as ENOTEMPTY.
+        Directories are removed whatever their permissions are. Files that another thread creates at the same time may
+        stay, or be reported as ENOTEMPTY.
 
         Raises:
             ValueError: the root is closed.
-            OSError: EACCES, if the root directory itself may not be written to. With the path that it is about.
+            OSError: EACCES, if the root directory itself may not be written to. The error has the path.
         """
         from ._confined.removal import delete_contents
 
@@ -295,13 +296,13 @@ class VeryTmpRoot:
     ) -> None:
         """Change the root's limits, which are given as for `VeryTmpRoot`. Nothing else changes.
 
-        Of a clone, they are about what it has changed. A root that was made without a limit (0) gets none later.
+        For a clone, they limit what it has changed. A root that was made without a limit (0) cannot get one later.
 
         Raises:
-            ValueError: the kernel refuses it, with its words: the limit is lower than what is used. Or the root is
+            ValueError: the kernel refuses it, with its message: the limit is lower than what is used. Or the root is
                 closed, or a ramfs.
-            OSError: EOPNOTSUPP for a directory in /dev/shm; EROFS for a read-only view; EPERM where the root is another
-                process's.
+            OSError: EOPNOTSUPP for a directory in /dev/shm; EROFS for a read-only view; EPERM if another process made
+                the root.
         """
         from . import _clone
 
@@ -309,14 +310,13 @@ class VeryTmpRoot:
         _clone.resize(self._tree, self._kind, given)
 
     def freeze(self) -> None:
-        """Make all that is in the root read-only for good, for everybody. Freezing again does nothing.
+        """Make everything in the root read-only for good, for all processes. Freezing again does nothing.
 
-        Then `clone` costs next to nothing. What fails leaves the root as it was.
+        `clone` then costs next to nothing. If freezing fails, the root stays as it was.
 
         Raises:
-            OSError: EBUSY, if a file is open to be written to, by whomever, or mapped so; or if one was removed that is
-                still open. EOPNOTSUPP for a directory in /dev/shm; EPERM where the root is another process's. ENOSYS
-                before Linux 5.2.
+            OSError: EBUSY, if any process has a file open or mapped for writing, or has a removed file open.
+                EOPNOTSUPP for a directory in /dev/shm; EPERM if another process made the root; ENOSYS before Linux 5.2.
             ValueError: the root is closed.
         """
         from . import _clone
@@ -324,19 +324,19 @@ class VeryTmpRoot:
         _clone.freeze(self._tree, self._kind)
 
     def clone(self, **options: Any) -> Self:
-        """A new root that begins as this one is. Each is changed without the other, and closed without the other.
+        """A new root with the contents of this one. Changing or closing one does not affect the other.
 
-        If this one is frozen, the clone has what is changed in it alone, by overlayfs (Linux 6.15), and nothing is
-        copied: it takes the time of some system calls, whatever the size. The frozen root's memory is shared, and freed
-        after the last clone. Where that cannot be, or for a root that is not frozen, all is copied, as it is then;
+        If this root is frozen, the clone is an overlay (overlayfs, Linux 6.15), which only holds what is changed in it.
+        Nothing is copied: a clone takes a few system calls, whatever the size. The memory of the frozen root is shared,
+        and freed after the last clone. If that is not possible, or this root is not frozen, everything is copied;
         `repr` says which, and why. A clone can be frozen, and cloned again.
 
         Args:
             options: those of `VeryTmpRoot`, with its defaults; but *mode* is by default this root's. Limits are the
-                clone's own: in a clone by overlayfs, they are about what it changes.
+                clone's own: in a clone by overlayfs, they limit what it changes.
 
         Raises:
-            what `VeryTmpRoot` raises, and `OSError` where all cannot be copied; then there is no clone.
+            what `VeryTmpRoot` raises, and `OSError` if not everything can be copied; then there is no clone.
         """
         from . import _clone
 
@@ -364,13 +364,13 @@ class VeryTmpRoot:
         return made
 
     def read_only(self) -> Self:
-        """The same root once more, as an object that cannot write to it: to be handed to code that shall only look.
+        """A second object for the same root that cannot write to it, for code that should only read.
 
-        It shows what is changed by this one. Each keeps the file system until it is closed. It has no name.
+        It has no name, and shows changes that are made through this one. Both keep the file system until closed.
 
         Raises:
-            OSError: EINVAL before Linux 6.15; EOPNOTSUPP for a directory in /dev/shm; EPERM where the root is another
-                process's.
+            OSError: EINVAL before Linux 6.15; EOPNOTSUPP for a directory in /dev/shm; EPERM if another process made the
+                root.
             ValueError: the root is closed.
         """
         from . import _clone
@@ -379,9 +379,9 @@ class VeryTmpRoot:
         return self._from_parts(tree, self._kind, how, None)
 
     def usage(self) -> VeryTmpUsage:
-        """How many bytes there are, are used, and are free: as `shutil.disk_usage`; and ``usage().inodes`` likewise.
+        """The total, used and free bytes, like `shutil.disk_usage`; ``usage().inodes`` has the same for inodes.
 
-        All 0 where *size*, or *nr_inodes*, is no limit. A new root has one inode in use: the root directory's.
+        The numbers are 0 if *size*, or *nr_inodes*, is no limit. A new root uses one inode, for the root directory.
         """
         status = self._tree.statvfs()
         total, free = status.f_blocks * status.f_frsize, status.f_bfree * status.f_frsize

@@ -31,15 +31,15 @@ class VeryTmpError(OSError):
 
 
 class VeryTmpUnavailable(VeryTmpError):
-    """No private tmpfs could be made: the kernel, or what stands before it, refused.
+    """No private tmpfs could be made: the kernel, or a security policy, refused.
 
     Attributes:
-        errno: the error number of the call that decided it (see errno(3)).
+        errno: the error number of the call that failed (see errno(3)).
         step: that call, for example ``"unshare(CLONE_NEWUSER|CLONE_NEWNS)"`` or ``"uid_map"``.
-        reason: what the kernel said, there and at the steps before.
-        cause: what stands behind that, a `VeryTmpCause`.
-        evidence: what was read, or tried, to tell the cause: a few short texts.
-        remedy: what to do about it; empty where nothing general can be said.
+        reason: the kernel's message for it, and for earlier steps that failed.
+        cause: the probable cause, a `VeryTmpCause`.
+        evidence: what was read or tried to find the cause: a few short texts.
+        remedy: what to do about it; empty if there is no general answer.
     """
 
     step: str
@@ -99,4 +99,4 @@ class VeryTmpArchiveError(VeryTmpError):
 
 
 class VeryTmpFallbackWarning(UserWarning):
-    """No private tmpfs could be made, so a root is a directory in /dev/shm, as ``fallback="shm"`` allows; and why."""
+    """No private tmpfs could be made, so a root is a directory in /dev/shm, as ``fallback="shm"`` allows. Says why."""

@@ -77,7 +77,7 @@ def test_it_works_in_a_process_that_has_entered(name: str) -> None:
 
 
 def test_where_links_are_followed(planted: Canary) -> None:
-    """What needs no link does the same: the canonical path is nobody's there too."""
+    """What needs no link does the same: the canonical path does not exist there too."""
     for name, row in ROWS.items():
         if not row.needs and not row.modules and "link" not in row.why:
             with VeryTmpRoot(nosymfollow=False) as root:

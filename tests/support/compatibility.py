@@ -129,33 +129,32 @@ def holds(path: Path, content: bytes | None = None) -> None:
 PAGE = """\
 # Compatibility
 
-What libraries and programs do with a root, in three ways:
+This page shows which libraries and programs work in a root, used in three ways:
 
-- *The string* of a path in a root without a name, given to a program or a library. What does not work fails safely: it
-  is an error, and nothing is read or changed on the host.
-- *`run`*: the root has a name (`VeryTmpRoot(at=...)`), and [`root.run`](how-to/run-programs.md), or
-  [`verytmp run`](how-to/verytmp-run.md), has started the program.
-- *`enter`*: the process itself has called [`verytmp.enter()`](how-to/enter.md), and then made the root.
+- *The string*: the program or library gets the string of a path in a root without a name. If it does not work, it fails
+  safely: there is an error, and nothing is read or changed on the host. The next two columns are what to use instead.
+- *`run`*: the root has a name (`VeryTmpRoot(at=...)`), and [`root.run`](how-to/run-programs.md) or
+  [`verytmp run`](how-to/verytmp-run.md) starts the program.
+- *`enter`*: the process calls [`verytmp.enter()`](how-to/enter.md) before it makes the root.
 
 {counts}
 
-The tests run each row in each way, and look at the host afterwards (`tests/adversary/test_programs.py`).
-`python tests/adversary/report.py` makes this page.
+The tests run each row in each way, and check the host afterwards (`tests/adversary/test_programs.py`).
+`python tests/adversary/report.py` generates this page.
 
 | | what it does | the string | `run` | `enter` | why |
 |---|---|---|---|---|---|
 {rows}
 
-- *Canonicalises*: it asks for the path without links, as realpath(3) gives it. A root's is `/dev/null/<token>`, where
-  nobody can make or find anything ([why](decisions.md#the-root-is-two-directories-down)).
-- *Working directory*: it asks for the name of its own, as getcwd(3) gives it. In a root without a name it has none:
-  `ENOENT`.
-- *Absolute link*: the kernel follows no link in a root without a name, unless that was made with `nosymfollow=False`;
-  and then an absolute one leads to the host. By a name, programs follow all links, as anywhere; paths' methods stay
-  inside.
+- *It canonicalises the path*: it asks for the path without links, as realpath(3) returns it. In a root without a name
+  that is `/dev/null/<token>`, where nothing can exist ([why](decisions.md#the-root-is-two-directories-down)).
+- *It asks for its working directory*, as getcwd(3) returns it. In a root without a name that fails with `ENOENT`.
+- *Absolute link*: the kernel follows no link in a root without a name, unless it was made with `nosymfollow=False`; then
+  an absolute link leads to the host. In a root with a name, programs follow all links as usual, while the methods of paths
+  stay inside.
 
-tarfile needs a filter, and "fully_trusted" is none: it joins an absolute name to the destination, and that is the
-host's. [How to unpack](how-to/unpack.md) has one.
+tarfile needs a filter. "fully_trusted" is not one: it joins an absolute name to the destination, and the result is on
+the host. [How to unpack](how-to/unpack.md) has a filter.
 """
 
 

@@ -395,8 +395,8 @@ def whole_root(root: VeryTmpRoot) -> None:
 ROWS: dict[str, Row] = {
     "tempfile": Row("files and directories with `dir=`", temporary, WORKS),
     "os.path.abspath, normpath": Row("of paths with any `..`, opened", abspath, WORKS, by_name=(NOT_ASKED, WORKS)),
-    "os.path.realpath": Row("opened", realpath, FAILS, "the canonical path is nobody's"),
-    "pathlib.Path.resolve": Row("of a plain path, opened", resolved, FAILS, "the canonical path is nobody's"),
+    "os.path.realpath": Row("opened", realpath, FAILS, "the canonical path does not exist"),
+    "pathlib.Path.resolve": Row("of a plain path, opened", resolved, FAILS, "the canonical path does not exist"),
     "os.chdir": Row("and relative names", changed_directory, WORKS),
     "os.getcwd": Row("in it", current_directory, FAILS, "the working directory has no name"),
     "python": Row("a program and a module in it", script, WORKS),
@@ -428,16 +428,16 @@ ROWS: dict[str, Row] = {
     "node": Row("`fs.mkdir`, `fs.writeFile`", node_files, WORKS, "", ("node",)),
     "node, a script": Row("`node <file>`", node_script, FAILS, CANONICAL, ("node",)),
     "node, realpath": Row(
-        "`fs.realpath`, written below", node_realpath, FAILS, "the canonical path is nobody's", ("node",)
+        "`fs.realpath`, written below", node_realpath, FAILS, "the canonical path does not exist", ("node",)
     ),
     "make -f": Row("a makefile in it", make_file, WORKS, "", ("make",)),
     "make -C": Row("in its working directory", make_directory, WORKS, "", ("make",)),
     "gcc": Row("compiles in it, and what it made runs", c_program, WORKS, "", ("gcc",)),
     "C, an absolute link": Row("`open(2)`", c_link, FAILS, "the kernel follows no link", ("gcc",)),
-    "C, realpath(3)": Row("opened", c_canonical, FAILS, "the canonical path is nobody's", ("gcc",)),
+    "C, realpath(3)": Row("opened", c_canonical, FAILS, "the canonical path does not exist", ("gcc",)),
     "cp, mv, rm, find, sed, sort, ln": Row("on files and trees", tools, WORKS),
     "sh": Row("a script in it, `cd` and relative names", shell, WORKS),
-    "realpath": Row("printed, and opened", readlink_program, FAILS, "the canonical path is nobody's"),
+    "realpath": Row("printed, and opened", readlink_program, FAILS, "the canonical path does not exist"),
     "os.path.islink, os.walk, shutil.copytree, shutil.rmtree": Row(
         "of the root's own string", whole_root, WORKS, "by its name: nobody can remove a mount", by_name=(FAILS, FAILS)
     ),

@@ -8,24 +8,24 @@ from enum import StrEnum
 class VeryTmpCause(StrEnum):
     """Why no private tmpfs could be made: `VeryTmpUnavailable.cause`."""
 
-    SECCOMP_CALL = "seccomp-call"  #: a filter refuses a call, or ends who makes it
-    SECCOMP_FLAGS = "seccomp-flags"  #: a filter refuses unshare(2) for namespaces alone
+    SECCOMP_CALL = "seccomp-call"  #: a filter refuses a call, or kills the process that makes it
+    SECCOMP_FLAGS = "seccomp-flags"  #: a filter refuses unshare(2) only for namespaces
     APPARMOR = "apparmor"  #: AppArmor, as on Ubuntu 23.10 and newer
     SELINUX = "selinux"  #: SELinux
     LANDLOCK = "landlock"  #: Landlock, or another security module
-    SYSCTL = "sysctl"  #: the administrator has switched it off
+    SYSCTL = "sysctl"  #: a setting of the system turns it off
     LIMIT = "limit"  #: of namespaces or processes
     DESCRIPTORS = "descriptors"  #: the table of open files is full
     CHROOT = "chroot"  #: the process is in one
-    UID_MAP = "uid-map"  #: this user has no number here
-    CAPABILITY = "capability"  #: root without the capability that it takes
+    UID_MAP = "uid-map"  #: this user's ID is not mapped in the user namespace
+    CAPABILITY = "capability"  #: root lacks a capability
     PROC = "proc"  #: there is no /proc, or it cannot be written to
     KERNEL = "kernel"  #: too old, or built without it
-    CHILD = "child"  #: the one-shot child came to grief
-    PYTHON = "python"  #: it is no CPython, or lacks what is needed: ctypes, a new process
+    CHILD = "child"  #: the one-shot child ended without an answer
+    PYTHON = "python"  #: not CPython, or without something that is needed: ctypes, starting a process
     FALLBACK = "fallback"  #: the directory in /dev/shm could not be made either
     NOT_LINUX = "not-linux"  #: another system
-    UNKNOWN = "unknown"  #: none of these, as far as can be told
+    UNKNOWN = "unknown"  #: could not be found out
 
     @property
     def description(self) -> str:

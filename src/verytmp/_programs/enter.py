@@ -35,12 +35,12 @@ become(sys.argv[1:])
 
 
 def enter() -> None:
-    """Move this process into a mount namespace of its own, for good: from now on its roots have names.
+    """Move this process into a new mount namespace, for good: from now on its roots have names.
 
-    A root that is made then is mounted at ``/verytmp/<token>``, or at its ``at=``, and the strings of its paths are
-    those names, which programs and libraries can ask the kernel for: SQLite, `os.getcwd`, `os.path.realpath`, git work
-    in it. Nobody outside sees the mounts. They go with the root, and all of them with the namespace's last process.
-    ``VeryTmpRoot(at=False)`` makes a root without a name still. Calling it again does nothing.
+    Each new root is mounted at ``/verytmp/<token>``, or at its ``at=``, and the strings of its paths are real paths
+    there, so that SQLite, `os.getcwd`, `os.path.realpath` and git work. Processes outside do not see the mounts. Each
+    disappears with its root, and all of them with the last process in the namespace. ``VeryTmpRoot(at=False)`` still
+    makes a root without a name. Calling it again does nothing.
 
     Call it early, while there is one thread. Children that are started later are in the namespace too, and forked ones
     make roots with names. A helper process stays, which mounts for them.
