@@ -149,9 +149,9 @@ The tests run each row in each way, and check the host afterwards (`tests/advers
 - *It canonicalises the path*: it asks for the path without links, as realpath(3) returns it. In a root without a name
   that is `/dev/null/<token>`, where nothing can exist ([why](decisions.md#the-root-is-two-directories-down)).
 - *It asks for its working directory*, as getcwd(3) returns it. In a root without a name that fails with `ENOENT`.
-- *Absolute link*: the kernel follows no link in a root without a name, unless it was made with `nosymfollow=False`; then
-  an absolute link leads to the host. In a root with a name, programs follow all links as usual, while the methods of paths
-  stay inside.
+- *Absolute link*: the kernel follows no link in a root without a name, unless it was made with `nosymfollow=False`.
+  Then an absolute link leads to the host. In a root with a name, programs follow all links as usual, while the methods
+  of paths stay inside.
 
 tarfile needs a filter. "fully_trusted" is not one: it joins an absolute name to the destination, and the result is on
 the host. [How to unpack](how-to/unpack.md) has a filter.
