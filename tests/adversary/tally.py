@@ -18,9 +18,9 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent.parent / "docs" / "adversaries.md"
 HEAD = """# What was attacked
 
-Each row is a file of `tests/adversary`, run by CI in a short form; this is what one run came to. A test that saw
-anything of the host, lost a byte that was written, or left a descriptor, process, mount or file behind, would have
-failed, and there would be no page. `python tests/adversary/tally.py` makes it.
+Each row is a file in `tests/adversary`; CI runs a short form of it, and these are the results of one run. A test fails
+if anything of the host is reached, a written byte is lost, or a descriptor, process, mount or file is left behind; then
+this page is not written. `python tests/adversary/tally.py` generates it.
 
 On {system}, Python {python}, as {user}{options}.
 
@@ -34,12 +34,12 @@ LONG = """
 On the same Linux and Python, as root:
 
 - `pytest tests/adversary/test_storm.py -k long_life -s --endurance 3600`. In an hour, one process made 277,000 roots,
-  directly, by forked and by fresh children and via one helper process, and filled, raced and closed them. At each of
-  eleven looks it had 12 descriptors and no child, and its helper 5 descriptors and 10.9 MB; its memory was 33.6 MB at
-  the first and 33.8 MB at the last. It was allowed 500 user and 500 mount namespaces at a time. (The canary was set off
-  meanwhile: another program had put its cache into the host's root directory. Such names are overlooked now.)
-- `pytest tests/adversary/test_storm.py -k killed --way shm --kills 500`. Of 1,000 processes that were killed while they
-  made and used fallback roots, the next root left nothing in /dev/shm.
+  directly, through forked children, new interpreters and one helper process, and filled, raced and closed them. At each
+  of eleven checks it had 12 descriptors and no child, and its helper 5 descriptors and 10.9 MB; its memory was 33.6 MB at
+  the first and 33.8 MB at the last. It was allowed 500 user and 500 mount namespaces at a time. (There was one false
+  alarm: another program had put its cache into the host's root directory. Such names are now ignored.)
+- `pytest tests/adversary/test_storm.py -k killed --way shm --kills 500`. 1,000 processes were killed while they
+  made and used fallback roots; the next root removed everything that they had left in /dev/shm.
 """
 
 
