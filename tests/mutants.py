@@ -60,10 +60,10 @@ OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of what is loa
 HEAD = """# What no test noticed
 
 A test that cannot fail proves nothing. So small mistakes are planted in the most important modules, one at a time, and
-the tests of that module run. A mistake is an operator replaced by another, a number changed by one, a condition negated,
-or a statement left out. `python tests/mutants.py` generates this page. In `_paths/pure` it only
-changes the rules of joining, and in `_confined/tree` what owns descriptors and opens files: the rest of both is compared
-with pathlib.
+the tests of that module run. A mistake is an operator replaced by another, a number changed by one, a condition
+negated, or a statement left out. `python tests/mutants.py` generates this page. In `_paths/pure` it only
+changes the rules of joining, and in `_confined/tree` what owns descriptors and opens files: the rest of both is
+compared with pathlib.
 
 Coverage is measured separately: `python tests/covered.py` prints what the tests do not reach, and fails if that is more
 than 3 % of all lines and branches, with the few exceptions that `pyproject.toml` lists.

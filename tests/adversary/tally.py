@@ -35,8 +35,8 @@ On the same Linux and Python, as root:
 
 - `pytest tests/adversary/test_storm.py -k long_life -s --endurance 3600`. In an hour, one process made 277,000 roots,
   directly, through forked children, new interpreters and one helper process, and filled, raced and closed them. At each
-  of eleven checks it had 12 descriptors and no child, and its helper 5 descriptors and 10.9 MB; its memory was 33.6 MB at
-  the first and 33.8 MB at the last. It was allowed 500 user and 500 mount namespaces at a time. (There was one false
+  of eleven checks it had 12 descriptors and no child, and its helper 5 descriptors and 10.9 MB; its memory was 33.6 MB
+  at the first and 33.8 MB at the last. It was allowed 500 user and 500 mount namespaces at a time. (There was one false
   alarm: another program had put its cache into the host's root directory. Such names are now ignored.)
 - `pytest tests/adversary/test_storm.py -k killed --way shm --kills 500`. 1,000 processes were killed while they
   made and used fallback roots; the next root removed everything that they had left in /dev/shm.
