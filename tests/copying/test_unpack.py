@@ -229,6 +229,26 @@ def test_directories_may_forbid_what_is_made_in_them(root: VeryTmpRoot) -> None:
     assert found == {"a/b": 0o500, "a/c": 0o111, "a/b/f": 0}
 
 
+def test_directories_that_forbid_the_way_by_a_link(root: VeryTmpRoot) -> None:
+    """A name with links in it may lead through any other directory, whichever is closed first."""
+    root.path.unpack(
+        packed(
+            with_mode(member("z", DIR), 0),
+            member("a", SYM, "z"),
+            with_mode(member("a/b", DIR), 0o500),
+            with_mode(member("m", DIR), 0),
+            member("n", SYM, "m/../z"),
+            with_mode(member("n/c", DIR), 0o100),
+            with_mode(member("n", DIR), 0o001),
+        )
+    )
+    found = {name: stat.S_IMODE((root / name).stat().st_mode) for name in ("z", "m")}
+    for name in found:
+        (root / name).chmod(0o700)
+    found |= {name: stat.S_IMODE((root / name).stat().st_mode) for name in ("z/b", "z/c")}
+    assert found == {"z": 0o001, "m": 0, "z/b": 0o500, "z/c": 0o100}
+
+
 @pytest.mark.parametrize(
     "text", ["1234567890.123456789", "-1.5", "1e3", "nan", "inf", "x", "9" * 40, "1e999990", "9e999999"]
 )
@@ -551,6 +571,20 @@ def test_what_is_encrypted(root: VeryTmpRoot) -> None:
     for signature, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
         data[data.index(signature) + offset] |= 1
     failed(lambda: root.path.unpack(io.BytesIO(data)), errno.EBADMSG, "encrypted")
+
+
+def test_a_stream_that_does_not_block(root: VeryTmpRoot) -> None:
+    """read() returns None for "nothing yet". That is no end: not of the archive, nor of what it is compressed by."""
+    for data in (b"", honest().getvalue()[:3000], honest("gz").getvalue()[:50], zipped(("f", POTATOES)).getvalue()):
+        reading, writing = os.pipe()
+        os.set_blocking(reading, False)
+        os.write(writing, data)
+        try:
+            with open(reading, "rb", 0) as unbuffered, pytest.raises(BlockingIOError, match="set_blocking") as caught:
+                root.path.unpack(unbuffered)
+        finally:
+            os.close(writing)
+        assert caught.value.errno == errno.EAGAIN
 
 
 def test_a_stream_that_fails(root: VeryTmpRoot) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 18  # bytes that are read and written at once
 PATH_MAX = 4096  # bytes: names and targets are shorter
+NOTHING_YET = "The archive's read() has nothing yet. Make the stream blocking: os.set_blocking(fd, True)"
 
 # The bytes of headers before one member: extended names, attributes, the map of a sparse file. Go's and libarchive's
 # bound for one of them. Before 3.11.10 and 3.12.6, tarfile takes quadratic time for digits in them (CVE-2024-6232).
@@ -130,9 +131,14 @@ class Raw:
         if len(data) > size:
             data, self._pushed_back = data[:size], data[size:]
         try:
-            while len(data) < size and (more := self._file.read(min(size - len(data), CHUNK))):
+            while len(data) < size:
+                more = self._file.read(min(size - len(data), CHUNK))
+                if more is None:
+                    raise BlockingIOError(errno.EAGAIN, NOTHING_YET)
                 if not isinstance(more, bytes):
                     raise TypeError(f"an archive's read() has to return bytes, not {type(more).__name__}")
+                if not more:
+                    break
                 data = data + more if data else more  # a stream may give less than it is asked for
         except BaseException as error:
             self.failure = error
