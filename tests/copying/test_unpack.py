@@ -99,6 +99,8 @@ def failed(call: Callable[[], object], number: int, *words: str) -> VeryTmpArchi
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_a_tar_archive_from_anywhere(root: VeryTmpRoot, host: Path, compression: str) -> None:
     data = honest(compression).getvalue()
+    if compression == "zst":  # pzstd writes frames first that are to be skipped
+        data = b"\x50\x2a\x4d\x18\4\0\0\0\xaa\0\0\0" + b"\x5f\x2a\x4d\x18\0\0\0\0" + data
     (host / "a").write_bytes(data)
     (root / "a").write_bytes(data)
     with VeryTmpRoot() as other, (host / "a").open("rb") as file, open(host / "a", "rb", 0) as unbuffered:

@@ -13,7 +13,8 @@ import tarfile
 import time
 import zipfile
 from decimal import Context
-from functools import partial
+from functools import lru_cache, partial
+from io import BufferedReader, FileIO
 from stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK, S_IMODE
 from tarfile import HeaderError
 
@@ -100,7 +101,6 @@ class Raw:
 
     Attributes:
         head: those.
-        position: how many bytes have been read, or where a file is.
         failure: what reading has raised: an error of the stream's own, and not the archive's fault.
     """
 
@@ -109,18 +109,18 @@ class Raw:
         self._pushed_back = b""
         self.failure: BaseException | None = None
         try:
-            self._seekable = bool(file.seekable())
-            self.position = file.tell() if self._seekable else 0
+            self._seekable = bool(file.seekable()) and file.tell() >= 0
         except (AttributeError, OSError, ValueError):
-            self._seekable, self.position = False, 0
+            self._seekable = False
+        self._position = 0  # a stream's
         self.head = self.peek(HEAD)
 
     def peek(self, size: int) -> bytes:
-        position, head = self.position, self.read(size)
+        position, head = self.tell(), self.read(size)
         if self._seekable:
             self.seek(position)
         else:
-            self._pushed_back, self.position = head, position
+            self._pushed_back, self._position = head, position
         return head
 
     def read(self, size: int = -1) -> bytes:
@@ -143,24 +143,28 @@ class Raw:
         except BaseException as error:
             self.failure = error
             raise
-        self.position += len(data)
+        self._position += len(data)
         return data
 
     def seekable(self) -> bool:
         return self._seekable
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self.position = int(self._file.seek(offset, whence))
-        return self.position
+        return int(self._file.seek(offset, whence))
 
     def tell(self) -> int:
-        return self.position
+        """How many bytes of a stream have been read, or where a file is."""
+        return int(self._file.tell()) if self._seekable else self._position
+
+    def fast(self) -> Any:
+        """The file itself, if it is one of the system's: reading that can fail in no way of its own."""
+        return self._file if type(self._file) is BufferedReader and type(self._file.raw) is FileIO else self
 
     def size(self) -> int | None:
         """How many bytes the file has; None for a stream."""
         if not self._seekable:
             return None
-        position = self.position
+        position = self.tell()
         size = self.seek(0, os.SEEK_END)
         self.seek(position)
         return size
@@ -181,7 +185,7 @@ def members(
         VeryTmpArchiveError: it cannot be read: it is no archive, is cut off, or has what is not known here.
     """
     if is_zip(raw):
-        yield from zip_members(raw, raw if raw.seekable() else spooled(raw, spool()), spend, advance)
+        yield from zip_members(raw, raw.fast() if raw.seekable() else spooled(raw, spool()), spend, advance)
     else:
         yield from tar_members(Source(raw, spend), advance)
 
@@ -238,7 +242,10 @@ def decompressed(raw: Raw) -> Any:
         from lzma import LZMAFile
 
         return LZMAFile(raw)  # type: ignore[arg-type]  # it needs no more than read()
-    if raw.head.startswith(b"\x28\xb5\x2f\xfd"):
+    # zstd's frames, or one that is to be skipped (RFC 8878), as pzstd writes them first.
+    if raw.head.startswith(b"\x28\xb5\x2f\xfd") or (
+        b"\x50" <= raw.head[:1] <= b"\x5f" and raw.head[1:4] == b"\x2a\x4d\x18"
+    ):
         from importlib import import_module
 
         try:
@@ -389,15 +396,17 @@ HAS_MTIME = 1
 def zip_members(
     raw: Raw, file: Any, spend: Callable[[int], object], advance: Callable[[int], object]
 ) -> Iterator[Member]:
+    to_time = lru_cache(local_time)  # for this archive alone: the time zone may be another one then
     with reading(raw, zipfile.ZipFile, file) as archive:
         for info in archive.infolist():
-            yield zip_member(partial(reading, raw), archive, info, spend, advance)
+            yield zip_member(partial(reading, raw), archive, info, to_time, spend, advance)
 
 
 def zip_member(
     reading: Callable[..., Any],
     archive: zipfile.ZipFile,
     info: zipfile.ZipInfo,
+    to_time: Callable[..., int | None],
     spend: Callable[[int], object],
     advance: Callable[[int], object],
 ) -> Member:
@@ -421,10 +430,10 @@ def zip_member(
                     break
 
     mode = S_IMODE(attributes) if attributes else None
-    return Member(info.filename, 0 if reason else kind, mode, zip_time(info), target, reason, write)
+    return Member(info.filename, 0 if reason else kind, mode, zip_time(info, to_time), target, reason, write)
 
 
-def zip_time(info: zipfile.ZipInfo) -> int | None:
+def zip_time(info: zipfile.ZipInfo, to_time: Callable[..., int | None]) -> int | None:
     """The time of modification in nanoseconds: Info-ZIP's, or that of MS-DOS, which is local and has two seconds."""
     extra = info.extra
     while len(extra) >= 4:
@@ -433,7 +442,11 @@ def zip_time(info: zipfile.ZipInfo) -> int | None:
         if extra[:2] == EXTENDED_TIMESTAMP and len(field) >= 5 and field[0] & HAS_MTIME:
             return int.from_bytes(field[1:5], "little", signed=True) * 10**9
         extra = extra[4 + size :]
+    return to_time(*info.date_time)
+
+
+def local_time(*fields: int) -> int | None:
     try:
-        return int(time.mktime((*info.date_time, 0, 0, -1))) * 10**9
+        return int(time.mktime((*fields, 0, 0, -1))) * 10**9
     except (ValueError, OverflowError):
         return None

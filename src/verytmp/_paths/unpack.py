@@ -62,11 +62,11 @@ def unpack_file(
     raw = archives.Raw(file)
     size = raw.size() if progress else None
 
-    def read(_: int, __: int | None) -> None:
+    def show(_: int, __: int | None) -> None:
         if progress:
-            progress(raw.position, size)
+            progress(raw.tell(), size)
 
-    tally = Tally(read)
+    tally = Tally(show if progress else None)
     unpacking = Unpacking(target, tally, max_members)
     spools: list[OwnedFd] = []
 
@@ -85,7 +85,7 @@ def unpack_file(
         for unnamed in spools:
             unnamed.close()
     if progress:
-        progress(raw.position if size is None else size, size)
+        progress(raw.tell() if size is None else size, size)
     return tally.report()
 
 
