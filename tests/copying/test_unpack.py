@@ -123,6 +123,14 @@ def test_from_where_a_file_is(root: VeryTmpRoot) -> None:
     assert not file.closed
 
 
+def test_a_stream_that_gives_more_than_it_is_asked_for(root: VeryTmpRoot) -> None:
+    """As those that are made of an iterator of chunks."""
+    for number, data in enumerate((honest(), honest("gz"), zipped(("f", POTATOES)))):
+        stream = Stream(data.getvalue(), 5000)
+        stream.read = lambda size, file=stream.file: file.read(5000)  # type: ignore[method-assign, misc, assignment]
+        assert (root / f"{number}").unpack(stream).bytes in (8000, 16000)
+
+
 def test_from_a_pipe(root: VeryTmpRoot) -> None:
     for name, data in ("tar", honest("gz")), ("zip", zipped(("d/f", POTATOES))):
         with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

@@ -120,7 +120,7 @@ class Raw:
         if self._seekable:
             self.seek(position)
         else:
-            self._pushed_back, self._position = head, position
+            self._pushed_back, self._position = head + self._pushed_back, position
         return head
 
     def read(self, size: int = -1) -> bytes:
@@ -128,10 +128,8 @@ class Raw:
         data, self._pushed_back = self._pushed_back, b""
         if size < 0:
             size = sys.maxsize
-        if len(data) > size:
-            data, self._pushed_back = data[:size], data[size:]
         try:
-            while len(data) < size:
+            while len(data) < size:  # a stream may give less than it is asked for, or more
                 more = self._file.read(min(size - len(data), CHUNK))
                 if more is None:
                     raise BlockingIOError(errno.EAGAIN, NOTHING_YET)
@@ -139,10 +137,11 @@ class Raw:
                     raise TypeError(f"an archive's read() has to return bytes, not {type(more).__name__}")
                 if not more:
                     break
-                data = data + more if data else more  # a stream may give less than it is asked for
+                data = data + more if data else more
         except BaseException as error:
             self.failure = error
             raise
+        data, self._pushed_back = data[:size], data[size:]
         self._position += len(data)
         return data
 
