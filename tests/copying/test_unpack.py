@@ -384,6 +384,20 @@ def test_what_is_left_out(root: VeryTmpRoot) -> None:
     assert there(root) == {"last": b"evil", "zip": {"-": b"piped"}}
 
 
+def test_times_in_gnus_headers_are_no_part_of_a_name(root: VeryTmpRoot) -> None:
+    """``tar --incremental`` writes them where POSIX has the beginning of a long name; tarfile knows no better."""
+    data = b""
+    for form, magic in ((tarfile.GNU_FORMAT, b"ustar  \0"), (tarfile.USTAR_FORMAT, b"ustar\x0000")):
+        header = bytearray(member("f", DIR).tobuf(form))
+        assert header[257:265] == magic
+        header[345:369] = b"14213531666\x0014213531666\0"
+        header[148:156] = b" " * 8
+        header[148:156] = b"%06o\0 " % sum(header)
+        data += header
+    root.path.unpack(io.BytesIO(data + bytes(1024)))
+    assert there(root) == {"f": {}, "14213531666": {"f": {}}}
+
+
 def test_of_very_many_a_thousand_are_named(root: VeryTmpRoot) -> None:
     report = root.path.unpack(packed(*(member(f"{n}", tarfile.FIFOTYPE) for n in range(1500))))
     assert len(report.left_out) == 1000

@@ -61,6 +61,7 @@ TAR_TYPES = {
     b"D": S_IFDIR,  # GNU's incremental backups: a directory, and what was in it
 }
 VOLUME_LABEL = b"V"  # GNU's
+MAGIC, PREFIX = slice(257, 265), slice(345, 500)  # in a header
 
 
 class Member:
@@ -321,6 +322,15 @@ class CheckedInfo(tarfile.TarInfo):
             bad_archive("a member has a negative size")
         return info
 
+    @classmethod
+    def frombuf(cls, buf: Any, encoding: Any, errors: Any) -> CheckedInfo:
+        info = super().frombuf(buf, encoding, errors)
+        # Where POSIX has the beginning of a long name, GNU tar has times. tarfile takes them for a name.
+        prefix = buf[PREFIX].partition(b"\0")[0].decode(encoding, errors)
+        if prefix and buf[MAGIC] == tarfile.GNU_MAGIC and info.type not in tarfile.GNU_TYPES:
+            info.name = info.name.removeprefix(f"{prefix}/")
+        return info
+
 
 def tar_members(source: Source, advance: Callable[[int], object]) -> Iterator[Member]:
     opened: Any = tarfile.TarFile  # which needs no more of a file than Source has
@@ -395,10 +405,11 @@ HAS_MTIME = 1
 def zip_members(
     raw: Raw, file: Any, spend: Callable[[int], object], advance: Callable[[int], object]
 ) -> Iterator[Member]:
+    call = partial(reading, raw)
     to_time = lru_cache(local_time)  # for this archive alone: the time zone may be another one then
     with reading(raw, zipfile.ZipFile, file) as archive:
         for info in archive.infolist():
-            yield zip_member(partial(reading, raw), archive, info, to_time, spend, advance)
+            yield zip_member(call, archive, info, to_time, spend, advance)
 
 
 def zip_member(
