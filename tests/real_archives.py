@@ -252,8 +252,9 @@ def renamed(ours: dict[str, Entry], theirs: dict[str, Entry]) -> dict[str, str]:
 
 
 def likeness(path: str, entry: Entry) -> object:
-    ascii_alone = "".join(character for character in path if character.isascii()).replace("\\", "/").rstrip("/")
-    return ascii_alone, entry.type, entry.content, entry.target
+    # unzip has a plus for a letter that it does not know.
+    alike = "".join(character for character in path if character.isascii() and character != "+")
+    return alike.replace("\\", "/").rstrip("/"), entry.type, entry.content, entry.target
 
 
 def by_zipfile(data: bytes) -> None:

@@ -50,7 +50,13 @@ def main() -> int:
     with atheris.instrument_imports(include=["verytmp", "tarfile", "zipfile"]):
         from support import canary
         from support.archives import packed
-        from test_archives import ROWS, Stream, farm, seeds, zipped
+        from test_archives import (  # type: ignore[import-not-found, unused-ignore]  # in this folder
+            ROWS,
+            Stream,
+            farm,
+            seeds,
+            zipped,
+        )
 
         from verytmp import VeryTmpRoot
 

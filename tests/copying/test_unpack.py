@@ -387,7 +387,8 @@ def test_what_is_left_out(root: VeryTmpRoot) -> None:
 def test_times_in_gnus_headers_are_no_part_of_a_name(root: VeryTmpRoot) -> None:
     """``tar --incremental`` writes them where POSIX has the beginning of a long name; tarfile knows no better."""
     data = b""
-    for form, magic in ((tarfile.GNU_FORMAT, b"ustar  \0"), (tarfile.USTAR_FORMAT, b"ustar\x0000")):
+    forms: Any = ((tarfile.GNU_FORMAT, b"ustar  \0"), (tarfile.USTAR_FORMAT, b"ustar\x0000"))
+    for form, magic in forms:
         header = bytearray(member("f", DIR).tobuf(form))
         assert header[257:265] == magic
         header[345:369] = b"14213531666\x0014213531666\0"
@@ -582,6 +583,16 @@ def test_what_is_no_archive(root: VeryTmpRoot, data: bytes) -> None:
     for source in (io.BytesIO(data), Stream(data)):
         failed(lambda source=source: root.path.unpack(source), errno.EBADMSG, "The archive cannot be read: ")  # type: ignore[misc]
     assert there(root) == {}
+
+
+def test_a_zip_archive_whose_table_of_contents_is_nowhere(root: VeryTmpRoot, host: Path) -> None:
+    """Before its start: seeking there is EINVAL of a file, and a ValueError of what is in memory."""
+    data = bytearray(zipped(("f", POTATOES)).getvalue())
+    end = data.rindex(b"PK\5\6")
+    data[end + 16 : end + 20] = struct.pack("<I", len(data))
+    (host / "a").write_bytes(data)
+    for source in (host / "a", io.BytesIO(data)):
+        failed(lambda source=source: root.path.unpack(source), errno.EBADMSG)  # type: ignore[misc]
 
 
 def test_what_is_empty(root: VeryTmpRoot) -> None:

@@ -60,6 +60,7 @@ class Facts:
         is_zip: whether it is a zip archive.
         members: its members in order, each with its name.
         at: the last member of each path.
+        global_headers: those of a tar archive.
         misread: what tarfile makes of names in GNU's headers that have times.
         left_out: what `unpack` has left out, by path.
         plain: its bytes, decompressed.
@@ -70,6 +71,7 @@ class Facts:
         self.data, self.plain, self.is_zip = data, plain, is_zip
         self.members: list[tuple[str, Any]] = []
         self.misread: set[str] = set()
+        self.global_headers: dict[str, str] = {}
         self.end = 0
         try:
             if is_zip:
@@ -80,6 +82,7 @@ class Facts:
                     for info in opened:
                         self.members.append((self.name_of(info), info))
                         self.end = opened.offset
+                    self.global_headers = dict(opened.pax_headers)
         except Exception:  # both stop there
             pass
         self.at = {place(name): info for name, info in self.members}
@@ -132,7 +135,15 @@ class Facts:
                 continue  # the time and mode are those of the file that it is
             for field, said in (("mode", self.mode(path)), ("time", self.time(path))):
                 if said is not None and getattr(mine, field) != said:
-                    found.append(Difference("the archive", field, path, mine, mine._replace(**{field: said})))
+                    found.append(
+                        Difference(
+                            "the archive",
+                            field,
+                            path,
+                            mine,
+                            mine._replace(mode=said) if field == "mode" else mine._replace(time=said),
+                        )
+                    )
         return found
 
     def local(self, path: str) -> tuple[str, bytes]:
@@ -149,12 +160,14 @@ def is_unix(info: zipfile.ZipInfo) -> bool:
 
 def fields(extra: bytes) -> dict[bytes, bytes]:
     """A zip entry's extra fields."""
-    found = {}
+    return dict(each_field(extra))
+
+
+def each_field(extra: bytes) -> Iterator[tuple[bytes, bytes]]:
     while len(extra) >= 4:
         size = int.from_bytes(extra[2:4], "little")
-        found[extra[:2]] = extra[4 : 4 + size]
+        yield extra[:2], extra[4 : 4 + size]
         extra = extra[4 + size :]
-    return found
 
 
 # -- why ---------------------------------------------------------------------------------------------------------------
@@ -266,7 +279,7 @@ def is_zipfiles_link(difference: Difference, facts: Facts) -> bool:
 
 
 def is_without_dots(difference: Difference, facts: Facts) -> bool:
-    if difference.program != "zipfile" or difference.field not in ("missing", "extra"):
+    if difference.program not in ("zipfile", "unzip") or difference.field not in ("missing", "extra"):
         return False
     for name, _ in facts.members:
         if ".." in name.split("/"):
@@ -370,6 +383,72 @@ def is_misread_by_tarfile(difference: Difference, facts: Facts) -> bool:
     return any(f"{name}/".endswith(f"/{difference.path}/") for name in facts.misread)
 
 
+def is_other_local_time(difference: Difference, facts: Facts) -> bool:
+    if not facts.is_zip or difference.field != "time" or not is_as_said(difference, facts):
+        return False
+    start = facts.at[difference.path].header_offset
+    time, date = struct.unpack("<HH", facts.data[start + 10 : start + 14])
+    before = (1980 + (date >> 9), date >> 5 & 15, date & 31, time >> 11, time >> 5 & 63, (time & 31) * 2)
+    return bool(before != facts.at[difference.path].date_time)
+
+
+def is_other_local_name(difference: Difference, facts: Facts) -> bool:
+    """Info-ZIP's name in UTF-8, which only the entry has, and not the directory at the end."""
+    if not facts.is_zip or difference.program != "bsdtar" or difference.field not in ("missing", "extra"):
+        return False
+    names = {
+        place(content[5:].decode(errors="replace")): path
+        for path in facts.at
+        for field, content in each_field(facts.local(path)[1])
+        if field == b"up"
+    }
+    return difference.path in (names if difference.field == "missing" else names.values())
+
+
+def is_global_name(difference: Difference, facts: Facts) -> bool:
+    """A name that all members have, by a global header: bsdtar takes the one in the member's own."""
+    if difference.program != "bsdtar" or "path" not in facts.global_headers:
+        return False
+    if difference.field == "extra":
+        return difference.path == place(facts.global_headers["path"])
+    own = [facts.plain[info.offset_data - BLOCK :][:100].partition(b"\0")[0] for _, info in facts.members]
+    return difference.field == "missing" and os.fsencode(difference.path) in own
+
+
+def is_piped(difference: Difference, facts: Facts) -> bool:
+    info = facts.at.get(difference.path)
+    return (
+        facts.is_zip
+        and (difference.program, difference.field) == ("bsdtar", "extra")
+        and info is not None
+        and stat.S_ISFIFO(info.external_attr >> 16)
+        and info.file_size > 0
+    )
+
+
+def is_read_as_stream(difference: Difference, facts: Facts) -> bool:
+    """bsdtar looks for the directory of one disk in the last 16 KiB. Without one, it knows no permissions."""
+    if not facts.is_zip or (difference.program, difference.field) != ("bsdtar", "mode") or difference.theirs is None:
+        return False
+    end = facts.data.rfind(b"PK\5\6")
+    found = len(facts.data) - end <= 1 << 14 and facts.data[end + 4 : end + 8] == bytes(4)
+    return not found and difference.theirs.mode == 0o664 and is_as_said(difference, facts)
+
+
+def has_no_dos_attributes(difference: Difference, facts: Facts) -> bool:
+    if not facts.is_zip or (difference.program, difference.field) != ("unzip", "mode"):
+        return False
+    return is_as_said(difference, facts) and facts.at[difference.path].external_attr & 0xFF00 != 0
+
+
+def is_written_through(difference: Difference, facts: Facts) -> bool:
+    """tarfile writes to a file that is there, whatever other names it has."""
+    if (difference.program, difference.field) != ("tarfile", "group") or difference.theirs is None:
+        return False
+    names = [place(name) for name, _ in facts.members]
+    return names.count(difference.theirs.group) > 1
+
+
 DIFFERENCES: list[tuple[str, Callable[[Difference, Facts], bool]]] = [
     ("devices and FIFOs are left out", is_special),
     ("the label of a volume is left out", is_label),
@@ -379,9 +458,16 @@ DIFFERENCES: list[tuple[str, Callable[[Difference, Facts], bool]]] = [
     ("the zip archive has no Unix permissions", has_no_unix_mode),
     ("the zip archive has other times among its extra fields", has_other_times),
     ("the zip archive has a date without a month or day", is_no_dos_time),
+    ("an entry has another date than the zip archive's directory", is_other_local_time),
+    ("an entry has another name than the zip archive's directory", is_other_local_name),
+    ("bsdtar does not take a name from a global header", is_global_name),
+    ("zip has read from a pipe: bsdtar makes no file of it", is_piped),
+    ("bsdtar does not find the zip archive's directory, with its permissions", is_read_as_stream),
+    ("unzip looks at MS-DOS's attributes, which are none", has_no_dos_attributes),
+    ("tarfile writes to the file that is there, by all its names", is_written_through),
     ("a stored entry has two sizes", has_contradicting_sizes),
     ("zipfile makes a file of a link, with its target", is_zipfiles_link),
-    ("zipfile drops each `..`, and what is before it stays", is_without_dots),
+    ("it drops each `..`, and what is before it stays", is_without_dots),
     ("names that are not ASCII are read in another encoding", is_other_encoding),
     ("a backslash is taken for a slash", is_backslash),
     ("unzip does not set set-group-ID and the like", is_unzips_mode),

@@ -199,7 +199,7 @@ def reading(raw: Raw, call: Callable[..., _T], *args: Any) -> _T:
     except Exception as error:
         if raw.failure is not None:
             raise raw.failure from None
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: to seek before the start
             raise
         bad_archive(str(error) or type(error).__name__, error)
 
@@ -455,8 +455,8 @@ def zip_time(info: zipfile.ZipInfo, to_time: Callable[..., int | None]) -> int |
     return to_time(*info.date_time)
 
 
-def local_time(*fields: int) -> int | None:
+def local_time(year: int, month: int, day: int, hour: int, minute: int, second: int) -> int | None:
     try:
-        return int(time.mktime((*fields, 0, 0, -1))) * 10**9
+        return int(time.mktime((year, month, day, hour, minute, second, 0, 0, -1))) * 10**9
     except (ValueError, OverflowError):
         return None
