@@ -6,6 +6,7 @@ anything escapes, to the twin as after chroot(2).
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Iterator
@@ -218,7 +219,9 @@ def test_it_stays_inside(root: VeryTmpRoot, planted: Canary, names: dict[str, ob
 
 @pytest.mark.slow
 @pytest.mark.tmpfs
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize(
+    ("name", "root"), [*zip(ROWS, itertools.cycle([True, False]), strict=False)], indirect=["root"]
+)
 def test_a_view_stays_inside_and_changes_nothing(
     root: VeryTmpRoot, planted: Canary, names: dict[str, object], name: str
 ) -> None:
