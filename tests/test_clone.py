@@ -871,6 +871,7 @@ def test_a_clone_that_cannot_be_frozen_stays_as_it_was(monkeypatch: pytest.Monke
             with pytest.raises(OSError, match="planted"):
                 clone.freeze()
             monkeypatch.setattr(_syscalls, "fspick", original)
+            assert not os.statvfs(f"{os.fspath(clone)}/../../../upper").f_flag & (os.ST_RDONLY | os.ST_SYNCHRONOUS)
             (clone / "still").touch()
             clone.freeze()
             assert clone.frozen

@@ -368,17 +368,6 @@ def test_what_another_process_freezes_is_seen_by_a_view() -> None:
         assert (root.frozen, view.frozen) == (True, True)
 
 
-def test_a_root_that_is_not_frozen_in_the_end_shows_nothing() -> None:
-    """A clone is two file systems. Where the second one is refused, a view of the first does not say that it is."""
-    with VeryTmpRoot() as root:
-        root.freeze()
-        with root.clone() as clone, clone.read_only() as view, (clone / "f").open("wb"):
-            with pytest.raises(OSError, match="is open to be written to"):
-                clone.freeze()
-            assert (clone.frozen, view.frozen) == (False, False)
-            assert not os.statvfs(f"{os.fspath(clone)}/../../../upper").f_flag & (os.ST_RDONLY | os.ST_SYNCHRONOUS)
-
-
 def test_before_linux_6_15_there_is_no_view(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object) -> None:
         raise OSError(errno.EINVAL, "Invalid argument")
