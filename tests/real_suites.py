@@ -148,7 +148,9 @@ def prepared(project: Project, folder: Path) -> tuple[Path, Path]:
         checked(sys.executable, "-m", "venv", folder / "venv", folder=folder)
         pip = (python, "-m", "pip", "-q")
         # The source has the tests, and what it installs is what they test.
-        checked(*pip, "download", "--no-deps", "--no-binary=:all:", f"{project.name}=={project.version}", folder=folder)
+        # For ":all:", what it is built with would be built as well: Rust and all.
+        source_only = ("--no-deps", f"--no-binary={project.name}")
+        checked(*pip, "download", *source_only, f"{project.name}=={project.version}", folder=folder)
         [archive] = folder.glob("*.tar.gz")
         with tarfile.open(archive) as source:
             source.extractall(folder / "source", filter="data")
