@@ -39,6 +39,7 @@ class Project(NamedTuple):
 
 PROJECTS = [
     Project("aiofiles", "25.1.0", ("pytest-asyncio",)),
+    Project("black", "26.10.1", ("parameterized", "aiohttp", "click", "pytest-cov"), ("tests",)),
     Project(
         "build",
         "1.6.1",
@@ -46,7 +47,9 @@ PROJECTS = [
         ("tests", "-m", "not network"),
     ),
     Project("cookiecutter", "2.7.1", ("pytest-mock", "pytest-cov", "freezegun")),
+    Project("dulwich", "1.2.21", ("setuptools", "paramiko", "merge3"), ("tests",)),
     Project("flit", "4.2.0", ("responses", "testpath")),
+    Project("fsspec", "2026.9.0", ("pytest-asyncio", "pytest-mock", "numpy", "aiohttp", "requests"), ("fsspec",)),
     Project("iniconfig", "2.3.1", (), ("testing",)),
     Project("installer", "1.1.0"),
     Project("isort", "9.0.2", ("colorama", "hypothesis", "pytest-mock", "natsort", "toml"), ("tests/unit",)),
