@@ -98,6 +98,8 @@ class NamedRun:
         except VeryTmpUnavailable:
             raise
         except VeryTmpError as error:  # there are threads
+            if join():  # as in the child of a run with --looponfail
+                return
             if DEBUGGER in sys.modules or not is_command(self._config):
                 if self.fallback == "tmp_path":
                     raise VeryTmpUnavailable(error.errno or 0, "threads", error.strerror or "", "", "child") from None
