@@ -32,10 +32,18 @@ OURS = f"verytmp-tests-{os.environ.setdefault('VERYTMP_TESTS', str(os.getpid()))
 CANARY, WRONG = pytest.StashKey["Canary"](), pytest.StashKey[list[str]]()
 
 
+# How roots are made, and what their repr says then.
+WAYS = {
+    "direct": "directly", "helper": "child", "named": "child", "clone": "overlayfs", "ramfs": "", "shm": "/dev/shm"
+}  # fmt: skip
+
+
+RAMFS_LACKS = {"test_holes_come_in", "test_a_hole_of_five_gigabytes", "test_a_hole_as_large_as_can_be"}
+RAMFS_LACKS |= {"test_holes_are_kept", "test_xattr"}
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--way", choices=("direct", "helper", "named", "clone", "shm"), help="fail unless roots are made this way"
-    )
+    parser.addoption("--way", choices=WAYS, help="fail unless roots are made this way")
     parser.addoption("--operations", type=int, help="how many random operations to compare with pathlib in a chroot")
     parser.addoption("--endurance", type=float, default=0, metavar="SECONDS", help="how long to attack, each time")
     parser.addoption("--kills", type=int, default=0, help="how many processes to kill at random moments")
@@ -61,10 +69,12 @@ def pytest_configure(config: pytest.Config) -> None:
         # It warns once for each cause, and in the tests there are many. That it does so is tests/test_shm.py's.
         config.addinivalue_line("filterwarnings", "ignore::verytmp.VeryTmpFallbackWarning")
         warnings.simplefilter("ignore", VeryTmpFallbackWarning)
+    defaults = VeryTmpRoot.__init__.__kwdefaults__
+    assert defaults is not None
     if config.getoption("--way") == "named":
-        defaults = VeryTmpRoot.__init__.__kwdefaults__
-        assert defaults is not None
         defaults["at"] = True
+    if config.getoption("--way") == "ramfs":
+        defaults["fstype"] = "ramfs"
     if config.getoption("--way") == "clone":
         clones.activate()
 
@@ -77,7 +87,7 @@ MAKING |= {"imports", "interruptions", "docs", "typing"}
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     name = collection_path.stem.removeprefix("test_")
     making = name in MAKING or name.startswith(("plugin", "factory", "travel", "fallback"))
-    return True if making and config.getoption("--way") in ("named", "clone", "shm") else None
+    return True if making and config.getoption("--way") in ("named", "clone", "ramfs", "shm") else None
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -87,12 +97,9 @@ def pytest_report_header(config: pytest.Config) -> str:
 def pytest_sessionstart(session: pytest.Session) -> None:
     session.config.stash[CANARY] = Canary(session.config.getoption("--alone"))
     way = session.config.getoption("--way")
-    made = repr(VeryTmpRoot())
-    if (
-        way
-        and {"direct": "directly", "helper": "child", "named": "child", "clone": "overlayfs", "shm": "/dev/shm"}[way]
-        not in made
-    ):
+    root = VeryTmpRoot()
+    made = repr(root)
+    if way and (WAYS[way] not in made or (root.kind == "ramfs") != (way == "ramfs")):
         pytest.exit(f"roots should be made by the {way} way: {made}", returncode=3)
 
 
@@ -101,6 +108,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("tmpfs"):
                 item.add_marker(pytest.mark.skip("a directory in /dev/shm does not promise it"))
+    if config.getoption("--way") == "ramfs":
+        for item in items:
+            if item.name.partition("[")[0] in RAMFS_LACKS:
+                item.add_marker(pytest.mark.skip("a ramfs has no extended attributes, and does not tell of holes"))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -111,6 +122,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     except VeryTmpUnavailable:
         if pyfuncitem.config.getoption("--way") == "shm":
             pytest.skip("a directory in /dev/shm has no limits of its own")
+        raise
+    except ValueError as error:
+        if "a ramfs has no limits" in str(error) and pyfuncitem.config.getoption("--way") == "ramfs":
+            pytest.skip("a ramfs has no limits")
         raise
 
 

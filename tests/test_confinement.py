@@ -8,7 +8,7 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -111,6 +111,39 @@ def test_the_descriptor_gives_no_power_over_the_mount(root: VeryTmpRoot) -> None
     at_empty_path, mount_setattr = 0x1000, 442
     assert libc.syscall(mount_setattr, root.fileno(), b"", at_empty_path, attributes, 32) == -1
     assert ctypes.get_errno() in (errno.EINVAL, errno.EPERM)
+
+
+@pytest.mark.tmpfs
+def test_a_view_gives_no_way_to_write(root: VeryTmpRoot) -> None:
+    """Neither by its strings, up and down again, nor by its descriptors, nor by a link to a place that can be."""
+    host_state.make(root.fileno(), {"f": b"inside", "d": {}})
+    with root.read_only() as view:
+        string, fd = os.fspath(view), view.fileno()
+        file = os.open(f"{string}/f", os.O_RDONLY)
+        ways = [string, f"{string}/../{os.path.basename(string)}", f"/proc/self/fd/{fd}", f"/proc/self/fd/{fd}/d/.."]
+        ways += [f"{string}/../../../upper"] if root.kind == "overlay" else []
+        calls: list[Callable[[], object]] = [
+            *(lambda way=way: os.open(f"{way}/f", os.O_WRONLY) for way in ways[:4]),
+            *(lambda way=way: os.mkdir(f"{way}/new") for way in ways),
+            lambda: os.open(f"/proc/self/fd/{file}", os.O_RDWR),
+            lambda: os.open("f", os.O_WRONLY | os.O_TRUNC, dir_fd=fd),
+            lambda: os.fchmod(file, 0),
+            lambda: os.utime(file),
+            lambda: os.setxattr(file, "user.x", b""),
+            lambda: os.truncate(f"{string}/f", 0),
+            lambda: os.link(f"{string}/f", f"{os.fspath(root)}/g"),
+            lambda: os.rename(f"{string}/f", f"{os.fspath(root)}/g"),
+            lambda: os.rename(f"{os.fspath(root)}/f", f"{string}/g"),
+        ]
+        for number, call in enumerate(calls):
+            with pytest.raises(OSError) as caught:
+                call()
+            assert caught.value.errno in (errno.EROFS, errno.EXDEV), number
+        os.close(file)
+        attributes = (ctypes.c_uint64 * 4)(0, 1, 0, 0)  # clear MOUNT_ATTR_RDONLY
+        assert libc.syscall(442, fd, b"", 0x1000, attributes, 32) == -1
+        assert ctypes.get_errno() in (errno.EINVAL, errno.EPERM)
+    assert host_state.look(root.fileno()) == {"f": b"inside", "d": {}}
 
 
 # -- attempts ----------------------------------------------------------------------------------------------------------

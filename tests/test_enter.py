@@ -254,6 +254,35 @@ def test_a_root_from_before() -> None:
     in_child(work)
 
 
+@pytest.mark.parametrize("drop", [False, True], ids=["as it is", "without privileges"])
+def test_what_is_done_to_roots_from_before(drop: bool) -> None:
+    """They are in the user namespace that is entered, if there is one: the helper may change them."""
+
+    def work() -> None:
+        if drop:
+            kernel.drop_capabilities(kernel.CAP_SYS_ADMIN)
+        factory = VeryTmpFactory()
+        roots = VeryTmpRoot(size="1m"), VeryTmpRoot(at="/work"), factory()
+        factory.close()
+        verytmp.enter()
+        for root in roots:
+            (root / "f").write_text("potatoes")
+            root.resize(size="2m")
+            assert root.usage().total == 2 << 20
+            root.freeze()
+            assert root.frozen
+            with root.clone() as clone, root.clone(at=False) as unnamed:
+                assert (clone.kind, unnamed.kind) == ("overlay", "overlay")
+                assert clone.run(["cat", "f"], capture_output=True).stdout == b"potatoes"
+                (clone / "f").write_text("changed")
+                clone.freeze()
+                assert (unnamed / "f").read_text() == "potatoes"
+        with roots[0].read_only() as view:
+            assert (view / "f").read_text() == "potatoes"
+
+    in_child(work)
+
+
 def test_a_read_only_host_is_a_namespace_of_its_own(host: Path) -> None:
     def work() -> None:
         with VeryTmpRoot() as outer, VeryTmpRoot(host="ro") as root:

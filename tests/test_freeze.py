@@ -342,8 +342,17 @@ def test_a_read_only_view(way: str, options: dict[str, Any]) -> None:
             with pytest.raises(OSError, match="resize the root that it shows") as caught:
                 view.resize(size="1m")
             assert caught.value.errno == errno.EROFS
-            assert not view.frozen
+            assert [view.frozen] == [False]
+            held = (root / "f").open("ab")
+            with pytest.raises(OSError, match="is open to be written to"):
+                root.freeze()
+            held.close()
+            assert [view.frozen] == [False]
+            root.freeze()
+            assert (view.frozen, root.frozen) == (True, True)
+            view.freeze()
             root.close()
+            assert view.frozen
             assert (view / "f").read_bytes() == b"potatoes"
             again = view.read_only()
             view.close()
@@ -351,6 +360,12 @@ def test_a_read_only_view(way: str, options: dict[str, Any]) -> None:
             again.close()
 
     made(way, body)
+
+
+def test_what_another_process_freezes_is_seen_by_a_view() -> None:
+    with VeryTmpRoot() as root, root.read_only() as view:
+        in_child(root.freeze)
+        assert (root.frozen, view.frozen) == (True, True)
 
 
 def test_before_linux_6_15_there_is_no_view(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -370,4 +370,4 @@ def test_wrong_ini(run: Run) -> None:
     run.pytester.makeini("[pytest]\nverytmp_fallback = disk\n")
     result = run(textwrap.dedent(USES_NOTHING))
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*verytmp_fallback is one of error, shm, tmp_path, and not disk"])
+    result.stderr.fnmatch_lines(["*verytmp_fallback must be one of error, shm, tmp_path, not disk"])

@@ -129,6 +129,8 @@ def test_kill_9_in_the_middle(run: Run, host: Path, option: str) -> None:
             while not Path("there").exists():
                 assert process.poll() is None
                 time.sleep(0.01)
+            seen = [*Path(f"/proc/{process.pid}/root").glob("verytmp/*/pytest/test_it0/f")]
+            assert len(seen) == (option == "--verytmp")  # the way in, for a user at another terminal
         finally:
             process.send_signal(signal.SIGKILL)
     deadline = time.monotonic() + 10

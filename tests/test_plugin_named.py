@@ -517,6 +517,28 @@ def test_xdist(run: Run, host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(list(host.iterdir())) == 1
 
 
+def test_with_threads_in_a_run(run: Run) -> None:
+    """As pytest-xdist's --looponfail runs it: in a child with threads, which is in its parent's namespace."""
+    code = """
+        import sys, threading
+        import pytest
+
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+        sys.exit(pytest.main(sys.argv[1:]))
+    """
+    run.pytester.makepyfile(inner=code, within="def test_it(tmp_path): assert str(tmp_path).startswith('/verytmp/')")
+    run.inside(
+        f"""
+        import subprocess, sys
+
+        def test_it(tmp_path):
+            subprocess.run([sys.executable, "inner.py", *{ARGUMENTS!r}, "--verytmp", "within.py"], check=True)
+            (tmp_path / "f").touch()
+        """,
+        "--verytmp",
+    ).assert_outcomes(passed=1)
+
+
 def test_a_run_in_a_run(run: Run) -> None:
     """As in the tests of a plugin: each has its own root."""
     run.inside(

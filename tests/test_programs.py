@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import functools
 import gc
@@ -262,6 +263,7 @@ def test_threads(named: VeryTmpRoot) -> None:
 
 
 def test_a_process_with_threads_is_not_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "FORKED_MAX", 1 << 40)  # pytest may be large
     assert State().may_fork
     monkeypatch.setattr(programs, "forked", None)
     stop = threading.Event()
@@ -338,6 +340,42 @@ def test_a_start_that_is_interrupted_leaves_no_program(monkeypatch: pytest.Monke
     assert from_thread(work) == -signal.SIGKILL
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+@pytest.mark.parametrize("begun", [True, False])
+def test_an_interruption_before_the_thread_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, begun: bool, error: type[BaseException]
+) -> None:
+    """Without a GIL, the thread runs at once: it has started a program, or will not."""
+    started: list[Popen[Any]] = []
+    held = threading.Event()
+
+    def keep(*args: Any, **options: Any) -> Popen[Any]:
+        started.append(Popen(*args, **options))
+        held.set()
+        return started[0]
+
+    def interrupted(run: Callable[..., object], arguments: tuple[object, ...]) -> None:
+        if begun:
+            start(run, arguments)
+            held.wait()
+            raise error
+        threads.append(run)
+        raise error
+
+    def work(root: VeryTmpRoot) -> list[int]:
+        monkeypatch.setattr(_thread, "start_new_thread", interrupted)
+        with pytest.raises(error):
+            root.run(["sleep", "60"], stdin=PIPE, stdout=PIPE)
+        for run in threads:
+            run()
+        return [each.returncode for each in started]
+
+    start = _thread.start_new_thread
+    threads: list[Callable[..., object]] = []
+    monkeypatch.setattr(programs, "Popen", keep)
+    assert from_thread(work) == ([-signal.SIGKILL] if begun else [])
+
+
 def test_the_thread_keeps_nothing_of_the_program() -> None:
     """Its pipes close when nobody else has them."""
 
@@ -411,7 +449,8 @@ def test_a_large_process_is_not_forked() -> None:
     assert in_child(large) is False
 
 
-def test_preexec_fn_runs_there() -> None:
+def test_preexec_fn_runs_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "FORKED_MAX", 1 << 40)  # pytest may be large
     with VeryTmpRoot(at=AT) as root:
         root.run(["true"], preexec_fn=lambda: open("made", "w").close(), check=True)
         assert (root / "made").exists()
@@ -431,7 +470,7 @@ def test_where_there_is_no_interpreter(named: VeryTmpRoot, monkeypatch: pytest.M
 def test_an_interpreter_that_ends_is_no_program(monkeypatch: pytest.MonkeyPatch) -> None:
     start_by(monkeypatch, "a fresh interpreter")
     monkeypatch.setattr(programs, "interpreter", lambda: "/bin/true")
-    with VeryTmpRoot(at=AT) as root, pytest.raises(ConnectionResetError, match="ended without a word"):
+    with VeryTmpRoot(at=AT) as root, pytest.raises(ConnectionResetError, match="ended without an answer"):
         root.run(["true"])
 
 

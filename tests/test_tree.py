@@ -22,6 +22,8 @@ from support.children import HIGH, in_child
 from verytmp import VeryTmpPath, VeryTmpRoot
 from verytmp._confined.tree import Tree
 
+FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
+
 AS_STRING: dict[str, Callable[[VeryTmpPath], object]] = {
     "os.fspath": os.fspath, "bytes": bytes, "built-in open": open, "pathlib.Path": Path,
 }  # fmt: skip
@@ -396,6 +398,9 @@ def test_a_program_that_closes_all_descriptors_loses_nothing_of_its_own(dropped:
     assert new == []
 
 
+@pytest.mark.skipif(
+    FREE_THREADED, reason="a free-threaded Python writes out only some of the files that are open at its end"
+)
 def test_files_that_a_program_has_in_place_of_ours_are_written_out(host: Path) -> None:
     """At the interpreter's end too, when the modules go before the program's own files."""
     code = """

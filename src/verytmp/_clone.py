@@ -39,13 +39,15 @@ assert LAYERS_MAX < FDS_MAX
 ABSENT = (errno.ENOSYS, errno.ENODEV, errno.EOPNOTSUPP)
 NEWER = ("fsconfig(overlay, lowerdir+)", "move_mount(overlay)")  # EINVAL here is an older kernel's
 
+FROZEN = os.ST_RDONLY | os.ST_SYNCHRONOUS  # as `changes.freeze` makes it
+
 FULL = (errno.EMFILE, errno.ENFILE)  # no reason to copy, for that takes descriptors too
 
 IN_SHM = "a directory in /dev/shm cannot be {}: that needs a private tmpfs"
 BUSY = "a file in the root is open to be written to, or mapped, or was removed and is still open; close it first"
 ELSEWHERE = (
     "this process may not change the root, which was made in a user namespace that it is not in: another process has "
-    "made it, or this one has become another user"
+    "made it, or this one has become another user, or has called verytmp.enter() since"
 )
 OLDER = "a mount that nothing names cannot be mounted once more, before Linux 6.15"
 
@@ -73,10 +75,10 @@ def resize(tree: Tree, kind: str, given: Mapping[str, object]) -> None:
 def freeze(tree: Tree, kind: str) -> None:
     """Make a root read-only for good. An `OSError` where it is not."""
     tree.check_open()
-    if tree.read_only:
-        raise VeryTmpError(errno.EROFS, "a read-only view cannot be frozen: freeze the root that it shows")
     if is_frozen(tree):
         return
+    if tree.read_only:
+        raise VeryTmpError(errno.EROFS, "a read-only view cannot be frozen: freeze the root that it shows")
     with fds_of(tree, kind, "frozen") as (_, mounted, *_):
         if kind == "overlay":
             with tree.open("", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW) as merged:
@@ -90,8 +92,8 @@ def freeze(tree: Tree, kind: str) -> None:
 
 
 def is_frozen(tree: Tree) -> bool:
-    """Whether nobody can write to a root's file system any more."""
-    return not tree.read_only and bool(tree.statvfs().f_flag & os.ST_RDONLY)
+    """Whether nobody can write to a root's file system any more. A view's mount alone is no sign of that."""
+    return tree.statvfs().f_flag & FROZEN == FROZEN
 
 
 def read_only(tree: Tree, kind: str) -> tuple[Tree, str]:
@@ -107,7 +109,7 @@ def read_only(tree: Tree, kind: str) -> tuple[Tree, str]:
         reply, how = made
         kept = [call_owned(os.dup, fd) for fd in namespaces]  # where the view itself could be mounted once more
         view = Tree((*reply.fds[:2], *kept), tree.token, tree.inodes_above, read_only=True)
-    view.mounter = tree.mounter
+    view.mounter, view.lower = tree.mounter, tree.lower
     return view, f"as a read-only view, {how}"
 
 
@@ -179,12 +181,12 @@ def why_copied(tree: Tree, kind: str, asked: Mapping[str, object]) -> str:
     """Why a clone has to be a copy, as far as can be told before it is tried; empty if it need not."""
     if kind == "shm":
         return "it is a directory in /dev/shm"
-    if tree.read_only or not is_frozen(tree):
+    if not is_frozen(tree):
         return "it is not frozen"
     if kind == "overlay" and not tree.lower:
         return "another process has the layers that it is a clone of"
     if asked["fstype"] != "tmpfs":
-        return f"a {asked['fstype']} cannot hold overlayfs's attributes"
+        return f"a {asked['fstype']} has no extended attributes, which overlayfs needs"
     return absent
 
 

@@ -6,6 +6,7 @@ anything escapes, to the twin as after chroot(2).
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Iterator
@@ -189,7 +190,7 @@ def test_it_stays_inside(root: VeryTmpRoot, planted: Canary, names: dict[str, ob
     row = ROWS[name]
     case = Case(root, VeryTmpRoot(), planted, filled(row.text, names))
     tree: host_state.Tree = {"file": INSIDE, "d": {}} | filled(row.links, names)
-    twin = at(str(planted.vault), {"secret": INSIDE, "link": "-> secret", "d": {"deep": INSIDE}, "empty": {}})
+    twin = twin_of(planted)
     with case.other:
         refill(case.other, {"file": INSIDE})
         for whole in (tree, tree | twin) if row.leads else (tree | twin,):
@@ -214,6 +215,34 @@ def test_it_stays_inside(root: VeryTmpRoot, planted: Canary, names: dict[str, ob
                 case.path.write_bytes(b"written")
                 assert (root / str(planted.secret)).read_bytes() == b"written"
             planted.check()
+
+
+@pytest.mark.slow
+@pytest.mark.tmpfs
+@pytest.mark.parametrize(
+    ("name", "root"), [*zip(ROWS, itertools.cycle([True, False]), strict=False)], indirect=["root"]
+)
+def test_a_view_stays_inside_and_changes_nothing(
+    root: VeryTmpRoot, planted: Canary, names: dict[str, object], name: str
+) -> None:
+    """A read-only view is read as the root is; all that would change something leaves everything as it was."""
+    row = ROWS[name]
+    with root.read_only() as view, VeryTmpRoot() as other:
+        names = names | {"drive": os.fspath(view), "own": view.fileno()}
+        refill(root, {"file": INSIDE, "d": {}} | filled(row.links, names) | twin_of(planted))
+        refill(other, {"file": INSIDE})
+        before = host_state.look(root.fileno())
+        case = Case(view, other, planted, filled(row.text, names))
+        assert answer(lambda: case.path.read_bytes() == INSIDE) is row.leads
+        for operation, call in (READING | CHANGING).items():
+            assert not planted.tells(answer(lambda call=call: call(case))), operation
+            assert planted.touched() == [], operation
+        planted.look(other.fileno())
+        assert host_state.look(root.fileno()) == before
+
+
+def twin_of(planted: Canary) -> host_state.Tree:
+    return at(str(planted.vault), {"secret": INSIDE, "link": "-> secret", "d": {"deep": INSIDE}, "empty": {}})
 
 
 def refill(root: VeryTmpRoot, tree: host_state.Tree) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import resource
 import signal
@@ -18,6 +19,7 @@ import pytest
 from support import host_state, kernel
 from support.all_operations import INSIDE
 from support.children import in_child
+from support.makers import made
 from support.race_targets import ANSWERS, LOOKS, OPERATIONS, TREES, RaceTarget, tree
 
 from verytmp import VeryTmpRoot, VeryTmpUnavailable
@@ -130,6 +132,89 @@ def test_descriptors_run_out_while_a_root_is_made(way: str, threads: int) -> Non
     assert refused >= 2
 
 
+CHANGES: dict[str, Callable[[VeryTmpRoot], VeryTmpRoot | None]] = {
+    "freeze": VeryTmpRoot.freeze,
+    "resize": lambda root: root.resize(size="2m"),
+    "read_only": VeryTmpRoot.read_only,
+    "clone": VeryTmpRoot.clone,
+    "clone of a clone": VeryTmpRoot.clone,
+    "clone with a name": lambda root: root.clone(at=True),
+    "clone by copying": VeryTmpRoot.clone,
+}
+
+
+def to_be_changed(name: str, make: Callable[..., VeryTmpRoot]) -> VeryTmpRoot:
+    root = make(size="1m", at=False)
+    host_state.make(root.fileno(), tree(INSIDE))
+    if name.startswith("clone") and "copying" not in name:
+        root.freeze()
+        root.clone(at=False).close()  # what stays open from the first one on
+    if name == "clone of a clone":
+        with root:
+            root = root.clone(size="1m", at=False)
+        root.freeze()
+        root.clone(at=False).close()
+    return root
+
+
+@pytest.mark.tmpfs
+@pytest.mark.parametrize(
+    ("way", "name"),
+    [
+        *(("here", name) for name in CHANGES),
+        *(("child", name) for name in ("freeze", "read_only", "clone with a name")),
+        *(("helper", name) for name in ("freeze", "clone", "clone by copying")),
+        *(("entered", name) for name in ("freeze", "clone of a clone")),
+    ],
+)
+def test_descriptors_run_out_while_a_root_is_changed(way: str, name: str) -> None:
+    """With none, one, two... free descriptors: it is done, or EMFILE, and the root is as it was."""
+
+    def run_out(make: Callable[..., VeryTmpRoot]) -> tuple[list[str], int]:
+        wrong: list[str] = []
+        refused = 0
+        for free in range(3 * ENOUGH):
+            root = to_be_changed(name, make)
+            before = root.frozen, root.usage(), host_state.look(root.fileno())
+            taken = kernel.fill_descriptor_table(free)
+            done: VeryTmpRoot | None = None
+            number = 0
+            try:
+                done = CHANGES[name](root)
+            except OSError as error:
+                number = error.errno or -1
+            gc.collect()
+            left = kernel.fill_descriptor_table()
+            for descriptor in (*taken, *left):
+                os.close(descriptor)
+            if host_state.children():
+                wrong.append(f"with {free}: a child is left")
+            if not number:
+                if done is not None:
+                    if name.startswith("clone") and (done.kind == "overlay") == ("copying" in name):
+                        wrong.append(f"with {free}: {done!r}")
+                    if host_state.look(done.fileno()) != before[2]:
+                        wrong.append(f"with {free}: {host_state.look(done.fileno())}")
+                    done.close()
+                elif (root.frozen, root.usage()) == before[:2]:
+                    wrong.append(f"with {free}: nothing was done")
+                root.close()
+                return wrong, refused
+            refused += 1
+            if number != errno.EMFILE:
+                wrong.append(f"with {free}: {errno.errorcode.get(number)}")
+            if len(left) != free:
+                wrong.append(f"with {free}: {free - len(left)} descriptors were lost")
+            if (root.frozen, root.usage(), host_state.look(root.fileno())) != before:
+                wrong.append(f"with {free}: it changed something")
+            root.close()
+        return [*wrong, "it was never done"], refused
+
+    wrong, refused = in_child(made, way, run_out)
+    assert wrong == []
+    assert refused >= 2
+
+
 # -- memory ------------------------------------------------------------------------------------------------------------
 
 
@@ -137,17 +222,20 @@ def test_descriptors_run_out_while_a_root_is_made(way: str, threads: int) -> Non
 BIG = 80 << 20
 
 
+MOUNTING = [f"{what}{way}" for what in ("make", "freeze", "view", "clone") for way in ("", " by a child")]
+
+
 def address_space() -> int:
     """This process's, in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
-@pytest.mark.parametrize("name", ["read_bytes", "read_text", "write_text", "copy", "rglob", "make", "make by a child"])
+@pytest.mark.parametrize("name", ["read_bytes", "read_text", "write_text", "copy", "rglob", *MOUNTING])
 def test_memory_runs_out(name: str) -> None:
     """With so many more bytes of address space than there are, a step at a time: MemoryError, or it is done."""
 
     def run_out() -> tuple[Counter[str], dict[int, str]]:
-        if name == "make by a child":
+        if name.endswith("by a child"):
             kernel.drop_capabilities(kernel.CAP_SYS_ADMIN)
         root = VeryTmpRoot()
         big, text = root / "big", "x" * BIG
@@ -161,8 +249,14 @@ def test_memory_runs_out(name: str) -> None:
             "copy": lambda: big.copy("new"),
             "rglob": lambda: list(root.path.rglob("*")),
             "make": lambda: VeryTmpRoot().close(),
-            "make by a child": lambda: VeryTmpRoot().close(),
+            "freeze": lambda: VeryTmpRoot().freeze(),
+            "view": lambda: root.read_only().close(),
+            "clone": lambda: template.clone().close(),
         }
+        calls |= {f"{name} by a child": call for name, call in calls.items()}
+        template = VeryTmpRoot()
+        (template / "f").touch()
+        template.freeze()
         calls[name]()
         kept = [b""]
         size = address_space()

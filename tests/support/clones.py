@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,3 +55,35 @@ def cloned(root: VeryTmpRoot) -> Iterator[VeryTmpRoot]:
     root.freeze()
     with root.clone(nosymfollow=root.nosymfollow) as clone:
         yield clone
+
+
+NAMES = ["f", "g", "d", "d/f", "d/e", "link", "n", "d/n"]
+CHANGES = ["write_text", "append", "mkdir", "unlink", "rmdir", "rename", "symlink_to", "touch", "chmod"]
+
+
+def change(chance: random.Random, *places: VeryTmpRoot, hard_links: bool = False) -> tuple[str, list[object]]:
+    """Make one random change in each of these, or none: what it was, and 0 or the errno of each.
+
+    Without *hard_links*, for those of a layer break when they are written to.
+    """
+    name, other = chance.choice(NAMES), chance.choice(NAMES)
+    call = chance.choice([*CHANGES, "hardlink_to"] if hard_links else CHANGES)
+    text, mode = str(chance.random()), chance.choice([0o700, 0o755])
+    answers: list[object] = []
+    for place in places:
+        path = place / name
+        try:
+            if call == "append":
+                with path.open("a") as file:
+                    file.write(text)
+            elif call in ("rename", "symlink_to"):
+                getattr(path, call)(other)
+            elif call == "hardlink_to":
+                path.hardlink_to(place / other)
+            else:
+                words: dict[str, list[object]] = {"write_text": [text], "chmod": [mode]}
+                getattr(path, call)(*words.get(call, []))
+            answers.append(0)
+        except OSError as error:
+            answers.append(error.errno)
+    return f"{call} {name} {other}", answers

@@ -97,7 +97,8 @@ def strategies(mounter: Mounter, only: str) -> Iterator[_Strategy]:
     """In order. Each returns None where it is not for this process."""
     if not only:
         yield directly
-    if strategy.entered is not None and only != "namespace" and (mounter.entered or only):
+    made_before = mounter.namespace is not None and mounter.namespace.entered
+    if strategy.entered is not None and only != "namespace" and (mounter.entered or made_before or only):
         yield partial(by_entered, strategy.entered.make if only else strategy.entered.change)
     helper = mounter.helper()
     if helper is not None and not helper.closed and not only:

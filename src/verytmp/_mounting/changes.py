@@ -28,39 +28,27 @@ def perform(request: Request, log: CallLog) -> tuple[list[int], str]:
 
 def resize(fields: Sequence[str], fds: Sequence[int], log: CallLog) -> tuple[list[int], str]:
     """Give a mount other limits, as ``size=1m``."""
-    reconfigure(fds[0], [(key, value) for key, _, value in (field.partition("=") for field in fields)], log)
+    tmpfs.reconfigure(fds[0], [(key, value) for key, _, value in (field.partition("=") for field in fields)], log)
     return [], "fspick"
 
 
 def freeze(_: Sequence[str], fds: Sequence[int], log: CallLog) -> tuple[list[int], str]:
     """Make a mount's file system read-only, for everybody. EBUSY where a file in it is open to be written to.
 
-    Of a clone, *fds* has the root directory's too: that of the overlay, which would pass for writable otherwise.
+    It gets the flag "sync" too, which has no effect where nobody can write. Each mount shows that flag of its file
+    system; whether it is read-only, a mount that is so itself does not show. Of a clone, *fds* has the root directory's
+    too: that of the overlay, which would pass for writable otherwise.
     """
     frozen: list[int] = []
     try:
         for fd in fds:
-            reconfigure(fd, [("ro", None)], log)
+            tmpfs.reconfigure(fd, [("ro", None), ("sync", None)], log)
             frozen.append(fd)
     except OSError:
         for fd in frozen:
-            reconfigure(fd, [("rw", None)], log)
+            tmpfs.reconfigure(fd, [("rw", None), ("async", None)], log)
         raise
     return [], "fspick"
-
-
-def reconfigure(mounted: int, settings: Sequence[tuple[str, str | None]], log: CallLog) -> None:
-    log("fspick")
-    context = _syscalls.fspick(mounted)
-    try:
-        tmpfs.configure(context, settings, log)
-        log("fsconfig(CMD_RECONFIGURE)")
-        _syscalls.fsconfig(context, _syscalls.FSCONFIG_CMD_RECONFIGURE)
-    except OSError as error:
-        error.strerror = "; ".join(tmpfs.read_context_log(context)) or error.strerror
-        raise
-    finally:
-        os.close(context)
 
 
 def read_only(_: Sequence[str], fds: Sequence[int], log: CallLog) -> tuple[list[int], str]:

@@ -66,7 +66,7 @@ def first_request(request: Request, log: CallLog, connection: _socket.socket) ->
     if request.operation == protocol.ENTER:
         from . import entered_helper
 
-        return entered_helper.daemonize(log, connection)
+        return entered_helper.daemonize(request, log, connection)
     new = enter_namespaces(log, request.fds[protocol.own_fds(request) :])
     try:
         fds, how = OPERATIONS[request.operation](request, log)

@@ -16,6 +16,7 @@ from . import child, named, protocol
 from .channel import Channel
 from .protocol import Refused, Reply, Request, Unanswered
 from .signals import Caller, without_interrupts
+from .user_namespace import current
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,10 +100,15 @@ class _NotOurs(child.Child):
 def start(caller: Caller) -> tuple[Entered, OwnedFd]:
     """A new namespace with a helper in it, and the namespace's descriptor. This process stays where it is.
 
+    It is in the user namespace of the roots that there are, so that the helper can change those as well.
     The helper is a fresh interpreter, which has no copy of this process's memory. `Refused` where that cannot be.
     """
-    channel, reply = child.start_and_ask(Request(protocol.ENTER), caller)
-    [namespace] = reply.fds
+    given = current()
+    request = Request(protocol.ENTER, (), given.fds() if given else ())
+    channel, reply = child.start_and_ask(request, caller)
+    namespace, *new = reply.fds
+    if given is not None and not new:
+        given.entered = True
     return Entered(channel, int(reply.how)), namespace
 
 

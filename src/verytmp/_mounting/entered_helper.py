@@ -34,9 +34,12 @@ WAITING_MAX = 128  # connections that have not been accepted yet: a run of tests
 FULL_PAUSE = 0.01  # seconds, where the descriptor table is full
 
 
-def daemonize(log: CallLog, connection: _socket.socket) -> tuple[bytes, list[int]]:
-    """Leave a helper behind in a new mount namespace: the reply has its process number, and the descriptor of that."""
-    enter_namespaces(log)
+def daemonize(request: Request, log: CallLog, connection: _socket.socket) -> tuple[bytes, list[int]]:
+    """Leave a helper behind in a new mount namespace: the reply has its process number, and that one's descriptor.
+
+    And that of the user namespace, if it is a new one.
+    """
+    new = enter_namespaces(log, request.fds)
     named.cut_off(False, log)
     named.private_root(named.DIRECTORY, log)
     root = named.writable_root(log)
@@ -54,7 +57,8 @@ def daemonize(log: CallLog, connection: _socket.socket) -> tuple[bytes, list[int
         finally:
             os._exit(0)
     listener.close()
-    return protocol.encode_done(str(child), [namespace]), [namespace]
+    fds = [namespace, *new]
+    return protocol.encode_done(str(child), fds), fds
 
 
 def listening(path: str) -> _socket.socket:

@@ -29,6 +29,8 @@ COVERED = "covered"
 # Those of the new tmpfs that are not the user's, besides the directories above the root: upper, work, what is in that,
 # what overlayfs notes of the first one, and what is below the overlay.
 INODES = 5
+# What overlayfs makes and removes again when it is mounted, to see what the file system can: two files.
+INODES_TRIED = 2
 
 # Attributes of overlayfs's own, which are about the layer that has them.
 OWN_ATTRIBUTES = ("trusted.overlay.", "user.overlay.")
@@ -53,7 +55,7 @@ def make_clone(spec: MountSpec, layers: Sequence[int], log: CallLog) -> tuple[li
 def mount_clone(spec: MountSpec, layers: Sequence[int], log: CallLog) -> tuple[int, int, int]:
     """The same: the descriptors of the directory above the root, of the tmpfs's mount, and of the overlay's."""
     attributes = tmpfs.ALWAYS.union(spec.attributes)
-    mounted = tmpfs.by_fsopen(list(spec.settings(INODES)), attributes, log)
+    mounted = tmpfs.by_fsopen(list(spec.settings(INODES + INODES_TRIED)), attributes, log)
     owned = [mounted]
     try:
         log("mkdirat")
@@ -81,6 +83,9 @@ def mount_clone(spec: MountSpec, layers: Sequence[int], log: CallLog) -> tuple[i
         owned.append(merged)
         log("move_mount(overlay)")
         _syscalls.move_mount(merged, spec.token, above)
+        limit = [(key, value) for key, value in spec.settings(INODES) if key == "nr_inodes"]
+        if limit:
+            tmpfs.reconfigure(mounted, limit, log)
     except BaseException:
         for fd in owned:
             os.close(fd)

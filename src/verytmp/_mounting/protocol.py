@@ -6,7 +6,7 @@ say how many descriptors travel with them, so that a full descriptor table is se
     tmpfs    COUNT SPEC...            the request: an operation, and what `MountSpec.encode` makes
     named    COUNT SPEC...            the same, for a root with a name
     reside   COUNT PID                the request to stay, for as long as that process lives, and to take others
-    enter    COUNT                    the request to stay in a namespace that the asking process will enter
+    enter    COUNT                    the request to stay in a mount namespace that the asking process will enter
     named    COUNT SPEC...            to such a helper, with a socket to answer on, which is the root's lease too
     sync     COUNT                    to such a helper, with such a socket: have all that ended been unmounted?
     join     COUNT                    to such a helper, with such a socket: which namespace is it in?

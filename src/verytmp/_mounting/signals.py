@@ -127,11 +127,22 @@ def in_helper_thread(make: Callable[[], _T]) -> _T:
         finally:
             ended.release()
 
-    try:
-        _thread.start_new_thread(run, ())
-    except RuntimeError:  # a limit on processes or memory, or the interpreter's end: then here, as well as that goes
+    if not start_thread(run):  # then here, as well as that goes
         return make()
     ended.acquire()
     if errors:
         raise errors.pop()
     return made.pop()
+
+
+def start_thread(run: Callable[[], object]) -> bool:
+    """Start a thread. Returns False where that is not allowed: by a limit on processes or memory, or at the end."""
+    try:
+        _thread.start_new_thread(run, ())
+    except RuntimeError as error:
+        if (
+            error.__traceback__ is not None and error.__traceback__.tb_next is not None
+        ):  # a signal handler has raised it
+            raise
+        return False
+    return True

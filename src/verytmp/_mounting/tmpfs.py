@@ -110,6 +110,21 @@ def fsopen_once(settings: _Settings, attributes: frozenset[str], log: CallLog, f
         os.close(context)
 
 
+def reconfigure(mounted: int, settings: _Settings, log: CallLog) -> None:
+    """Change options of a mount's file system. `OSError` with the kernel's words, and nothing has changed then."""
+    log("fspick")
+    context = _syscalls.fspick(mounted)
+    try:
+        configure(context, settings, log)
+        log("fsconfig(CMD_RECONFIGURE)")
+        _syscalls.fsconfig(context, _syscalls.FSCONFIG_CMD_RECONFIGURE)
+    except OSError as error:
+        error.strerror = "; ".join(read_context_log(context)) or error.strerror
+        raise
+    finally:
+        os.close(context)
+
+
 def configure(context: int, settings: _Settings, log: CallLog, of: str = "") -> None:
     """Set a file system context's options. None is a flag's value, and an int that of a descriptor."""
     for key, value in settings:

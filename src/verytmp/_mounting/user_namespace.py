@@ -25,11 +25,12 @@ class UserNamespace:
         fd: the descriptor's owner.
     """
 
-    __slots__ = ("__weakref__", "_kept", "_user")
+    __slots__ = ("__weakref__", "_kept", "_user", "entered")
 
     def __init__(self, fd: OwnedFd) -> None:
         self._kept = KeptFds(fd)
         self._user = geteuid(), getegid()  # whom it maps, and who may enter it
+        self.entered = False  # by this process itself, with `enter`
 
     def fds(self) -> Sequence[int]:
         """The descriptor, for a request; none where this process has become another user, or has closed it."""

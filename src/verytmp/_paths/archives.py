@@ -13,7 +13,8 @@ import tarfile
 import time
 import zipfile
 from decimal import Context
-from functools import partial
+from functools import lru_cache, partial
+from io import BufferedReader, FileIO
 from stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK, S_IMODE
 from tarfile import HeaderError
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 18  # bytes that are read and written at once
 PATH_MAX = 4096  # bytes: names and targets are shorter
+NOTHING_YET = "The archive's read() has nothing yet. Make the stream blocking: os.set_blocking(fd, True)"
 
 # The bytes of headers before one member: extended names, attributes, the map of a sparse file. Go's and libarchive's
 # bound for one of them. Before 3.11.10 and 3.12.6, tarfile takes quadratic time for digits in them (CVE-2024-6232).
@@ -59,6 +61,7 @@ TAR_TYPES = {
     b"D": S_IFDIR,  # GNU's incremental backups: a directory, and what was in it
 }
 VOLUME_LABEL = b"V"  # GNU's
+MAGIC, PREFIX = slice(257, 265), slice(345, 500)  # in a header
 
 
 class Member:
@@ -99,7 +102,6 @@ class Raw:
 
     Attributes:
         head: those.
-        position: how many bytes have been read, or where a file is.
         failure: what reading has raised: an error of the stream's own, and not the archive's fault.
     """
 
@@ -108,18 +110,18 @@ class Raw:
         self._pushed_back = b""
         self.failure: BaseException | None = None
         try:
-            self._seekable = bool(file.seekable())
-            self.position = file.tell() if self._seekable else 0
+            self._seekable = bool(file.seekable()) and file.tell() >= 0
         except (AttributeError, OSError, ValueError):
-            self._seekable, self.position = False, 0
+            self._seekable = False
+        self._position = 0  # a stream's
         self.head = self.peek(HEAD)
 
     def peek(self, size: int) -> bytes:
-        position, head = self.position, self.read(size)
+        position, head = self.tell(), self.read(size)
         if self._seekable:
             self.seek(position)
         else:
-            self._pushed_back, self.position = head, position
+            self._pushed_back, self._position = head + self._pushed_back, position
         return head
 
     def read(self, size: int = -1) -> bytes:
@@ -127,34 +129,42 @@ class Raw:
         data, self._pushed_back = self._pushed_back, b""
         if size < 0:
             size = sys.maxsize
-        if len(data) > size:
-            data, self._pushed_back = data[:size], data[size:]
         try:
-            while len(data) < size and (more := self._file.read(min(size - len(data), CHUNK))):
+            while len(data) < size:  # a stream may give less than it is asked for, or more
+                more = self._file.read(min(size - len(data), CHUNK))
+                if more is None:
+                    raise BlockingIOError(errno.EAGAIN, NOTHING_YET)
                 if not isinstance(more, bytes):
                     raise TypeError(f"an archive's read() has to return bytes, not {type(more).__name__}")
-                data = data + more if data else more  # a stream may give less than it is asked for
+                if not more:
+                    break
+                data = data + more if data else more
         except BaseException as error:
             self.failure = error
             raise
-        self.position += len(data)
+        data, self._pushed_back = data[:size], data[size:]
+        self._position += len(data)
         return data
 
     def seekable(self) -> bool:
         return self._seekable
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self.position = int(self._file.seek(offset, whence))
-        return self.position
+        return int(self._file.seek(offset, whence))
 
     def tell(self) -> int:
-        return self.position
+        """How many bytes of a stream have been read, or where a file is."""
+        return int(self._file.tell()) if self._seekable else self._position
+
+    def fast(self) -> Any:
+        """The file itself, if it is one of the system's: reading that can fail in no way of its own."""
+        return self._file if type(self._file) is BufferedReader and type(self._file.raw) is FileIO else self
 
     def size(self) -> int | None:
         """How many bytes the file has; None for a stream."""
         if not self._seekable:
             return None
-        position = self.position
+        position = self.tell()
         size = self.seek(0, os.SEEK_END)
         self.seek(position)
         return size
@@ -175,7 +185,7 @@ def members(
         VeryTmpArchiveError: it cannot be read: it is no archive, is cut off, or has what is not known here.
     """
     if is_zip(raw):
-        yield from zip_members(raw, raw if raw.seekable() else spooled(raw, spool()), spend, advance)
+        yield from zip_members(raw, raw.fast() if raw.seekable() else spooled(raw, spool()), spend, advance)
     else:
         yield from tar_members(Source(raw, spend), advance)
 
@@ -189,7 +199,7 @@ def reading(raw: Raw, call: Callable[..., _T], *args: Any) -> _T:
     except Exception as error:
         if raw.failure is not None:
             raise raw.failure from None
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: to seek before the start
             raise
         bad_archive(str(error) or type(error).__name__, error)
 
@@ -232,7 +242,10 @@ def decompressed(raw: Raw) -> Any:
         from lzma import LZMAFile
 
         return LZMAFile(raw)  # type: ignore[arg-type]  # it needs no more than read()
-    if raw.head.startswith(b"\x28\xb5\x2f\xfd"):
+    # zstd's frames, or one that is to be skipped (RFC 8878), as pzstd writes them first.
+    if raw.head.startswith(b"\x28\xb5\x2f\xfd") or (
+        b"\x50" <= raw.head[:1] <= b"\x5f" and raw.head[1:4] == b"\x2a\x4d\x18"
+    ):
         from importlib import import_module
 
         try:
@@ -309,6 +322,15 @@ class CheckedInfo(tarfile.TarInfo):
             bad_archive("a member has a negative size")
         return info
 
+    @classmethod
+    def frombuf(cls, buf: Any, encoding: Any, errors: Any) -> CheckedInfo:
+        info = super().frombuf(buf, encoding, errors)
+        # Where POSIX has the beginning of a long name, GNU tar has times. tarfile takes them for a name.
+        prefix = buf[PREFIX].partition(b"\0")[0].decode(encoding, errors)
+        if prefix and buf[MAGIC] == tarfile.GNU_MAGIC and info.type not in tarfile.GNU_TYPES:
+            info.name = info.name.removeprefix(f"{prefix}/")
+        return info
+
 
 def tar_members(source: Source, advance: Callable[[int], object]) -> Iterator[Member]:
     opened: Any = tarfile.TarFile  # which needs no more of a file than Source has
@@ -383,15 +405,18 @@ HAS_MTIME = 1
 def zip_members(
     raw: Raw, file: Any, spend: Callable[[int], object], advance: Callable[[int], object]
 ) -> Iterator[Member]:
+    call = partial(reading, raw)
+    to_time = lru_cache(local_time)  # for this archive alone: the time zone may be another one then
     with reading(raw, zipfile.ZipFile, file) as archive:
         for info in archive.infolist():
-            yield zip_member(partial(reading, raw), archive, info, spend, advance)
+            yield zip_member(call, archive, info, to_time, spend, advance)
 
 
 def zip_member(
     reading: Callable[..., Any],
     archive: zipfile.ZipFile,
     info: zipfile.ZipInfo,
+    to_time: Callable[..., int | None],
     spend: Callable[[int], object],
     advance: Callable[[int], object],
 ) -> Member:
@@ -415,10 +440,10 @@ def zip_member(
                     break
 
     mode = S_IMODE(attributes) if attributes else None
-    return Member(info.filename, 0 if reason else kind, mode, zip_time(info), target, reason, write)
+    return Member(info.filename, 0 if reason else kind, mode, zip_time(info, to_time), target, reason, write)
 
 
-def zip_time(info: zipfile.ZipInfo) -> int | None:
+def zip_time(info: zipfile.ZipInfo, to_time: Callable[..., int | None]) -> int | None:
     """The time of modification in nanoseconds: Info-ZIP's, or that of MS-DOS, which is local and has two seconds."""
     extra = info.extra
     while len(extra) >= 4:
@@ -427,7 +452,11 @@ def zip_time(info: zipfile.ZipInfo) -> int | None:
         if extra[:2] == EXTENDED_TIMESTAMP and len(field) >= 5 and field[0] & HAS_MTIME:
             return int.from_bytes(field[1:5], "little", signed=True) * 10**9
         extra = extra[4 + size :]
+    return to_time(*info.date_time)
+
+
+def local_time(year: int, month: int, day: int, hour: int, minute: int, second: int) -> int | None:
     try:
-        return int(time.mktime((*info.date_time, 0, 0, -1))) * 10**9
+        return int(time.mktime((year, month, day, hour, minute, second, 0, 0, -1))) * 10**9
     except (ValueError, OverflowError):
         return None

@@ -594,7 +594,9 @@ class VeryTmpPath(VeryTmpPurePath):
             VeryTmpArchiveError: EBADMSG, if it cannot be read: it is no archive, is cut off, encrypted, or damaged.
                 E2BIG, if it has more than *max_members*. ENOSPC, if it has more than twice the members or the bytes
                 that the root can hold, most of them replaced by others.
-            OSError: ENOSPC, at a limit of the root. EISDIR or ENOTDIR, where members contradict each other.
+            OSError: ENOSPC, at a limit of the root. Where members contradict each other: EISDIR, a file or link in the
+                place of a directory; ENOTDIR, below a file; EEXIST, below a symlink that leads nowhere; ELOOP, below
+                one that leads to itself. EAGAIN, if *archive* is a stream that does not block, and has nothing yet.
 
             After any error, what was unpacked before stays, and a note says how far it came. The file that was unpacked
             in part is removed; directories have not got their permissions and times yet.

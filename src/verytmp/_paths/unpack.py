@@ -17,6 +17,7 @@ from .._confined.whole_files import joined
 from ..errors import VeryTmpArchiveError
 from . import archives
 from .pure import VeryTmpPurePath
+from .realpath import realpath
 from .report import Tally
 from .transfer import open_host_file
 
@@ -61,11 +62,11 @@ def unpack_file(
     raw = archives.Raw(file)
     size = raw.size() if progress else None
 
-    def read(_: int, __: int | None) -> None:
+    def show(_: int, __: int | None) -> None:
         if progress:
-            progress(raw.position, size)
+            progress(raw.tell(), size)
 
-    tally = Tally(read)
+    tally = Tally(show if progress else None)
     unpacking = Unpacking(target, tally, max_members)
     spools: list[OwnedFd] = []
 
@@ -84,7 +85,7 @@ def unpack_file(
         for unnamed in spools:
             unnamed.close()
     if progress:
-        progress(raw.position if size is None else size, size)
+        progress(raw.tell() if size is None else size, size)
     return tally.report()
 
 
@@ -245,12 +246,13 @@ class Unpacking:
         for path, (_, mtime) in self._directories.items():
             if mtime is not None:
                 self._tree.utime(path, (mtime, mtime))
-        # At last those that may not be passed then; what is below first.
-        for path in sorted(self._directories, key=self._open_first, reverse=True):
-            mode = self._directories[path][0]
-            if mode is not None:
+        closed: dict[str, int] = {}
+        for path, (mode, _) in self._directories.items():
+            if mode is not None and mode & OWNERS == OWNERS:
                 self._tree.chmod(path, mode)
-
-    def _open_first(self, path: str) -> tuple[bool, str]:
-        mode = self._directories[path][0]
-        return mode is None or mode & OWNERS == OWNERS, path
+            elif mode is not None:
+                closed[realpath(self._tree, path, True)] = mode
+        # At last those that may not be passed then, what is below first. By a name with links in it, the way to one
+        # could lead through another.
+        for path in sorted(closed, reverse=True):
+            self._tree.chmod(path, closed[path])

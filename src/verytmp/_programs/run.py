@@ -18,6 +18,7 @@ from .._confined.owned_fd import pipe
 from .._confined.procfs import is_own_namespace
 from .._confined.tree import Tree
 from .._mounting.child import interpreter
+from .._mounting.signals import start_thread
 from . import trampoline
 from .trampoline import IGNORED_BY_PYTHON, STARTED, Plan, enter
 
@@ -268,7 +269,10 @@ def from_thread(namespace: int, make: Callable[[], Popen[Any]]) -> Popen[Any] | 
 
     def started() -> int | None:
         found: Popen[Any] | BaseException | None = None
-        make = making.pop()  # the thread is not to keep what belongs to the program: its pipes
+        try:
+            make = making.pop()  # the thread is not to keep what belongs to the program: its pipes
+        except IndexError:  # the caller has taken it back
+            return None
         collecting = gc.isenabled()
         gc.disable()  # what a collection would end may have files, whose names are others here
         try:
@@ -293,18 +297,19 @@ def from_thread(namespace: int, make: Callable[[], Popen[Any]]) -> Popen[Any] | 
         return True
 
     try:
-        _thread.start_new_thread(run, ())
-    except RuntimeError:  # no more threads are allowed
-        return None
-    try:
+        if not start_thread(run):
+            return None
         ended.acquire()
     except BaseException:
-        ended.acquire()  # which takes a millisecond: then there is a program to be ended, or none
-        process = outcome.pop()
-        if process is not None and not isinstance(process, BaseException):
-            process.kill()
-            with process:
-                pass
+        try:
+            making.pop()
+        except IndexError:  # the thread has it
+            ended.acquire()  # which takes a millisecond: then there is a program to be ended, or none
+            process = outcome.pop()
+            if process is not None and not isinstance(process, BaseException):
+                process.kill()
+                with process:
+                    pass
         raise
     found = outcome.pop()
     if isinstance(found, BaseException):
