@@ -271,7 +271,7 @@ def test_options_are_the_clones(template: VeryTmpRoot, nosymfollow: bool, noexec
     ("options", "error", "words"),
     [
         ({"size": "x"}, ValueError, "asked for: .*size=x"),
-        ({"sise": 1}, TypeError, "'sise' is no option"),
+        ({"sise": 1}, TypeError, "'sise' is not an option"),
         ({"at": "work"}, ValueError, "at must be an absolute path"),
         ({"at": "/tmp/verytmp-none/x"}, FileNotFoundError, "right below /"),
         ({"fstype": "ext4"}, ValueError, "fstype must be"),

@@ -119,7 +119,7 @@ def test_a_root_without_a_name_says_so(root: VeryTmpRoot) -> None:
         ({"at": 7}, TypeError, "at must be True, a str or a path, not int"),
         ({"at": b"/a"}, TypeError, "not bytes"),
         ({"at": "/work", "host": "no"}, ValueError, "host must be 'rw' or 'ro', not 'no'"),
-        ({"host": "ro"}, ValueError, "host='ro' is for a root with a name"),
+        ({"host": "ro"}, ValueError, "host='ro' needs a root with a name"),
         ({"at": "/work", "fallback": "shm"}, ValueError, "at cannot be kept"),
     ],
 )

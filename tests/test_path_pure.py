@@ -381,7 +381,7 @@ def test_copies_are_the_path_itself(root: VeryTmpRoot) -> None:
 
 def test_nothing_can_be_pickled(root: VeryTmpRoot) -> None:
     for thing in (root, root / "a", root.path):
-        with pytest.raises(TypeError, match="no name to be found by"):
+        with pytest.raises(TypeError, match="no name to find it by"):
             pickle.dumps(thing)
     for duplicate in (copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="cannot copy a VeryTmpRoot"):
