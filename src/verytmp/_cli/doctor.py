@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 FEATURES = {
     "user namespaces": ("4.19", "the child in which an ordinary user may mount", "CAP_SYS_ADMIN"),
     "fsopen": ("5.2", "fsopen(2), fsmount(2): a mount that is detached from the start", "mount(2) in the child"),
-    "MOUNT_ATTR_NOSYMFOLLOW": ("5.14", "the kernel follows no symlinks, for anybody", "MS_NOSYMFOLLOW"),
-    "mount": ("4.19", "mount(2), umount2(2) in namespaces of one's own, where fsopen(2) is refused", ""),
-    "MS_NOSYMFOLLOW": ("5.10", "as above, by mount(2)", "walks alone, which confine paths and not strings"),
+    "MOUNT_ATTR_NOSYMFOLLOW": ("5.14", "the kernel follows no symlinks, for any process", "MS_NOSYMFOLLOW"),
+    "mount": ("4.19", "mount(2), umount2(2) in new namespaces, where fsopen(2) is refused", ""),
+    "MS_NOSYMFOLLOW": ("5.10", "as above, by mount(2)", "the walk alone, which confines paths but not strings"),
     "pidfd_open": (
         "5.3",
         "a helper process sees its owner die",
@@ -46,8 +46,8 @@ FEATURES = {
     "noswap": ("6.4", "the option noswap=, with privileges", "refused when asked for"),
     "ramfs": ("5.2", "the option fstype='ramfs'", "refused when asked for"),
     "freeze, resize": ("5.2", "fspick(2): VeryTmpRoot.freeze and resize", "refused when asked for"),
-    "read_only": ("6.15", "VeryTmpRoot.read_only: a detached mount, once more", "refused when asked for"),
-    "clone": ("6.15", "VeryTmpRoot.clone by overlayfs, in a detached mount", "all is copied"),
+    "read_only": ("6.15", "VeryTmpRoot.read_only: a second mount of a detached mount", "refused when asked for"),
+    "clone": ("6.15", "VeryTmpRoot.clone by overlayfs, in a detached mount", "everything is copied"),
 }
 # What the report calls the facts that are no file's own names.
 LABELS = {
