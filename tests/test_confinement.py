@@ -233,6 +233,17 @@ def test_what_is_written_lands_inside(root: VeryTmpRoot, secret: Path) -> None:
     assert secret.read_bytes() == SECRET
 
 
+@pytest.mark.slow
+@pytest.mark.tmpfs
+@pytest.mark.parametrize("way", ["clone", "ramfs"])
+def test_of_clones_and_of_a_ramfs(way: str) -> None:
+    """The attempts once more, on roots of other kinds: `nox -s kinds` does all that there is for them."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--way", way, __file__]
+    done = subprocess.run([*command, "-k", "outside and nosymfollow"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert " passed" in done.stdout
+
+
 # -- strings in the hands of others --------------------------------------------------------------------------------
 
 

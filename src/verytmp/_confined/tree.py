@@ -363,9 +363,10 @@ class Tree(RootFds):
         read = whole_files.list_with_types_and_links if links else whole_files.list_with_types
         return self._with_open_fd(relative, LISTED, read)
 
-    def list_dirs_and_files(self, relative: str) -> tuple[list[str], list[str]]:
-        """The names of a directory's directories, and those of all else in it."""
-        return self._with_open_fd(relative, LISTED, whole_files.list_dirs_and_files)
+    def list_dirs_and_files(self, relative: str, many: bool = False) -> tuple[list[str], list[str]]:
+        """The names of a directory's directories, and those of all else in it, of which there may be *many*."""
+        read = whole_files.list_dirs_and_many_files if many else whole_files.list_dirs_and_files
+        return self._with_open_fd(relative, LISTED, read)
 
     def chmod(self, relative: str, mode: int, follow: bool = True) -> None:
         """chmod(2). Raises EOPNOTSUPP for a symlink itself."""
