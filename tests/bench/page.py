@@ -14,11 +14,11 @@ from bench.sweeps import SWEEPS
 HEAD = """\
 # Performance
 
-This page is written by `python tests/bench`, which measures everything in turn, in one process, with the garbage
-collector off, and takes the median of {rounds} rounds (of seven at least, where only the goals are shown), of the best
-of three times each. Times are the processor's; for roots, threads and whole processes, the wall clock's. What follows ±
-is half the distance between the quartiles. In brackets is a ratio, of each round's pair: how long verytmp takes for
-each second of that other one. Below 1, verytmp is faster. [The numbers](performance.json).
+`python tests/bench` generates this page. It measures all cases in turn, in one process, with the garbage collector
+off. Each figure is the median of {rounds} rounds (at least seven where only the goals are shown), and each round is
+the best of three measurements. Times are CPU times; for roots, threads and whole processes they are wall-clock times.
+The figure after ± is half the interquartile range. The figure in brackets is a ratio, computed within each round:
+verytmp's time divided by the other's. Below 1, verytmp is faster. [The numbers](performance.json).
 
 {machine}
 
@@ -28,9 +28,9 @@ each second of that other one. Below 1, verytmp is faster. [The numbers](perform
 SINGLE = """
 ## Single operations
 
-`pathlib` is `pathlib.Path` on `/dev/shm`, and `os` the functions of os with strings, there too. The others keep files
-in this process's memory: they ask no kernel, and no other program can see what is in them. pyfakefs takes the place of
-os itself, and so is measured apart.
+`pathlib` is `pathlib.Path` on `/dev/shm`, and `os` stands for the functions of `os` with strings, also on `/dev/shm`.
+The others keep files in the memory of this process: they make no system calls, and no other program can see the
+files. pyfakefs replaces `os` itself, and so is measured separately.
 
 """
 TREES = "\n## Whole trees\n\n"
@@ -44,36 +44,37 @@ All of a tree: what is fast on one shape may be slow on another one. Copies are 
 ROOTS = """
 ## Making a root
 
-Of 64 MiB, and letting it go, beside `tempfile.TemporaryDirectory`. The helper, and the child, are for a process that
-may not mount.
+Making a root of 64 MiB and closing it, compared with `tempfile.TemporaryDirectory`. The helper and the child are for
+processes that may not mount.
 
 """
 IMPORTS = """
 ## Import
 
-Whole processes. `import verytmp` loads next to nothing; what roots and paths need comes with the first name that is
-asked for, and pathlib is in that.
+These are whole processes. `import verytmp` loads very little; what roots and paths need, including pathlib, is loaded
+with the first name that is used.
 
 """
 PUBLISHED = """
 ## The cases that D-MemFS publishes
 
-By their names and settings, rewritten here; the file system is made and goes within each measurement. `io.BytesIO` in
-a dict is no file system: it shows what there is to be had without one. The large stream is of 128 MiB instead of 512.
+The cases have the names and settings of D-MemFS's own benchmark, and are rewritten here. Each measurement includes
+making and removing the file system. `io.BytesIO` in a dict is not a file system: it shows how fast Python is without
+one. The large stream has 128 MiB instead of 512.
 
 """
 LIMITS = """
-## What stands in the way
+## What limits the speed
 
-Beside the system calls alone, by os and with nothing around them: in Python, nothing is faster.
+Here verytmp is compared with the bare system calls, made through `os`: nothing is faster in Python.
 
-- `open`: little more than the built-in one takes with an opener that opens the file in the root. Three quarters of it
-  are the file object's and its buffer's, as they are of pathlib's. The rest is openat(2) with a directory, called in a
-  way that no signal can interrupt, and the file's name, for which getpid(2) is asked.
-- `walk`: most of its time is spent reading names, and pathlib spends as much on that.
-- Removal: close(2) of the last descriptor gives everything back, file by file. No name is looked up any more.
-- A root: the kernel makes a file system, and when its mount goes, waits until no processor can be using it.
-  `TemporaryDirectory` makes one directory.
+- `open` takes little longer than the built-in one with an opener that opens the file in the root. Three quarters of
+  the time is spent on the file object and its buffer, as in pathlib. The rest is openat(2) with a directory, called
+  so that no signal can interrupt it, and the file's name, which takes a getpid(2).
+- `walk` spends most of its time reading names, and pathlib spends as much on that.
+- Removal: close(2) of the last descriptor frees everything, file by file. No names are looked up.
+- A root: the kernel makes a file system, and on unmounting waits for an RCU grace period, until no CPU can be using
+  the mount. `TemporaryDirectory` makes one directory.
 
 """
 SWEPT = "\n## How costs grow\n\n"
