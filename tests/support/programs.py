@@ -439,7 +439,11 @@ ROWS: dict[str, Row] = {
     "sh": Row("a script in it, `cd` and relative names", shell, WORKS),
     "realpath": Row("printed, and opened", readlink_program, FAILS, "the canonical path does not exist"),
     "os.path.islink, os.walk, shutil.copytree, shutil.rmtree": Row(
-        "of the root's own string", whole_root, WORKS, "by its name: nobody can remove a mount", by_name=(FAILS, FAILS)
+        "of the root's own string",
+        whole_root,
+        WORKS,
+        "by its name it is a mount, which cannot be removed",
+        by_name=(FAILS, FAILS),
     ),
     **{
         name: Row("of the root's own string", partial(with_own_string, script), WORKS, "", (name,))
