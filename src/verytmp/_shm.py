@@ -100,7 +100,9 @@ def warn_once(refused: VeryTmpUnavailable) -> None:
     """Warn, once for each cause. Where warnings are errors there is no root."""
     what = refused.step, refused.errno
     if what not in _warned:
-        why = refused._text(fallback_advised=False)  # it has been taken
+        from ._diagnosis.causes import FALLBACK_ADVICE  # which has been taken
+
+        why = str(refused).replace(FALLBACK_ADVICE, "")
         warnings.warn(f"a root is a directory in {PLACE}: {why}", VeryTmpFallbackWarning, stacklevel=5)
         _warned.add(what)
 

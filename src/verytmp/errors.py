@@ -67,10 +67,7 @@ class VeryTmpUnavailable(VeryTmpError):
         super().__init__(errno, self.reason)
 
     def __str__(self) -> str:
-        return self._text(fallback_advised=True)
-
-    def _text(self, fallback_advised: bool) -> str:
-        from ._diagnosis.causes import BEFORE, WITHOUT_FALLBACK
+        from ._diagnosis.causes import BEFORE, FALLBACK_ADVICE, WITHOUT_FALLBACK
 
         name = errorcode.get(self.errno or 0, self.errno)
         last, *before = self.reason.partition(BEFORE)  # the number is the last one's
@@ -86,8 +83,7 @@ class VeryTmpUnavailable(VeryTmpError):
 
         if self.remedy:
             text += f" What to do: {self.remedy}"
-        advised = fallback_advised and self.cause not in WITHOUT_FALLBACK
-        less = 'with less promised: VeryTmpRoot(fallback="shm"); ' if advised else ""
+        less = "" if self.cause in WITHOUT_FALLBACK else FALLBACK_ADVICE
         return f"{text} ({less}more: python -m verytmp doctor, and {guide()})"
 
     def __reduce__(self) -> tuple[object, ...]:
