@@ -643,6 +643,28 @@ def test_a_stream_that_fails(root: VeryTmpRoot) -> None:
             root.path.unpack(wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("kind", [TimeoutError, type("Mine", (Exception,), {})])
+def test_what_a_signal_handler_raises(
+    root: VeryTmpRoot, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    """In the midst of tarfile or zipfile. It is not the archive's fault either."""
+
+    def interrupted(*_: object) -> None:
+        raise kind("now")
+
+    for data, owner, name in (honest(), tarfile.TarFile, "next"), (zipped(("f", b"")), zipfile.ZipFile, "open"):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, interrupted)
+            with pytest.raises(kind, match="now"):
+                root.path.unpack(data)
+
+
+def test_directories_are_made_without_a_descriptor_to_spare(root: VeryTmpRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verytmp._confined.tree.Tree.mkdir_each", lambda *_: 0)  # EMFILE at the first one
+    root.path.unpack(packed(member("a/b/c/f"), member("a/b/g/h")))
+    assert there(root) == {"a": {"b": {"c": {"f": b"evil"}, "g": {"h": b"evil"}}}}
+
+
 @pytest.mark.tmpfs
 def test_a_limit_of_the_root() -> None:
     with VeryTmpRoot(size="16k") as root:

@@ -16,7 +16,7 @@ import struct
 import tarfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 LOCAL_HEADER = 30  # bytes of it, before the name
@@ -46,6 +46,15 @@ class Difference(NamedTuple):
     mine: Entry | None
     theirs: Entry | None
     other: str = ""  # the name that the other program has given it
+
+
+def digest(blocks: Iterable[tuple[int, bytes]], size: int) -> str:
+    """Of a file's content: of each block that is not zeros alone, with its place."""
+    found = hashlib.sha256()
+    for at, block in blocks:
+        if filled := block.rstrip(b"\0"):
+            found.update(b"%d %d " % (at, len(filled)) + filled)
+    return f"{size} {found.hexdigest()}"
 
 
 def place(name: str) -> str:
@@ -274,7 +283,7 @@ def is_zipfiles_link(difference: Difference, facts: Facts) -> bool:
         and mine is not None
         and theirs is not None
         and mine.type == "l"
-        and theirs.content == hashlib.sha256(os.fsencode(mine.target)).hexdigest()
+        and theirs.content == digest([(0, os.fsencode(mine.target))], len(os.fsencode(mine.target)))
     )
 
 
@@ -304,6 +313,11 @@ def is_backslash(difference: Difference, facts: Facts) -> bool:
     return difference.field in ("name", "extra") and "\\" in difference.path
 
 
+def is_unprintable(difference: Difference, facts: Facts) -> bool:
+    names = difference.path.encode(errors="surrogateescape")
+    return facts.is_zip and difference.program == "unzip" and difference.field in ("name", "extra") and min(names) < 32
+
+
 def is_unzips_mode(difference: Difference, facts: Facts) -> bool:
     mine, theirs = difference.mine, difference.theirs
     return (
@@ -316,7 +330,7 @@ def is_unzips_mode(difference: Difference, facts: Facts) -> bool:
 
 
 def is_late_directory(difference: Difference, facts: Facts) -> bool:
-    if (difference.program, difference.field) != ("unzip", "time") or difference.mine is None:
+    if difference.program not in ("bsdtar", "unzip") or difference.field != "time" or difference.mine is None:
         return False
     if difference.mine.type != "d" or not is_as_said(difference, facts):
         return False
@@ -405,14 +419,40 @@ def is_other_local_name(difference: Difference, facts: Facts) -> bool:
     return difference.path in (names if difference.field == "missing" else names.values())
 
 
-def is_global_name(difference: Difference, facts: Facts) -> bool:
-    """A name that all members have, by a global header: bsdtar takes the one in the member's own."""
-    if difference.program != "bsdtar" or "path" not in facts.global_headers:
+def is_global_header(difference: Difference, facts: Facts) -> bool:
+    """What all members have, by a global header: bsdtar takes what is in the member's own."""
+    key = {"time": "mtime", "target": "linkpath", "missing": "path", "extra": "path"}.get(difference.field, "")
+    if difference.program != "bsdtar" or key not in facts.global_headers:
         return False
+    if key != "path":
+        return difference.path in facts.at
     if difference.field == "extra":
         return difference.path == place(facts.global_headers["path"])
     own = [facts.plain[info.offset_data - BLOCK :][:100].partition(b"\0")[0] for _, info in facts.members]
-    return difference.field == "missing" and os.fsencode(difference.path) in own
+    return os.fsencode(difference.path) in own
+
+
+def has_two_long_names(difference: Difference, facts: Facts) -> bool:
+    """Two long names, or targets, before one member: tarfile takes the first of them, others the last."""
+    for name, info in [] if facts.is_zip else facts.members:
+        kinds: list[bytes] = []
+        at = info.offset
+        while (found := header(facts.plain, at)) is not None and found.type in EXTENDED:
+            long = os.fsdecode(facts.plain[at + BLOCK :][: found.size].rstrip(b"\0"))
+            at += BLOCK + -(-found.size // BLOCK) * BLOCK
+            again = found.type in kinds
+            kinds.append(found.type)
+            if again and difference.field == "extra" and f"{place(name)}/".startswith(f"{difference.path}/"):
+                return True
+            if again and difference.field == "missing" and f"{place(long)}/".startswith(f"{difference.path}/"):
+                return True
+    return False
+
+
+def is_zip64_unseen(difference: Difference, facts: Facts) -> bool:
+    """bsdtar makes nothing, and no error, of a zip64 archive behind other bytes, or with sizes alone of 64 bits."""
+    end = facts.data.rfind(b"PK\6\6")
+    return facts.is_zip and (difference.program, difference.field) == ("bsdtar", "extra") and end > 0
 
 
 def is_piped(difference: Difference, facts: Facts) -> bool:
@@ -460,7 +500,9 @@ DIFFERENCES: list[tuple[str, Callable[[Difference, Facts], bool]]] = [
     ("the zip archive has a date without a month or day", is_no_dos_time),
     ("an entry has another date than the zip archive's directory", is_other_local_time),
     ("an entry has another name than the zip archive's directory", is_other_local_name),
-    ("bsdtar does not take a name from a global header", is_global_name),
+    ("bsdtar does not use a global header", is_global_header),
+    ("two long names before one member: tarfile takes the first, others the last", has_two_long_names),
+    ("bsdtar makes nothing of some zip64 archives, in silence", is_zip64_unseen),
     ("zip has read from a pipe: bsdtar makes no file of it", is_piped),
     ("bsdtar does not find the zip archive's directory, with its permissions", is_read_as_stream),
     ("unzip looks at MS-DOS's attributes, which are none", has_no_dos_attributes),
@@ -470,8 +512,9 @@ DIFFERENCES: list[tuple[str, Callable[[Difference, Facts], bool]]] = [
     ("it drops each `..`, and what is before it stays", is_without_dots),
     ("names that are not ASCII are read in another encoding", is_other_encoding),
     ("a backslash is taken for a slash", is_backslash),
+    ("unzip leaves characters out of names that cannot be printed", is_unprintable),
     ("unzip does not set set-group-ID and the like", is_unzips_mode),
-    ("unzip does not set the time of a directory that comes after what is in it", is_late_directory),
+    ("it does not set the time of a directory that comes after what is in it", is_late_directory),
     ("GNU tar changes a directory's time by what it makes there by way of a link", is_filled_by_a_link),
     ("GNU tar sets a directory's time when the members leave it, and not when they return", is_returned_to),
     ("GNU tar reads a number behind a null byte", is_number_after_null),
@@ -516,7 +559,12 @@ def is_overlap(stop: Stop) -> bool:
 
 def is_refused_by_python(stop: Stop) -> bool:
     """By tarfile or zipfile too, which say of it what `unpack` says."""
-    return bool(stop.pythons_error) and stop.error.rpartition(": ")[2] in stop.pythons_error
+    python = stop.pythons_error
+    if "File is not a zip file" in python:  # so for `unpack` it may be a tar archive
+        return True
+    if "Invalid argument" in stop.error:  # of a file; tarfile and zipfile had it in memory
+        return "negative seek" in python
+    return bool(python) and stop.error.rpartition(": ")[2] in python
 
 
 def is_silent_end(stop: Stop) -> bool:

@@ -44,6 +44,9 @@ TIME_MAX = 10**9 << 62  # nanoseconds; utimensat(2) takes 64 bits of seconds
 # Not the caller's context, which may round. 1e999999 is a number as well, and an int of it takes half a minute.
 TIMES = Context(prec=40, Emin=-40, Emax=40, traps=[])
 
+# Where the errors are from that tarfile and zipfile raise, and what they read with.
+READERS = ("builtins", "tarfile", "zipfile", "gzip", "zlib", "_lzma", "struct", "compression.zstd")
+
 HARD_LINK = -1  # beside stat(2)'s types
 NAMES_OF_TYPES = {
     S_IFCHR: "a character device",
@@ -199,9 +202,12 @@ def reading(raw: Raw, call: Callable[..., _T], *args: Any) -> _T:
     except Exception as error:
         if raw.failure is not None:
             raise raw.failure from None
+        kind = type(error)
+        if kind.__module__ not in READERS or kind in (TimeoutError, InterruptedError):  # from a signal handler
+            raise
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: to seek before the start
             raise
-        bad_archive(str(error) or type(error).__name__, error)
+        bad_archive(str(error) or kind.__name__, error)
 
 
 def is_zip(raw: Raw) -> bool:
