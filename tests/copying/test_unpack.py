@@ -726,6 +726,15 @@ def test_a_sparse_files_map_has_a_bound(root: VeryTmpRoot) -> None:
     failed(lambda: root.path.unpack(packed(info, form=tarfile.PAX_FORMAT, content=content)), errno.EBADMSG, "headers")
 
 
+def test_a_sparse_file_with_two_sizes(root: VeryTmpRoot) -> None:
+    """Its own, and that of what is in the archive of it, whichever comes last."""
+    info = member("f")
+    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "1000", "size": "1512"}
+    content = b"1\n0\n1000\n".ljust(512, b"\0") + b"x" * 1000
+    root.path.unpack(packed(info, form=tarfile.PAX_FORMAT, content=content))
+    assert (root / "f").read_bytes() == b"x" * 1000
+
+
 @pytest.mark.parametrize("size", [-1, -512, -(1 << 40)])
 def test_a_negative_size(root: VeryTmpRoot, size: int) -> None:
     """CVE-2025-8194: tarfile goes backwards, for ever."""

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 LOCAL_HEADER = 30  # bytes of it, before the name
 BLOCK = 512  # of a tar archive
-SIZE = 124  # where it is in a header
+SIZE, REAL_SIZE = 124, slice(483, 495)  # where they are in a header
 FAT, FAT_DIRECTORY = 0, 0x10
 DEFAULT_MODES = {"-": 0o644, "d": 0o755}  # with the umask that all programs have here
 
@@ -427,9 +427,57 @@ def is_global_header(difference: Difference, facts: Facts) -> bool:
     if key != "path":
         return difference.path in facts.at
     if difference.field == "extra":
-        return difference.path == place(facts.global_headers["path"])
+        return difference.path in facts.at
     own = [facts.plain[info.offset_data - BLOCK :][:100].partition(b"\0")[0] for _, info in facts.members]
     return os.fsencode(difference.path) in own
+
+
+def has_other_gnu_size(difference: Difference, facts: Facts) -> bool:
+    """bsdtar takes the size of a sparse file from a header that is no sparse file's."""
+    if facts.is_zip or (difference.program, difference.field) != ("bsdtar", "content") or difference.theirs is None:
+        return False
+    info = facts.at[difference.path]
+    found = facts.plain[info.offset_data - BLOCK : info.offset_data]
+    size = found[REAL_SIZE].partition(b"\0")[0]
+    return (
+        found[257:265] == tarfile.GNU_MAGIC
+        and size.isdigit()
+        and info.type != tarfile.GNUTYPE_SPARSE
+        and difference.theirs.content.startswith(f"{int(size, 8)} ")
+    )
+
+
+def has_two_sizes(difference: Difference, facts: Facts) -> bool:
+    """tarfile takes the size of a sparse file's data and map for that of the file."""
+    if facts.is_zip or (difference.program, difference.field) != ("tarfile", "content") or difference.theirs is None:
+        return False
+    sizes = facts.at[difference.path].pax_headers
+    return (
+        difference.mine is not None
+        and difference.mine.content.startswith(f"{sizes.get('GNU.sparse.realsize')} ")
+        and difference.theirs.content.startswith(f"{sizes.get('size')} ")
+    )
+
+
+def is_cut_at_null(difference: Difference, facts: Facts) -> bool:
+    left_out = [name for name, reason in facts.left_out.items() if reason == "a null byte in its name or target"]
+    return difference.field == "missing" and any(
+        f"{name.partition(chr(0))[0]}/".startswith(f"{difference.path}/") for name in left_out
+    )
+
+
+def is_two_headers(difference: Difference, facts: Facts) -> bool:
+    """Two headers of pax before one member: GNU tar takes none of them."""
+    if facts.is_zip or difference.program != "GNU tar" or difference.field not in ("missing", "extra"):
+        return False
+    for name, info in facts.members:
+        first = header(facts.plain, info.offset)
+        second = header(facts.plain, info.offset + 2 * BLOCK) if first else None
+        if first and second and first.type == second.type == tarfile.XHDTYPE:
+            own = facts.plain[info.offset_data - BLOCK :][:100].partition(b"\0")[0]
+            if f"{place(name)}/".startswith(f"{difference.path}/") or os.fsencode(difference.path) == own:
+                return True
+    return False
 
 
 def has_two_long_names(difference: Difference, facts: Facts) -> bool:
@@ -501,6 +549,10 @@ DIFFERENCES: list[tuple[str, Callable[[Difference, Facts], bool]]] = [
     ("an entry has another date than the zip archive's directory", is_other_local_time),
     ("an entry has another name than the zip archive's directory", is_other_local_name),
     ("bsdtar does not use a global header", is_global_header),
+    ("two headers of pax before one member: GNU tar takes none of them", is_two_headers),
+    ("bsdtar takes a sparse file's size, of a file that is none", has_other_gnu_size),
+    ("tarfile takes the size of a sparse file's data for that of the file", has_two_sizes),
+    ("names with a null byte are left out, and not cut", is_cut_at_null),
     ("two long names before one member: tarfile takes the first, others the last", has_two_long_names),
     ("bsdtar makes nothing of some zip64 archives, in silence", is_zip64_unseen),
     ("zip has read from a pipe: bsdtar makes no file of it", is_piped),
