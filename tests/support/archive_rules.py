@@ -68,6 +68,7 @@ class Facts:
     Attributes:
         is_zip: whether it is a zip archive.
         members: its members in order, each with its name.
+        places: where each belongs.
         at: the last member of each path.
         global_headers: those of a tar archive.
         misread: what tarfile makes of names in GNU's headers that have times.
@@ -94,7 +95,8 @@ class Facts:
                     self.global_headers = dict(opened.pax_headers)
         except Exception:  # both stop there
             pass
-        self.at = {place(name): info for name, info in self.members}
+        self.places = [place(name) for name, _ in self.members]
+        self.at = dict(zip(self.places, (info for _, info in self.members), strict=True))
         self.left_out = {place(name): reason for name, reason in left_out.items()}
 
     def name_of(self, info: tarfile.TarInfo) -> str:
@@ -348,7 +350,7 @@ def is_returned_to(difference: Difference, facts: Facts) -> bool:
     if (difference.program, difference.field) != ("GNU tar", "time") or mine is None or mine.type != "d":
         return False
     has_begun = has_left = returned = False
-    for name in (place(name) for name, _ in facts.members):
+    for name in facts.places:
         has_left = has_left or (has_begun and not f"{name}/".startswith(f"{path}/"))
         returned = returned or (has_left and name.rpartition("/")[0] == path)
         has_begun = has_begun or name == path
@@ -359,7 +361,7 @@ def is_filled_by_a_link(difference: Difference, facts: Facts) -> bool:
     if (difference.program, difference.field) != ("GNU tar", "time") or difference.mine is None:
         return False
     links = facts.links()
-    below = any(place(name).startswith(f"{link}/") for name, _ in facts.members for link in links)
+    below = any(name.startswith(f"{link}/") for name in facts.places for link in links)
     return difference.mine.type == "d" and below and is_as_said(difference, facts)
 
 
@@ -482,7 +484,9 @@ def is_two_headers(difference: Difference, facts: Facts) -> bool:
 
 def has_two_long_names(difference: Difference, facts: Facts) -> bool:
     """Two long names, or targets, before one member: tarfile takes the first of them, others the last."""
-    for name, info in [] if facts.is_zip else facts.members:
+    if facts.is_zip or difference.field not in ("missing", "extra"):
+        return False
+    for name, info in facts.members:
         kinds: list[bytes] = []
         at = info.offset
         while (found := header(facts.plain, at)) is not None and found.type in EXTENDED:
@@ -567,8 +571,8 @@ DIFFERENCES: list[tuple[str, Callable[[Difference, Facts], bool]]] = [
     ("unzip leaves characters out of names that cannot be printed", is_unprintable),
     ("unzip does not set set-group-ID and the like", is_unzips_mode),
     ("it does not set the time of a directory that comes after what is in it", is_late_directory),
-    ("GNU tar changes a directory's time by what it makes there by way of a link", is_filled_by_a_link),
     ("GNU tar sets a directory's time when the members leave it, and not when they return", is_returned_to),
+    ("GNU tar changes a directory's time by what it makes there by way of a link", is_filled_by_a_link),
     ("GNU tar reads a number behind a null byte", is_number_after_null),
     ("zipfile makes a file of a directory of MS-DOS", is_directory_of_dos),
     ("tarfile takes times in GNU's headers for the beginning of a name", is_misread_by_tarfile),
