@@ -108,9 +108,9 @@ contents, types and targets, a copy in the place of a hard link, a member missin
 differences that nobody had explained. The others are in archives that say nothing of it (a time that is no number), or
 that no other program unpacks in the same way.
 
-The archives of six makers (Go's, Django's, JSZip's, Archive::Zip's, tar-stream's, npm's) were kept back until all of the
-others were explained. Eleven of those 255 then had new differences. Four were by two faults of `unpack`, which are mended:
-the size of some sparse files, and the error for a zip archive whose directory is said to begin before its start.
+The archives of six makers (Go, Django, JSZip, Archive::Zip, tar-stream, npm) were kept back until all others were
+explained. Eleven of those 255 then had new differences. Four were by two faults of `unpack`, which are mended: the size
+of some sparse files, and the error for a zip archive whose directory is said to begin before its start.
 """
 
 
