@@ -407,7 +407,10 @@ class Tables:
             rows = [(found.total(), text, found) for (text, stop), found in self.reasons.items() if stop == stops]
             for count, text, found in sorted(rows, key=lambda row: (-row[0], row[1])):
                 lines.append(f"| {text} | {', '.join(sorted(found))} | {count} |")
-        return "\n".join([*lines, "", *END.format(**self.faults).splitlines()]) + "\n"
+        return (
+            "\n".join([*lines, "", *END.format(all=self.faults["all"], noticed=self.faults["noticed"]).splitlines()])
+            + "\n"
+        )
 
     @staticmethod
     def unexplained(
