@@ -22,15 +22,17 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support import debian
-from support.debian import KEPT, run
+from support.debian import run
 from support.survey import short
 
 from containers import places
 from containers.places import Place
+from containers.rows import stored
 
 PAGE = debian.REPOSITORY / "docs" / "how-to" / "containers.md"
 PART = "containers", "tests/containers"
 COLUMNS = ("direct", "child", "named", "clone")
+IN_ONE = "`python3 tests/kernels --apparmor newest`"
 PATIENCE = 300  # seconds for one survey, in an emulated processor
 ROUNDS = 3  # one remedy may uncover a second refusal
 
@@ -103,7 +105,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--install", action="store_true", help="install what is missing, by apt-get")
     parser.add_argument("--json", action="store_true", help="in a kernel that tests/kernels has booted: the rows alone")
-    parser.add_argument("name", nargs="*", help="only places that have this in their names; nothing is written then")
+    parser.add_argument("name", nargs="*", help="only places that have this in their names")
     arguments = parser.parse_args()
     if os.geteuid():
         raise SystemExit("containers are made by root")
@@ -120,17 +122,16 @@ def main() -> int:
             subprocess.run(["apt-get", "-q", "-y", "--no-install-recommends", "install", package], check=False)
     absent: list[str] = []
     with places.ready(any(place.tool == "dockerd" for place in wanted)):
-        rows = tried(wanted, absent)
-    if (KEPT / "rows.json").exists():  # of tests/kernels
-        rows += json.loads((KEPT / "rows.json").read_text())
+        rows = stored(tried(wanted, absent), places.names())
     absent += places.NOT_TO_BE_HAD
     titles = ("where", "as", *COLUMNS, "cause", "what was done about it, and how a root is made then", "fallback")
     lines = [f"| {' | '.join(cells)} |" for cells in (titles, ["---"] * len(titles), *rows)]
-    about = f"Linux {os.uname().release}. Not tried:"
-    body = "\n".join([*lines, "", about, "", *(f"- {each}" for each in absent)])
+    about = (
+        f"Linux {os.uname().release}; AppArmor, and the setting that Debian alone has, in a virtual machine ({IN_ONE})."
+    )
+    body = "\n".join([*lines, "", about, "", "Not tried:", "", *(f"- {each}" for each in absent), ""])
     print(body)
-    if not arguments.name:
-        debian.replaced(PAGE, *PART, body)
+    debian.replaced(PAGE, *PART, body)
     return 1 if "FAILED" in body else 0
 
 

@@ -309,6 +309,10 @@ def of_a_kernel() -> list[Place]:
     ]
 
 
+def names() -> list[str]:
+    return list(dict.fromkeys(place.name for place in (*all_of(), *of_a_kernel())))
+
+
 @contextmanager
 def ready(docker: bool) -> Iterator[None]:
     """The system with this checkout; Docker's profile, which is in a package of its sources; its daemon."""
@@ -335,7 +339,7 @@ def start_docker() -> subprocess.Popen[bytes]:
     shutil.rmtree(DOCKER_ROOT, ignore_errors=True)
     DOCKER_ROOT.mkdir()
     options = [f"--{name}={DOCKER_ROOT}/{name}" for name in ("data-root", "exec-root", "pidfile")]
-    options += ["--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=vfs", f"--host={SOCKET}"]
+    options += ["--iptables=false", "--ip6tables=false", "--bridge=none", f"--host={SOCKET}"]
     with (KEPT / "log-docker").open("wb") as log:
         daemon = subprocess.Popen(["unshare", "--mount", "dockerd", *options], stdout=log, stderr=log)
     for _ in range(DAEMON_STARTS):

@@ -5,6 +5,7 @@ What is downloaded is kept in /var/tmp/verytmp-kernels.
 
 from __future__ import annotations
 
+import filecmp
 import shutil
 import subprocess
 import sys
@@ -69,13 +70,13 @@ def system() -> Path:
 
 
 def checkout(folder: Path) -> None:
-    """Copy what of this checkout is needed, for everybody to read."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Copy what of this checkout is needed, for everybody to read: what has changed, for a container may have it."""
     safe = ["-c", f"safe.directory={REPOSITORY}"]
     for name in run("git", *safe, "ls-files", "-co", "--exclude-standard", *FILES, cwd=REPOSITORY).splitlines():
-        if (REPOSITORY / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(REPOSITORY / name, folder / name)
+        source, target = REPOSITORY / name, folder / name
+        if source.is_file() and not (target.exists() and filecmp.cmp(source, target, shallow=False)):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target)
 
 
 def replaced(page: Path, name: str, made: str, body: str) -> None:

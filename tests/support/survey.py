@@ -139,7 +139,7 @@ SHORTER = {
     "directly, ": "",
     "as a clone by ": "",
     "not allowed to this process": "",
-    "not tried: under a seccomp filter an unknown call may end the program": "not tried",
+    "no: not tried: under a seccomp filter an unknown call may end the program": "not tried",
 }
 
 

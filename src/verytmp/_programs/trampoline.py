@@ -210,10 +210,14 @@ def drop_capabilities(kept: int) -> None:
     _syscalls.capset()
 
 
+TAKES = "it takes setns(2), CAP_SYS_ADMIN and CAP_SYS_CHROOT: see what a seccomp filter or AppArmor profile allows"
+
+
 def step(name: str, call: Callable[..., object], *args: object) -> None:
     """Make a call; its error says what it was for."""
     try:
         call(*args)
     except OSError as error:
-        error.strerror = f"{name}, to enter the root's namespaces: {error.strerror}"
+        why = f" ({TAKES})" if error.errno == errno.EPERM else ""
+        error.strerror = f"{name}, to enter the root's namespaces: {error.strerror}{why}"
         raise
