@@ -32,7 +32,7 @@ from containers.rows import stored
 PAGE = debian.REPOSITORY / "docs" / "how-to" / "containers.md"
 PART = "containers", "tests/containers"
 COLUMNS = ("direct", "child", "named", "clone")
-IN_ONE = "`python3 tests/kernels --apparmor newest`"
+IN_ONE = "`python3 tests/kernels newest --apparmor`"
 PATIENCE = 300  # seconds for one survey, in an emulated processor
 ROUNDS = 3  # one remedy may uncover a second refusal
 
@@ -109,12 +109,11 @@ def main() -> int:
     arguments = parser.parse_args()
     if os.geteuid():
         raise SystemExit("containers are made by root")
+    known = places.of_a_kernel() if arguments.json else places.all_of()
+    wanted = [place for place in known if any(name in place.name for name in arguments.name or [""])]
     if arguments.json:
-        print(json.dumps(tried(places.of_a_kernel(), [])))
+        print(json.dumps(tried(wanted, [])))
         return 0
-    wanted = [
-        place for place in places.all_of() if not arguments.name or any(map(place.name.__contains__, arguments.name))
-    ]
     missing = sorted({place.package for place in wanted if place.package and not shutil.which(place.tool)})
     if arguments.install and missing:
         run("apt-get", "-q", "update")

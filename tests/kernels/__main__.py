@@ -137,10 +137,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("version", nargs="*", choices=[*SUITES, []], help="all of them without any")
     parser.add_argument("--tests", default=TESTS, help="which are run; none if it is empty")
-    parser.add_argument("--apparmor", action="store_true", help="try its profiles alone, for tests/containers")
+    parser.add_argument(
+        "--apparmor",
+        nargs="?",
+        const="AppArmor kernel.",
+        metavar="NAMES",
+        help="try its profiles alone, or those that have this in their names, for tests/containers",
+    )
     parser.add_argument("--accel", default="tcg", help="qemu's: kvm, where that works")
     arguments = parser.parse_args()
-    words = "PROFILES=1" if arguments.apparmor else f'TESTS="{arguments.tests}"'
+    words = f'PROFILES="{arguments.apparmor}"' if arguments.apparmor else f'TESTS="{arguments.tests}"'
     asked = arguments.version or list(SUITES)
     if os.geteuid():
         raise SystemExit("debootstrap takes root")

@@ -83,7 +83,8 @@ ONE_PROGRAM = (
     "interpreter."
 )
 RULES = (  # AppArmor 3, as Debian 12 has it, has no rule for user namespaces, and refuses the word
-    "userns (from AppArmor 4.0 on), capability sys_admin, capability sys_chroot, mount, umount, pivot_root, and "
+    "userns (from AppArmor 4.0 on), capability sys_admin, capability sys_chroot, capability setpcap, mount, umount, "
+    "pivot_root, and "
     "owner @{PROC}/@{pid}/{setgroups,uid_map,gid_map} w,"
 )
 MORE_FILES = {

@@ -155,7 +155,7 @@ def enter(plan: Plan, capabilities: int | None = None) -> None:
             kept = had
         pids.contain()
     if kept is not None:
-        drop_capabilities(kept)
+        step("prctl(PR_CAPBSET_DROP)", drop_capabilities, kept)
     posix.chdir(plan.cwd)
     if write_below_only:
         write_below_only(plan.only)
@@ -210,7 +210,7 @@ def drop_capabilities(kept: int) -> None:
     _syscalls.capset()
 
 
-TAKES = "it takes setns(2), CAP_SYS_ADMIN and CAP_SYS_CHROOT: see what a seccomp filter or AppArmor profile allows"
+TAKES = "it takes setns(2), CAP_SYS_ADMIN, CAP_SYS_CHROOT and CAP_SETPCAP: see what seccomp and AppArmor allow here"
 
 
 def step(name: str, call: Callable[..., object], *args: object) -> None:
