@@ -616,6 +616,7 @@ def test_a_copy_that_fails_leaves_nothing() -> None:
 CALLS = ("fsopen", "fsconfig", "fsmount", "fspick", "move_mount", "open_tree", "mount_setattr")
 
 
+@pytest.mark.needs("clone")
 @pytest.mark.parametrize("change", ["freeze", "clone", "clone of a clone", "read_only", "resize"])
 def test_nothing_is_half_made_whichever_step_fails(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here, or in the child that is forked: a call in turn fails, of the kernel's mounting calls and of os's."""
