@@ -105,6 +105,7 @@ def test_its_canonical_path_is_nobodys(root: VeryTmpRoot) -> None:
     assert subprocess.run(["mkdir", "-p", os.path.dirname(canonical)], capture_output=True).returncode == 1
 
 
+@pytest.mark.needs("host='ro'")
 def test_the_descriptor_gives_no_power_over_the_mount(root: VeryTmpRoot) -> None:
     """Who held fsmount's own could change the mount's attributes."""
     attributes = (ctypes.c_uint64 * 4)(0, 0x20_0000, 0, 0)  # clear MOUNT_ATTR_NOSYMFOLLOW

@@ -100,9 +100,9 @@ def warn_once(refused: VeryTmpUnavailable) -> None:
     """Warn, once for each cause. Where warnings are errors there is no root."""
     what = refused.step, refused.errno
     if what not in _warned:
-        from ._diagnosis.causes import FALLBACK_ADVICE  # which has been taken
+        from ._diagnosis.causes import KEYWORD  # an advice that has been taken
 
-        why = str(refused).replace(FALLBACK_ADVICE, "")
+        why = str(refused).replace(f"with less promised: {KEYWORD}; ", "")
         warnings.warn(f"a root is a directory in {PLACE}: {why}", VeryTmpFallbackWarning, stacklevel=5)
         _warned.add(what)
 
@@ -214,8 +214,17 @@ def remove(home: str, name: str, held: KeptFds, pid: int) -> None:
         pass
 
 
+def remove_left() -> None:
+    """Remove what killed processes of this user have left, when a root is made that is none of these.
+
+    It takes one system call where there is nothing.
+    """
+    if os.path.exists(home := f"{PLACE}/verytmp-{geteuid()}"):
+        undo(home)
+
+
 def undo(home: str) -> None:
-    """Remove what was made of a root that could not be made to the end."""
+    """Remove what was made of a root that could not be made to the end, and what killed processes have left."""
     try:
         remove_stale(home)
         os.rmdir(home)

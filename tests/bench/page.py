@@ -72,6 +72,10 @@ Here verytmp is compared with the bare system calls, made through `os`: nothing 
   the time is spent on the file object and its buffer, as in pathlib. The rest is openat(2) with a directory, called
   so that no signal can interrupt it, and the file's name, which takes a getpid(2).
 - `walk` spends most of its time reading names, and pathlib spends as much on that.
+- `unpack` of a zip archive takes 0.94 of the time of `extractall`; the goal was 0.85. An entry of 800 bytes, measured
+  alone: zipfile reads it in 22 µs, in both cases; creating, filling and closing the file takes 11 µs in system calls;
+  permissions and time, which `extractall` does not set, take 3 µs; and verytmp's own code takes 14 µs. When they are
+  measured in turn, `unpack` takes 76 µs, and `extractall` 82.
 - Removal: close(2) of the last descriptor frees everything, file by file. No names are looked up.
 - A root: the kernel makes a file system, and on unmounting waits for an RCU grace period, until no CPU can be using
   the mount. `TemporaryDirectory` makes one directory.

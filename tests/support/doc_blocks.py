@@ -23,6 +23,7 @@ NOT_RUN = {
     "python3 tests/adversary/fuzz*.py *": "it takes hours, and needs atheris",
     "python3 tests/mutants.py": "it takes half an hour",
     "python3 tests/kernels *": "it boots kernels, for hours",
+    "python3 tests/containers*": "it installs containers, and takes minutes",
     "python3 tests/real_archives.py *": "it needs archives, and takes minutes",
     "python3 tests/real_suites.py *": "it installs from the network",
     "python3 -m twine upload *": "it publishes",

@@ -116,9 +116,10 @@ class Tree(RootFds):
     def _raise_with_paths(self, error: OSError, relative: str, other: str | None = None) -> NoReturn:
         """Raise what a failure means to the user: that the root is closed, or the error and the paths it is about."""
         self.check_open()
-        error.filename = self.string(relative)
-        if other is not None:
-            error.filename2 = self.string(other)
+        if error.errno is not None:  # a signal handler's TimeoutError has none, and would show nothing but the path
+            error.filename = self.string(relative)
+            if other is not None:
+                error.filename2 = self.string(other)
         if error.errno == errno.ENOSPC:
             self._name_limit(error)
         try:

@@ -51,5 +51,5 @@ DESCRIPTIONS = {
 }
 
 BEFORE = "; before that, "  # in a reason: what was refused on the way
-FALLBACK_ADVICE = 'with less promised: VeryTmpRoot(fallback="shm"); '
 WITHOUT_FALLBACK = (VeryTmpCause.DESCRIPTORS, VeryTmpCause.FALLBACK, VeryTmpCause.PYTHON)  # which would not help
+KEYWORD = 'VeryTmpRoot(fallback="shm")'  # in a message, of those which it would help
