@@ -49,7 +49,6 @@ PROJECTS = [
     Project("click", "8.5.1"),
     Project("cookiecutter", "2.7.1", ("pytest-mock", "pytest-cov", "freezegun")),
     Project("dulwich", "1.2.21", ("setuptools", "paramiko", "merge3"), ("tests",)),
-    Project("filelock", "4.3.1", ("pytest-mock", "pytest-timeout", "pytest-asyncio", "virtualenv")),
     Project("flit", "4.2.0", ("responses", "testpath")),
     Project("iniconfig", "2.3.1", (), ("testing",)),
     Project("installer", "1.1.0"),
