@@ -33,6 +33,11 @@ PATHS += [f"tests/adversary/test_{name}.py" for name in ("archives", "attacks", 
 PATHS += ["tests/adversary/test_process_states.py", "tests/adversary/test_storm.py"]
 
 
+KINDS = ["tests/files", "tests/searching", "tests/copying", "tests/interop"]
+KINDS += [f"tests/test_{name}.py" for name in ("resolve", "confinement", "oracle")]
+KINDS += [f"tests/adversary/test_{name}.py" for name in ("attacks", "races")]
+
+
 # What knows Python's version.
 VERSIONED = ["tests/files", "tests/searching", "tests/copying"]
 VERSIONED += [f"tests/test_{name}.py" for name in ("path_pure", "cpython", "surface", "oracle", "strings", "typing")]
@@ -105,6 +110,15 @@ def fallback(session: nox.Session) -> None:
     session.run("python", "-m", "compileall", "-q", "src", "tests")
     skips = ["--allowed-skips=.ci/skips-shm", f"--allowed-skips=.ci/skips-{'root' if ROOT else 'user'}"]
     session.run("python", "-m", "pytest", "-p", "no:cacheprovider", "--way=shm", *skips, *PATHS)
+
+
+@nox.session(python=NEWEST)
+def kinds(session: nox.Session) -> None:
+    """What a path promises, on clones and on a ramfs. It takes ten minutes, and so is for who has changed these."""
+    session.env.update(environment())
+    session.install("-e", ".[test]")
+    for way in ("clone", "ramfs"):
+        session.run("python", "-m", "pytest", "-p", "no:cacheprovider", "-m", "", f"--way={way}", *KINDS)
 
 
 @nox.session(python=NEWEST)

@@ -59,6 +59,7 @@ def tree_of(root: VeryTmpRoot) -> Any:
 # -- what a clone is ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.needs("clone")
 @pytest.mark.parametrize("way", WAYS)
 def test_it_begins_as_the_frozen_root_and_goes_its_own_way(way: str) -> None:
     def body(make: Make) -> None:
@@ -86,6 +87,7 @@ def test_it_begins_as_the_frozen_root_and_goes_its_own_way(way: str) -> None:
     made(way, body)
 
 
+@pytest.mark.needs("clone")
 @pytest.mark.parametrize("way", WAYS)
 def test_a_clone_of_a_clone(way: str) -> None:
     """Each is one overlay of more layers, and goes on when those that it comes from are closed."""
@@ -118,6 +120,7 @@ def test_a_clone_of_a_clone(way: str) -> None:
     made(way, body)
 
 
+@pytest.mark.needs("clone")
 def test_it_has_limits_of_its_own(template: VeryTmpRoot) -> None:
     with template.clone(size="64k", nr_inodes=20) as clone:
         assert clone.usage() == (65536, 0, 65536)
@@ -159,6 +162,7 @@ def test_as_few_inodes_as_in_any_root(inodes: int, way: str) -> None:
     made(way, body)
 
 
+@pytest.mark.needs("clone")
 def test_the_frozen_memory_is_shared_and_freed_after_the_last(machine: None) -> None:
     with VeryTmpRoot() as root:
         (root / "large").write_bytes(bytes(64 * MIB))
@@ -185,6 +189,7 @@ def test_each_costs_two_descriptors(template: VeryTmpRoot) -> None:
     assert host_state.new_descriptors(before) == {}
 
 
+@pytest.mark.needs("clone")
 @pytest.mark.parametrize("way", WAYS)
 def test_a_clone_without_a_name_costs_two_as_well(way: str) -> None:
     def body(make: Make) -> int:
@@ -307,6 +312,7 @@ def test_a_clone_with_a_name(way: str, at: Any) -> None:
     made(way, body)
 
 
+@pytest.mark.needs("clone")
 def test_a_clone_of_a_root_with_a_name() -> None:
     with frozen(at="/work") as root, root.clone() as clone:
         assert clone.kind == "overlay"
@@ -315,6 +321,7 @@ def test_a_clone_of_a_root_with_a_name() -> None:
             _ = clone.at
 
 
+@pytest.mark.needs("clone")
 def test_a_view_of_a_clone(template: VeryTmpRoot) -> None:
     with template.clone() as clone, clone.read_only() as view:
         (clone / "f").write_text("changed")
@@ -349,6 +356,7 @@ def test_a_clone_of_a_view(way: str) -> None:
     made(way, body)
 
 
+@pytest.mark.needs("clone")
 def test_a_fork_has_it_too(template: VeryTmpRoot) -> None:
     with template.clone() as clone:
 
@@ -408,6 +416,7 @@ def test_a_directory_of_the_frozen_root_is_renamed(way: str) -> None:
     made(way, body)
 
 
+@pytest.mark.needs("clone")
 def test_no_half_of_a_directory_is_renamed() -> None:
     """Where there is no room for the copy, all stays as it was."""
 
@@ -426,6 +435,7 @@ def test_no_half_of_a_directory_is_renamed() -> None:
     made("child", body)
 
 
+@pytest.mark.needs("clone")
 def test_the_root_directory_is_not_removed_with_what_is_in_it() -> None:
     """rmdir(2) does not look at mounts of other namespaces, and would take the whole clone away."""
 
@@ -468,6 +478,7 @@ def test_one_device_and_lasting_numbers(template: VeryTmpRoot) -> None:
         }
 
 
+@pytest.mark.needs("clone")
 def test_a_hard_link_of_the_frozen_root_breaks_when_it_is_written(template: VeryTmpRoot) -> None:
     """It is documented: one name gets the new contents."""
     with VeryTmpRoot() as root:
@@ -480,6 +491,27 @@ def test_a_hard_link_of_the_frozen_root_breaks_when_it_is_written(template: Very
             os.link(clone / "a", clone / "c")
             (clone / "c").write_text("three")
             assert (clone / "a").read_text() == "three"
+
+
+def test_a_hard_link_that_is_made_to_a_file_of_the_frozen_root() -> None:
+    """It is documented: they are one file, whatever an ordinary user's stat and rename say."""
+
+    def body(make: Make) -> None:
+        with frozen(make) as root, root.clone() as clone:
+            (clone / "link to f").hardlink_to(clone / "f")
+            known = (clone / "link to f").samefile(clone / "f")
+            if known:
+                (clone / "link to f").rename("f")
+            else:
+                with pytest.raises(OSError) as caught:
+                    (clone / "link to f").rename("f")
+                assert caught.value.errno == errno.ESTALE
+            (clone / "f").write_text("changed")
+            assert (clone / "link to f").read_text() == "changed"
+            assert (clone / "f").stat().st_nlink == 2
+
+    for way in ("here", "child"):
+        made(way, body)
 
 
 # -- copies ------------------------------------------------------------------------------------------------------------
@@ -522,6 +554,7 @@ def test_a_copy_has_all_that_a_clone_has() -> None:
             assert os.getxattr(clone / "f", "user.colour") == b"red"
 
 
+@pytest.mark.needs("clone")
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EPERM, errno.EINVAL])
 def test_where_the_kernel_cannot_it_is_copied(number: int) -> None:
     """Before Linux 6.15, move_mount(2) knows no detached target: which is remembered."""
@@ -549,6 +582,7 @@ def test_a_full_table_is_no_reason_to_copy(template: VeryTmpRoot, monkeypatch: p
     assert caught.value.errno == errno.EMFILE
 
 
+@pytest.mark.needs("clone")
 def test_too_many_layers_become_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_clone, "LAYERS_MAX", 3)
     root = frozen()
@@ -582,6 +616,7 @@ def test_a_copy_that_fails_leaves_nothing() -> None:
 CALLS = ("fsopen", "fsconfig", "fsmount", "fspick", "move_mount", "open_tree", "mount_setattr")
 
 
+@pytest.mark.needs("clone")
 @pytest.mark.parametrize("change", ["freeze", "clone", "clone of a clone", "read_only", "resize"])
 def test_nothing_is_half_made_whichever_step_fails(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here, or in the child that is forked: a call in turn fails, of the kernel's mounting calls and of os's."""
@@ -692,7 +727,7 @@ def test_nothing_done_to_one_is_seen_in_another(pytestconfig: pytest.Config) -> 
                     with (above if chance.random() < 0.3 else root).clone() as clone, VeryTmpRoot() as alike:
                         host_state.make(alike.fileno(), TREE)
                         for _ in range(length):
-                            change, answers = clones.change(chance, clone, alike, hard_links=True)
+                            change, answers = clones.change(chance, clone, alike, hard_links=os.geteuid() == 0)
                             found, expected = host_state.look(clone.fileno()), host_state.look(alike.fileno())
                             if answers[0] != answers[1] or found != expected:
                                 wrong.append((seed, change, answers, found, expected))
@@ -752,7 +787,7 @@ def test_a_kill_leaves_nothing(way: str, order: tuple[str, ...], machine: None) 
 
     def body(make: Make) -> None:
         roots = {"template": make()}
-        (roots["template"] / "large").write_bytes(bytes(64 * MIB))
+        (roots["template"] / "large").write_bytes(bytes(128 * MIB))
         for name, above in itertools.pairwise(OWNERS):
             roots[name].freeze()
             roots[above] = roots[name].clone()
@@ -761,9 +796,8 @@ def test_a_kill_leaves_nothing(way: str, order: tuple[str, ...], machine: None) 
         for root in roots.values():
             root.close()
         try:
-            assert host_state.shared_memory() - before > 40 * MIB
             for number, name in enumerate(order):
-                assert owners[name].reads() == 64 * MIB, (number, name)
+                assert owners[name].reads() == 128 * MIB, (number, name)
                 owners[name].kill()
         finally:
             for owner in owners.values():
@@ -771,10 +805,10 @@ def test_a_kill_leaves_nothing(way: str, order: tuple[str, ...], machine: None) 
 
     made(way, body)
     for _ in range(500):
-        if host_state.shared_memory() - before < 24 * MIB:
+        if host_state.shared_memory() - before < 64 * MIB:
             break
         time.sleep(0.01)
-    assert host_state.shared_memory() - before < 24 * MIB
+    assert host_state.shared_memory() - before < 64 * MIB
 
 
 class Owner:
@@ -804,6 +838,7 @@ class Owner:
             self.pid = 0
 
 
+@pytest.mark.needs("clone")
 def test_a_factory_that_is_gone_leaves_roots_that_can_be_cloned() -> None:
     def ask() -> str:
         kernel.drop_capabilities(kernel.CAP_SYS_ADMIN)
@@ -818,6 +853,7 @@ def test_a_factory_that_is_gone_leaves_roots_that_can_be_cloned() -> None:
     assert "child" in in_child(ask)
 
 
+@pytest.mark.needs("clone")
 def test_a_subclass_makes_its_own_kind() -> None:
     class Own(VeryTmpRoot):
         pass
@@ -851,6 +887,7 @@ def test_hard_links_are_copied() -> None:
             assert (clone / "a").read_text() == (clone / "b").read_text() == "two"
 
 
+@pytest.mark.needs("clone")
 def test_a_clone_that_cannot_be_frozen_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is two file systems. Where the second one is refused, the first is written to again."""
 
@@ -880,6 +917,7 @@ def test_a_clone_that_cannot_be_frozen_stays_as_it_was(monkeypatch: pytest.Monke
         made(way, body)
 
 
+@pytest.mark.needs("clone")
 def test_what_overlayfs_notes_of_a_layer_is_not_copied(template: VeryTmpRoot) -> None:
     """Two file systems would have one UUID."""
 

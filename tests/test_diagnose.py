@@ -209,7 +209,7 @@ ALLOWED = {"unshare(0)": 0, "unshare(CLONE_NEWUSER|1)": errno.EINVAL}
         # namespaces be made, and takes capabilities.
         ([("mkdirat", errno.EACCES)], CONFINED, ALLOWED, "apparmor", "profile app flags=(attach_disconnected)"),
         ([("mkdirat", errno.EACCES)], CONFINED | {"Seccomp": "2"}, ALLOWED, "apparmor", "(attach_disconnected)"),
-        ([(UNSHARE, errno.EACCES)], CONFINED, ALLOWED, "apparmor", "To the AppArmor profile app add: userns,"),
+        ([(UNSHARE, errno.EACCES)], CONFINED, ALLOWED, "apparmor", "To the AppArmor profile app add: userns (from"),
         ([("setgroups", errno.EACCES)], CONFINED, ALLOWED, "apparmor", "@{PROC}"),
         (
             [(UNSHARE, errno.EPERM)],
@@ -217,6 +217,14 @@ ALLOWED = {"unshare(0)": 0, "unshare(CLONE_NEWUSER|1)": errno.EINVAL}
             ALLOWED | {"unshare(CLONE_NEWUSER)": 0},
             "apparmor",
             "for one program",
+        ),
+        # 5.10: one without capabilities refuses both, and either.
+        (
+            [(UNSHARE, errno.EPERM)],
+            CONFINED,
+            ALLOWED | {"unshare(CLONE_NEWUSER)": errno.EPERM},
+            "apparmor",
+            "To the AppArmor profile app add: userns (from AppArmor 4.0 on), capability sys_admin,",
         ),
         # firejail: its default profile, and with --seccomp.
         (
@@ -232,6 +240,13 @@ ALLOWED = {"unshare(0)": 0, "unshare(CLONE_NEWUSER|1)": errno.EINVAL}
             {"unshare(0)": errno.EPERM},
             "seccomp-call",
             "--ignore=restrict-namespaces --ignore=seccomp",
+        ),
+        (
+            [("open_tree", errno.EPERM)],
+            PLAIN | {"Seccomp": "2", "inside": "firejail"},
+            ALLOWED,
+            "seccomp-call",
+            "!open_tree,!move_mount,!mount_setattr' in its place.",
         ),
         ([("uid_map", errno.EPERM)], PLAIN | {"euid": "0"}, ALLOWED, "capability", "docker run --cap-add"),
         (

@@ -415,7 +415,9 @@ def test_a_filter_is_reported(call: str, number: int) -> None:
         (root / "f").touch()
         return said
 
-    assert all(call in words for words in in_child(ask))
+    said = in_child(ask)
+    assert all(call in words for words in said)
+    assert all(("allow fspick, open_tree" in words) == (number == errno.EPERM) for words in said)
 
 
 # -- a ramfs -----------------------------------------------------------------------------------------------------------

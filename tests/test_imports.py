@@ -44,7 +44,7 @@ MAY_IMPORT = {
         "_root",
         "errors",
     },
-    "_pytest": {"__init__", "_confined.removal", "_mounting.options", "_programs.enter"},
+    "_pytest": {"__init__", "_confined.removal", "_diagnosis.causes", "_mounting.options", "_programs.enter"},
     "pytest_plugin": {"__init__", "_pytest"},
     "_cli": {"__init__", "_available", "_programs", "_diagnosis", "_mounting", "_shm"},
     "__main__": {"__init__", "_cli", "_mounting.available", "_root"},

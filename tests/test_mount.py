@@ -72,7 +72,7 @@ NO_NEW_API = [Rule(call, errno.ENOSYS) for call in ("fsopen", "fsconfig", "fsmou
 WAYS = {"fsopen": [], "mount": NO_NEW_API}
 
 
-@pytest.fixture(params=WAYS)
+@pytest.fixture(params=[pytest.param("fsopen", marks=pytest.mark.needs("MOUNT_ATTR_NOSYMFOLLOW")), "mount"])
 def way(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

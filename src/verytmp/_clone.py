@@ -16,6 +16,7 @@ from ._confined.tree import Tree
 from ._mounting import changer, options, refusals
 from ._mounting.overlay import INODES, UPPER
 from ._mounting.protocol import FDS_MAX, Refused
+from ._mounting.signals import Caller
 from ._mounting.spec import with_inodes
 from ._mounting.strategy import Mounter
 from .errors import VeryTmpError
@@ -48,6 +49,9 @@ BUSY = "a file in the root is open to be written to, or mapped, or was removed a
 ELSEWHERE = (
     "this process may not change the root, which was made in a user namespace that it is not in: another process has "
     "made it, or this one has become another user, or has called verytmp.enter() since"
+)
+FILTERED = (
+    "allow fspick, open_tree, move_mount, mount_setattr and setns, if it is the seccomp filter that refuses this; or "
 )
 OLDER = "a mount that nothing names cannot be mounted once more, before Linux 6.15"
 
@@ -288,5 +292,5 @@ def asked_for(call: Callable[[*_Ts], _T], *args: *_Ts) -> tuple[_T | None, Seque
 def raise_refused(refused: Sequence[Refusal], what: str) -> NoReturn:
     """Raise what could not be done, and why."""
     step, number, text = refused[-1]
-    why = f" ({ELSEWHERE})" if number == errno.EPERM else ""
+    why = f" ({FILTERED if Caller().filtered else ''}{ELSEWHERE})" if number == errno.EPERM else ""
     raise VeryTmpError(number, f"{what}: {step}: {text}{why}")

@@ -437,6 +437,10 @@ def create(
         refused.__traceback__ = refused.__context__ = None  # they hold frames, and so what is made in them
         tree, remove = directory(refused, spec)
         return tree, "shm", "in /dev/shm", remove
+    if instead == "shm":  # earlier ones may have been such directories
+        from ._shm import remove_left
+
+        remove_left()
     return tree, kind_of(spec), how, unmounted if tree.named else None
 
 

@@ -211,8 +211,17 @@ def remove(home: str, name: str, held: KeptFds, pid: int) -> None:
         pass
 
 
+def remove_left() -> None:
+    """Remove what killed processes of this user have left, when a root is made that is none of these.
+
+    It takes one system call where there is nothing.
+    """
+    if os.path.exists(home := f"{PLACE}/verytmp-{geteuid()}"):
+        undo(home)
+
+
 def undo(home: str) -> None:
-    """Remove what was made of a root that could not be made to the end."""
+    """Remove what was made of a root that could not be made to the end, and what killed processes have left."""
     try:
         remove_stale(home)
         os.rmdir(home)

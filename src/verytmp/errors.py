@@ -67,7 +67,7 @@ class VeryTmpUnavailable(VeryTmpError):
         super().__init__(errno, self.reason)
 
     def __str__(self) -> str:
-        from ._diagnosis.causes import BEFORE, WITHOUT_FALLBACK
+        from ._diagnosis.causes import BEFORE, KEYWORD, WITHOUT_FALLBACK
 
         name = errorcode.get(self.errno or 0, self.errno)
         last, *before = self.reason.partition(BEFORE)  # the number is the last one's
@@ -83,7 +83,7 @@ class VeryTmpUnavailable(VeryTmpError):
 
         if self.remedy:
             text += f" What to do: {self.remedy}"
-        less = "" if self.cause in WITHOUT_FALLBACK else 'with less promised: VeryTmpRoot(fallback="shm"); '
+        less = "" if self.cause in WITHOUT_FALLBACK else f"with less promised: {KEYWORD}; "
         return f"{text} ({less}more: python -m verytmp doctor, and {guide()})"
 
     def __reduce__(self) -> tuple[object, ...]:

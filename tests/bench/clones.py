@@ -1,6 +1,6 @@
 """What a clone costs, whatever its size, and beside what is done instead: ``python tests/bench/clones.py [SCALE]``.
 
-All of it is in roots: nothing is written to the host. The largest part takes 9 GiB of memory, and all of it 4 minutes.
+All trees are in roots: none is written to the host. The largest part takes 9 GiB of memory, and all of it 4 minutes.
 By hand; the tables take their place in docs/how-to/checkpoints.md, but not with a SCALE, as 0.01, by which all that is
 large is multiplied.
 """

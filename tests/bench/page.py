@@ -71,6 +71,9 @@ Beside the system calls alone, by os and with nothing around them: in Python, no
   are the file object's and its buffer's, as they are of pathlib's. The rest is openat(2) with a directory, called in a
   way that no signal can interrupt, and the file's name, for which getpid(2) is asked.
 - `walk`: most of its time is spent reading names, and pathlib spends as much on that.
+- `unpack` of a zip archive: 0.94 of `extractall`, where 0.85 was the goal. Of an entry of 800 bytes, alone: zipfile
+  reads it in 22 µs, for both; creating, filling and closing the file takes 11 µs by system calls; permissions and time,
+  which `extractall` does not set, 3 µs; and all that is ours 14 µs. In turn they take 76 µs, and `extractall` 82.
 - Removal: close(2) of the last descriptor gives everything back, file by file. No name is looked up any more.
 - A root: the kernel makes a file system, and when its mount goes, waits until no processor can be using it.
   `TemporaryDirectory` makes one directory.

@@ -64,6 +64,13 @@ def test_what_a_link_leads_to(root: VeryTmpRoot, out: Path) -> None:
     assert failure(lambda: (root / "dangling").publish(out / "x", follow_symlinks=True))[0] == errno.ENOENT
 
 
+def test_a_name_that_is_too_long(root: VeryTmpRoot, out: Path) -> None:
+    with pytest.raises(OSError) as caught:
+        (root / "f").publish(out / ("n" * 256))
+    assert (caught.value.errno, caught.value.filename) == (errno.ENAMETOOLONG, str(out / ("n" * 256)))
+    assert there(out) == {}
+
+
 def test_a_whole_root(root: VeryTmpRoot, out: Path, umask: int) -> None:
     """Which is its owner's alone: that is about the root."""
     root.path.publish(out / "new")

@@ -643,6 +643,28 @@ def test_a_stream_that_fails(root: VeryTmpRoot) -> None:
             root.path.unpack(wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("kind", [TimeoutError, type("Mine", (Exception,), {})])
+def test_what_a_signal_handler_raises(
+    root: VeryTmpRoot, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    """In the midst of tarfile or zipfile. It is not the archive's fault either."""
+
+    def interrupted(*_: object) -> None:
+        raise kind("now")
+
+    for data, owner, name in (honest(), tarfile.TarFile, "next"), (zipped(("f", b"")), zipfile.ZipFile, "open"):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, interrupted)
+            with pytest.raises(kind, match="now"):
+                root.path.unpack(data)
+
+
+def test_directories_are_made_without_a_descriptor_to_spare(root: VeryTmpRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verytmp._confined.tree.Tree.mkdir_each", lambda *_: 0)  # EMFILE at the first one
+    root.path.unpack(packed(member("a/b/c/f"), member("a/b/g/h")))
+    assert there(root) == {"a": {"b": {"c": {"f": b"evil"}, "g": {"h": b"evil"}}}}
+
+
 @pytest.mark.tmpfs
 def test_a_limit_of_the_root() -> None:
     with VeryTmpRoot(size="16k") as root:
@@ -702,6 +724,15 @@ def test_a_sparse_files_map_has_a_bound(root: VeryTmpRoot) -> None:
     info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "1"}
     content = b"9999999\n" + b"0\n" * archives.HEADERS_MAX
     failed(lambda: root.path.unpack(packed(info, form=tarfile.PAX_FORMAT, content=content)), errno.EBADMSG, "headers")
+
+
+def test_a_sparse_file_with_two_sizes(root: VeryTmpRoot) -> None:
+    """Its own, and that of what is in the archive of it, whichever comes last."""
+    info = member("f")
+    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "1000", "size": "1512"}
+    content = b"1\n0\n1000\n".ljust(512, b"\0") + b"x" * 1000
+    root.path.unpack(packed(info, form=tarfile.PAX_FORMAT, content=content))
+    assert (root / "f").read_bytes() == b"x" * 1000
 
 
 @pytest.mark.parametrize("size", [-1, -512, -(1 << 40)])

@@ -94,6 +94,21 @@ def test_walk_from(tree: Any, start: str, expected: list[str]) -> None:
 
 
 @on_every_walk
+@pytest.mark.parametrize("top_down", [True, False])
+def test_where_directories_have_many_files(base: Any, top_down: bool) -> None:
+    """Which are listed in another way once one was met."""
+    many = [str(number) for number in range(100)]
+    below = {"": (["a"], many), "a": (["b"], many), "a/b": (["c", "d"], many), "a/b/c": ([], many), "a/b/d": ([], [])}
+    for place, (directories, files) in below.items():
+        for name in directories:
+            (base / place / name).mkdir()
+        for name in files:
+            (base / place / name).touch()
+    expected = {place or ".": (" ".join(names), " ".join(sorted(files))) for place, (names, files) in below.items()}
+    assert dict(steps(base, base.walk(top_down))) == expected
+
+
+@on_every_walk
 def test_what_is_taken_out_is_not_entered(tree: Any) -> None:
     seen = []
     for place, directories, _ in tree.walk():

@@ -16,12 +16,12 @@ import struct
 import tarfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 LOCAL_HEADER = 30  # bytes of it, before the name
 BLOCK = 512  # of a tar archive
-SIZE = 124  # where it is in a header
+SIZE, REAL_SIZE = 124, slice(483, 495)  # where they are in a header
 FAT, FAT_DIRECTORY = 0, 0x10
 DEFAULT_MODES = {"-": 0o644, "d": 0o755}  # with the umask that all programs have here
 
@@ -48,6 +48,15 @@ class Difference(NamedTuple):
     other: str = ""  # the name that the other program has given it
 
 
+def digest(blocks: Iterable[tuple[int, bytes]], size: int) -> str:
+    """Of a file's content: of each block that is not zeros alone, with its place."""
+    found = hashlib.sha256()
+    for at, block in blocks:
+        if filled := block.rstrip(b"\0"):
+            found.update(b"%d %d " % (at, len(filled)) + filled)
+    return f"{size} {found.hexdigest()}"
+
+
 def place(name: str) -> str:
     """Where a member of this name belongs, if no link is on the way."""
     return os.path.normpath(f"/{name}").lstrip("/")
@@ -59,6 +68,7 @@ class Facts:
     Attributes:
         is_zip: whether it is a zip archive.
         members: its members in order, each with its name.
+        places: where each belongs.
         at: the last member of each path.
         global_headers: those of a tar archive.
         misread: what tarfile makes of names in GNU's headers that have times.
@@ -85,7 +95,8 @@ class Facts:
                     self.global_headers = dict(opened.pax_headers)
         except Exception:  # both stop there
             pass
-        self.at = {place(name): info for name, info in self.members}
+        self.places = [place(name) for name, _ in self.members]
+        self.at = dict(zip(self.places, (info for _, info in self.members), strict=True))
         self.left_out = {place(name): reason for name, reason in left_out.items()}
 
     def name_of(self, info: tarfile.TarInfo) -> str:
@@ -274,7 +285,7 @@ def is_zipfiles_link(difference: Difference, facts: Facts) -> bool:
         and mine is not None
         and theirs is not None
         and mine.type == "l"
-        and theirs.content == hashlib.sha256(os.fsencode(mine.target)).hexdigest()
+        and theirs.content == digest([(0, os.fsencode(mine.target))], len(os.fsencode(mine.target)))
     )
 
 
@@ -304,6 +315,11 @@ def is_backslash(difference: Difference, facts: Facts) -> bool:
     return difference.field in ("name", "extra") and "\\" in difference.path
 
 
+def is_unprintable(difference: Difference, facts: Facts) -> bool:
+    names = difference.path.encode(errors="surrogateescape")
+    return facts.is_zip and difference.program == "unzip" and difference.field in ("name", "extra") and min(names) < 32
+
+
 def is_unzips_mode(difference: Difference, facts: Facts) -> bool:
     mine, theirs = difference.mine, difference.theirs
     return (
@@ -316,7 +332,7 @@ def is_unzips_mode(difference: Difference, facts: Facts) -> bool:
 
 
 def is_late_directory(difference: Difference, facts: Facts) -> bool:
-    if (difference.program, difference.field) != ("unzip", "time") or difference.mine is None:
+    if difference.program not in ("bsdtar", "unzip") or difference.field != "time" or difference.mine is None:
         return False
     if difference.mine.type != "d" or not is_as_said(difference, facts):
         return False
@@ -334,7 +350,7 @@ def is_returned_to(difference: Difference, facts: Facts) -> bool:
     if (difference.program, difference.field) != ("GNU tar", "time") or mine is None or mine.type != "d":
         return False
     has_begun = has_left = returned = False
-    for name in (place(name) for name, _ in facts.members):
+    for name in facts.places:
         has_left = has_left or (has_begun and not f"{name}/".startswith(f"{path}/"))
         returned = returned or (has_left and name.rpartition("/")[0] == path)
         has_begun = has_begun or name == path
@@ -345,7 +361,7 @@ def is_filled_by_a_link(difference: Difference, facts: Facts) -> bool:
     if (difference.program, difference.field) != ("GNU tar", "time") or difference.mine is None:
         return False
     links = facts.links()
-    below = any(place(name).startswith(f"{link}/") for name, _ in facts.members for link in links)
+    below = any(name.startswith(f"{link}/") for name in facts.places for link in links)
     return difference.mine.type == "d" and below and is_as_said(difference, facts)
 
 
@@ -405,14 +421,90 @@ def is_other_local_name(difference: Difference, facts: Facts) -> bool:
     return difference.path in (names if difference.field == "missing" else names.values())
 
 
-def is_global_name(difference: Difference, facts: Facts) -> bool:
-    """A name that all members have, by a global header: bsdtar takes the one in the member's own."""
-    if difference.program != "bsdtar" or "path" not in facts.global_headers:
+def is_global_header(difference: Difference, facts: Facts) -> bool:
+    """What all members have, by a global header: bsdtar takes what is in the member's own."""
+    key = {"time": "mtime", "target": "linkpath", "missing": "path", "extra": "path"}.get(difference.field, "")
+    if difference.program != "bsdtar" or key not in facts.global_headers:
         return False
+    if key != "path":
+        return difference.path in facts.at
     if difference.field == "extra":
-        return difference.path == place(facts.global_headers["path"])
+        return difference.path in facts.at
     own = [facts.plain[info.offset_data - BLOCK :][:100].partition(b"\0")[0] for _, info in facts.members]
-    return difference.field == "missing" and os.fsencode(difference.path) in own
+    return os.fsencode(difference.path) in own
+
+
+def has_other_gnu_size(difference: Difference, facts: Facts) -> bool:
+    """bsdtar takes the size of a sparse file from a header that is no sparse file's."""
+    if facts.is_zip or (difference.program, difference.field) != ("bsdtar", "content") or difference.theirs is None:
+        return False
+    info = facts.at[difference.path]
+    found = facts.plain[info.offset_data - BLOCK : info.offset_data]
+    size = found[REAL_SIZE].partition(b"\0")[0]
+    return (
+        found[257:265] == tarfile.GNU_MAGIC
+        and size.isdigit()
+        and info.type != tarfile.GNUTYPE_SPARSE
+        and difference.theirs.content.startswith(f"{int(size, 8)} ")
+    )
+
+
+def has_two_sizes(difference: Difference, facts: Facts) -> bool:
+    """tarfile takes the size of a sparse file's data and map for that of the file."""
+    if facts.is_zip or (difference.program, difference.field) != ("tarfile", "content") or difference.theirs is None:
+        return False
+    sizes = facts.at[difference.path].pax_headers
+    return (
+        difference.mine is not None
+        and difference.mine.content.startswith(f"{sizes.get('GNU.sparse.realsize')} ")
+        and difference.theirs.content.startswith(f"{sizes.get('size')} ")
+    )
+
+
+def is_cut_at_null(difference: Difference, facts: Facts) -> bool:
+    left_out = [name for name, reason in facts.left_out.items() if reason == "a null byte in its name or target"]
+    return difference.field == "missing" and any(
+        f"{name.partition(chr(0))[0]}/".startswith(f"{difference.path}/") for name in left_out
+    )
+
+
+def is_two_headers(difference: Difference, facts: Facts) -> bool:
+    """Two headers of pax before one member: GNU tar takes none of them."""
+    if facts.is_zip or difference.program != "GNU tar" or difference.field not in ("missing", "extra"):
+        return False
+    for name, info in facts.members:
+        first = header(facts.plain, info.offset)
+        second = header(facts.plain, info.offset + 2 * BLOCK) if first else None
+        if first and second and first.type == second.type == tarfile.XHDTYPE:
+            own = facts.plain[info.offset_data - BLOCK :][:100].partition(b"\0")[0]
+            if f"{place(name)}/".startswith(f"{difference.path}/") or os.fsencode(difference.path) == own:
+                return True
+    return False
+
+
+def has_two_long_names(difference: Difference, facts: Facts) -> bool:
+    """Two long names, or targets, before one member: tarfile takes the first of them, others the last."""
+    if facts.is_zip or difference.field not in ("missing", "extra"):
+        return False
+    for name, info in facts.members:
+        kinds: list[bytes] = []
+        at = info.offset
+        while (found := header(facts.plain, at)) is not None and found.type in EXTENDED:
+            long = os.fsdecode(facts.plain[at + BLOCK :][: found.size].rstrip(b"\0"))
+            at += BLOCK + -(-found.size // BLOCK) * BLOCK
+            again = found.type in kinds
+            kinds.append(found.type)
+            if again and difference.field == "extra" and f"{place(name)}/".startswith(f"{difference.path}/"):
+                return True
+            if again and difference.field == "missing" and f"{place(long)}/".startswith(f"{difference.path}/"):
+                return True
+    return False
+
+
+def is_zip64_unseen(difference: Difference, facts: Facts) -> bool:
+    """bsdtar makes nothing, and no error, of a zip64 archive behind other bytes, or with sizes alone of 64 bits."""
+    end = facts.data.rfind(b"PK\6\6")
+    return facts.is_zip and (difference.program, difference.field) == ("bsdtar", "extra") and end > 0
 
 
 def is_piped(difference: Difference, facts: Facts) -> bool:
@@ -460,7 +552,13 @@ DIFFERENCES: list[tuple[str, Callable[[Difference, Facts], bool]]] = [
     ("the zip archive has a date without a month or day", is_no_dos_time),
     ("an entry has another date than the zip archive's directory", is_other_local_time),
     ("an entry has another name than the zip archive's directory", is_other_local_name),
-    ("bsdtar does not take a name from a global header", is_global_name),
+    ("bsdtar does not use a global header", is_global_header),
+    ("two headers of pax before one member: GNU tar takes none of them", is_two_headers),
+    ("bsdtar takes a sparse file's size, of a file that is none", has_other_gnu_size),
+    ("tarfile takes the size of a sparse file's data for that of the file", has_two_sizes),
+    ("names with a null byte are left out, and not cut", is_cut_at_null),
+    ("two long names before one member: tarfile takes the first, others the last", has_two_long_names),
+    ("bsdtar makes nothing of some zip64 archives, in silence", is_zip64_unseen),
     ("zip has read from a pipe: bsdtar makes no file of it", is_piped),
     ("bsdtar does not find the zip archive's directory, with its permissions", is_read_as_stream),
     ("unzip looks at MS-DOS's attributes, which are none", has_no_dos_attributes),
@@ -470,10 +568,11 @@ DIFFERENCES: list[tuple[str, Callable[[Difference, Facts], bool]]] = [
     ("it drops each `..`, and what is before it stays", is_without_dots),
     ("names that are not ASCII are read in another encoding", is_other_encoding),
     ("a backslash is taken for a slash", is_backslash),
+    ("unzip leaves characters out of names that cannot be printed", is_unprintable),
     ("unzip does not set set-group-ID and the like", is_unzips_mode),
-    ("unzip does not set the time of a directory that comes after what is in it", is_late_directory),
-    ("GNU tar changes a directory's time by what it makes there by way of a link", is_filled_by_a_link),
+    ("it does not set the time of a directory that comes after what is in it", is_late_directory),
     ("GNU tar sets a directory's time when the members leave it, and not when they return", is_returned_to),
+    ("GNU tar changes a directory's time by what it makes there by way of a link", is_filled_by_a_link),
     ("GNU tar reads a number behind a null byte", is_number_after_null),
     ("zipfile makes a file of a directory of MS-DOS", is_directory_of_dos),
     ("tarfile takes times in GNU's headers for the beginning of a name", is_misread_by_tarfile),
@@ -516,7 +615,12 @@ def is_overlap(stop: Stop) -> bool:
 
 def is_refused_by_python(stop: Stop) -> bool:
     """By tarfile or zipfile too, which say of it what `unpack` says."""
-    return bool(stop.pythons_error) and stop.error.rpartition(": ")[2] in stop.pythons_error
+    python = stop.pythons_error
+    if "File is not a zip file" in python:  # so for `unpack` it may be a tar archive
+        return True
+    if "Invalid argument" in stop.error:  # of a file; tarfile and zipfile had it in memory
+        return "negative seek" in python
+    return bool(python) and stop.error.rpartition(": ")[2] in python
 
 
 def is_silent_end(stop: Stop) -> bool:

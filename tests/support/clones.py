@@ -64,12 +64,15 @@ CHANGES = ["write_text", "append", "mkdir", "unlink", "rmdir", "rename", "symlin
 def change(chance: random.Random, *places: VeryTmpRoot, hard_links: bool = False) -> tuple[str, list[object]]:
     """Make one random change in each of these, or none: what it was, and 0 or the errno of each.
 
-    Without *hard_links*, for those of a layer break when they are written to.
+    Without *hard_links*, for those of a layer break when they are written to; and an ordinary user's do when a
+    directory of a layer is renamed.
     """
     name, other = chance.choice(NAMES), chance.choice(NAMES)
     call = chance.choice([*CHANGES, "hardlink_to"] if hard_links else CHANGES)
     text, mode = str(chance.random()), chance.choice([0o700, 0o755])
     answers: list[object] = []
+    if call == "rename" and one_file(places[-1] / name, places[-1] / other):
+        return "nothing", [0] * len(places)  # ESTALE, for an ordinary user (docs/how-to/checkpoints.md)
     for place in places:
         path = place / name
         try:
@@ -87,3 +90,12 @@ def change(chance: random.Random, *places: VeryTmpRoot, hard_links: bool = False
         except OSError as error:
             answers.append(error.errno)
     return f"{call} {name} {other}", answers
+
+
+def one_file(one: VeryTmpPath, other: VeryTmpPath) -> bool:
+    """Whether both names are there, and of one file."""
+    try:
+        first, second = one.lstat(), other.lstat()
+    except OSError:
+        return False
+    return (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino)

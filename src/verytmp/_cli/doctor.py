@@ -47,6 +47,8 @@ FEATURES = {
     "ramfs": ("5.2", "the option fstype='ramfs'", "refused when asked for"),
     "freeze, resize": ("5.2", "fspick(2): VeryTmpRoot.freeze and resize", "refused when asked for"),
     "read_only": ("6.15", "VeryTmpRoot.read_only: a detached mount, once more", "refused when asked for"),
+    "at=": ("5.2", "open_tree(2), move_mount(2): VeryTmpRoot(at=), run, verytmp run, enter", "refused when asked for"),
+    "host='ro'": ("5.12", "mount_setattr(2): VeryTmpRoot(at=, host='ro')", "refused when asked for"),
     "clone": ("6.15", "VeryTmpRoot.clone by overlayfs, in a detached mount", "all is copied"),
 }
 # What the report calls the facts that are no file's own names.

@@ -116,9 +116,10 @@ class Tree(RootFds):
     def _raise_with_paths(self, error: OSError, relative: str, other: str | None = None) -> NoReturn:
         """Raise what a failure means to the user: that the root is closed, or the error and the paths it is about."""
         self.check_open()
-        error.filename = self.string(relative)
-        if other is not None:
-            error.filename2 = self.string(other)
+        if error.errno is not None:  # a signal handler's TimeoutError has none, and would show nothing but the path
+            error.filename = self.string(relative)
+            if other is not None:
+                error.filename2 = self.string(other)
         if error.errno == errno.ENOSPC:
             self._name_limit(error)
         try:
@@ -363,9 +364,10 @@ class Tree(RootFds):
         read = whole_files.list_with_types_and_links if links else whole_files.list_with_types
         return self._with_open_fd(relative, LISTED, read)
 
-    def list_dirs_and_files(self, relative: str) -> tuple[list[str], list[str]]:
-        """The names of a directory's directories, and those of all else in it."""
-        return self._with_open_fd(relative, LISTED, whole_files.list_dirs_and_files)
+    def list_dirs_and_files(self, relative: str, many: bool = False) -> tuple[list[str], list[str]]:
+        """The names of a directory's directories, and those of all else in it, of which there may be *many*."""
+        read = whole_files.list_dirs_and_many_files if many else whole_files.list_dirs_and_files
+        return self._with_open_fd(relative, LISTED, read)
 
     def chmod(self, relative: str, mode: int, follow: bool = True) -> None:
         """chmod(2). Raises EOPNOTSUPP for a symlink itself."""

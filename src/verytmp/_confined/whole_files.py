@@ -61,15 +61,18 @@ def list_with_types_and_links(descriptor: int) -> list[tuple[str, int]]:
 
 def list_dirs_and_files(descriptor: int) -> tuple[list[str], list[str]]:
     """The names of a directory's directories, and those of all else in it."""
+    directories: list[str] = []
+    others: list[str] = []
+    with os.scandir(descriptor) as entries:
+        for entry in entries:
+            (directories if entry.is_dir(follow_symlinks=False) else others).append(entry.name)
+    return directories, others
+
+
+def list_dirs_and_many_files(descriptor: int) -> tuple[list[str], list[str]]:
+    """As `list_dirs_and_files`: from some 40 names on, it takes less time to see first whether one is a directory's."""
     names = names_if_no_subdirs(descriptor)
-    if names is not None:
-        return [], names
-    with os.scandir(descriptor) as scanned:
-        entries = list(scanned)  # two comprehensions take less time than one loop that appends
-    return (
-        [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)],
-        [entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)],
-    )
+    return list_dirs_and_files(descriptor) if names is None else ([], names)
 
 
 def names_if_no_subdirs(directory: int) -> list[str] | None:

@@ -52,3 +52,4 @@ DESCRIPTIONS = {
 
 BEFORE = "; before that, "  # in a reason: what was refused on the way
 WITHOUT_FALLBACK = (VeryTmpCause.DESCRIPTORS, VeryTmpCause.FALLBACK, VeryTmpCause.PYTHON)  # which would not help
+KEYWORD = 'VeryTmpRoot(fallback="shm")'  # in a message, of those which it would help

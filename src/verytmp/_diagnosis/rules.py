@@ -55,7 +55,8 @@ NAMING_CALLS = "open_tree, move_mount, mount_setattr, mount, umount2, pivot_root
 PROFILES = {
     "firejail": (
         "firejail --ignore=restrict-namespaces --ignore=seccomp; where the command line has --seccomp, "
-        "--seccomp='!mount,!umount2,!fsopen,!fsconfig,!fsmount' in its place."
+        "--seccomp='!mount,!umount2,!pivot_root,!setns,!fsopen,!fsconfig,!fsmount,!fspick,!open_tree,!move_mount,"
+        "!mount_setattr' in its place."
     ),
     "flatpak": "Flatpak allows no namespaces to what runs in it; nothing can be set.",
     "snap": "Connect the snap's userns interface, if it has one.",
@@ -81,7 +82,11 @@ ONE_PROGRAM = (
     "for one program, by an AppArmor profile with flags=(unconfined) and the rule userns, for the real path of its "
     "interpreter."
 )
-RULES = "userns, capability sys_admin, mount, umount, and owner @{PROC}/@{pid}/{setgroups,uid_map,gid_map} w,"
+RULES = (  # AppArmor 3, as Debian 12 has it, has no rule for user namespaces, and refuses the word
+    "userns (from AppArmor 4.0 on), capability sys_admin, capability sys_chroot, capability setpcap, mount, umount, "
+    "pivot_root, and "
+    "owner @{PROC}/@{pid}/{setgroups,uid_map,gid_map} w,"
+)
 MORE_FILES = {
     errno.EMFILE: "Close some files, or raise the limit on open files (ulimit -n).",
     errno.ENFILE: "The whole machine has too many files open: close some, or raise its limit (sysctl fs.file-max).",
@@ -276,11 +281,16 @@ def one_not_both(case: Case) -> Verdict | None:
     return taken_away(case) if case.tried(NEW_USER) == 0 else None
 
 
+def confined(case: Case) -> Verdict | None:
+    """By a profile that lacks a capability, or the rule for user namespaces: which, it does not say."""
+    return case.verdict(Cause.APPARMOR, allow_namespaces(case)) if case.profile() else None
+
+
 def as_in_a_chroot(case: Case) -> Verdict | None:
     """No filter, no setting, a user with a number. A chroot onto a mount point looks like any root from inside."""
     if case.tried(ANY_UNSHARE) != 0 or case.tried(NO_SUCH_FLAG) != errno.EINVAL or case.fact("root") != "mounted":
         return None
-    if case.selinux() or case.takes_capabilities() or case.profile():
+    if case.selinux() or case.takes_capabilities():
         return None
     return case.verdict(Cause.UNKNOWN, f"Most likely this is a chroot onto a mount point: {PIVOT}")
 
@@ -404,7 +414,8 @@ def disconnected(case: Case) -> Verdict | None:
     return case.verdict(
         Cause.APPARMOR,
         f"Give the AppArmor profile {name} the flag attach_disconnected: profile {name} flags=(attach_disconnected); "
-        "and load it anew: sudo apparmor_parser -r FILE.",
+        "and the rules / w, /dev/ w, /dev/null/ w, /dev/null/** rwlkm, by which it knows a root's files; and load it "
+        "anew: sudo apparmor_parser -r FILE.",
     )
 
 
@@ -437,6 +448,8 @@ def no_tmpfs(case: Case) -> Verdict | None:
 def filtered_naming(case: Case) -> Verdict | None:
     if not case.filtered():
         return None
+    if case.inside("firejail"):  # whose remedy has them
+        return case.verdict(Cause.SECCOMP_CALL, profile(case))
     return case.verdict(Cause.SECCOMP_CALL, f"{profile(case)} A root with a name takes {NAMING_CALLS} besides.")
 
 
@@ -495,6 +508,7 @@ UNSHARE_RULES: dict[int, tuple[_Rule, ...]] = {
         in_a_chroot,
         uid_not_mapped,
         one_not_both,
+        confined,
         as_in_a_chroot,
     ),
     errno.ENOSYS: (no_such_call,),

@@ -65,11 +65,11 @@ def mount_named(spec: MountSpec, layers: Sequence[int], log: CallLog) -> tuple[l
         log("move_mount")
         _syscalls.move_mount(mounted, at)
         if spec.name_nosymfollow:
-            forbid_links(mounted, log)
+            forbid_links(mounted, at, attributes, log)
         log("open_tree")
         descriptors.append(_syscalls.open_tree(mounted, spec.name, _syscalls.OPEN_TREE_CLONE))
         if "nosymfollow" in attributes:
-            forbid_links(mounted, log)
+            forbid_links(mounted, at, attributes, log)
         log("open_tree")
         flags = _syscalls.OPEN_TREE_CLONE | _syscalls.AT_EMPTY_PATH
         descriptors.append(_syscalls.open_tree(mounted, "", flags))
@@ -141,6 +141,7 @@ def make_directory(at: str, log: CallLog) -> None:
         if not may_be_made(at):
             raise OSError(errno.ENOENT, NO_PARENT) from None
         private_root(at, log)
+        protect_root(log)
     else:
         if not S_ISDIR(status.st_mode):
             raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
@@ -205,30 +206,37 @@ def private_root(at: str, log: CallLog) -> None:
         log("umount2")
         _syscalls.umount2(".", _syscalls.MNT_DETACH)
         os.chdir("/")
-        log("mount(MS_REMOUNT)")
-        flags = _syscalls.MS_RDONLY | _syscalls.MS_NOSUID | _syscalls.MS_NODEV
-        _syscalls.mount(None, "/", None, _syscalls.MS_REMOUNT | _syscalls.MS_BIND | flags)
     finally:
         for copy in copies.values():
             os.close(copy)
         os.close(new)
 
 
-def writable_root(log: CallLog) -> int:
-    """A private ``/`` once more, detached, and to be written to: a descriptor."""
+def protect_root(log: CallLog) -> None:
+    """Have nobody write to a private ``/`` any more."""
+    log("mount(MS_REMOUNT)")
+    flags = _syscalls.MS_RDONLY | _syscalls.MS_NOSUID | _syscalls.MS_NODEV
+    _syscalls.mount(None, "/", None, _syscalls.MS_REMOUNT | _syscalls.MS_BIND | flags)
+
+
+def kept_writable(log: CallLog) -> int:
+    """A private ``/`` once more, detached: a descriptor that can be written to, also when the other is protected.
+
+    Asked for first, for it could not be made so again before Linux 5.12.
+    """
     log("open_tree")
-    root = _syscalls.open_tree(_syscalls.AT_FDCWD, "/", _syscalls.OPEN_TREE_CLONE)
-    try:
-        log("mount_setattr")
-        _syscalls.mount_setattr(root, "", _syscalls.AT_EMPTY_PATH, 0, _syscalls.MOUNT_ATTR_RDONLY)
-    except BaseException:
-        os.close(root)
-        raise
-    return root
+    return _syscalls.open_tree(_syscalls.AT_FDCWD, "/", _syscalls.OPEN_TREE_CLONE)
 
 
-def forbid_links(mounted: int, log: CallLog) -> None:
-    """Have the kernel follow no symlink in a mount, where it can: from Linux 5.14 on."""
+def forbid_links(mounted: int, at: str, attributes: frozenset[str], log: CallLog) -> None:
+    """Have the kernel follow no symlink in a mount, where it can: from Linux 5.14 on; by the old call from 5.10 on.
+
+    Args:
+        mounted: the mount.
+        at: where it is attached.
+        attributes: all that it is to have, for the old call sets those that it is not told of back.
+        log: which hears of each call.
+    """
     log("mount_setattr(MOUNT_ATTR_NOSYMFOLLOW)")
     try:
         _syscalls.mount_setattr(mounted, "", _syscalls.AT_EMPTY_PATH, _syscalls.MOUNT_ATTR_NOSYMFOLLOW)
@@ -236,3 +244,6 @@ def forbid_links(mounted: int, log: CallLog) -> None:
         if error.errno not in (errno.ENOSYS, errno.EINVAL):
             raise
         log.refused(error)
+        log("mount(MS_REMOUNT)")
+        flags = sum(tmpfs.ATTRIBUTES[name][1] for name in attributes | {"nosymfollow"})
+        _syscalls.mount(None, at, None, _syscalls.MS_REMOUNT | _syscalls.MS_BIND | flags)

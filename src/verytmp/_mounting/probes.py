@@ -106,6 +106,19 @@ def try_each_feature(log: CallLog) -> list[Refusal]:
         for fd in changes.read_only([], [mounted, mounted], quiet)[0]:
             os.close(fd)
 
+    def name() -> None:
+        _syscalls.mount(None, "/", None, _syscalls.MS_REC | _syscalls.MS_PRIVATE)
+        copy = _syscalls.open_tree(_syscalls.AT_FDCWD, "/", _syscalls.OPEN_TREE_CLONE)
+        target = next(path for path in tmpfs.MOUNT_POINTS if os.path.isdir(path))
+        try:
+            _syscalls.move_mount(copy, target)
+            _syscalls.umount2(target, _syscalls.MNT_DETACH)
+        finally:
+            os.close(copy)
+
+    def protect(mounted: int) -> None:
+        _syscalls.mount_setattr(mounted, "", _syscalls.AT_EMPTY_PATH, _syscalls.MOUNT_ATTR_RDONLY)
+
     from . import changes
 
     tried: dict[str, Callable[[], object]] = {
@@ -122,6 +135,8 @@ def try_each_feature(log: CallLog) -> list[Refusal]:
         "ramfs": lambda: os.close(tmpfs.by_fsopen([], frozenset(), quiet, "ramfs")),
         "freeze, resize": on_a_mount(freeze),
         "read_only": on_a_mount(view),
+        "at=": name,
+        "host='ro'": on_a_mount(protect),
         "clone": on_a_mount(clone),
         # Last: nothing can be mounted from there.
         "user namespaces": lambda: _syscalls.unshare(_syscalls.CLONE_NEWUSER),

@@ -140,9 +140,8 @@ def start_thread(run: Callable[[], object]) -> bool:
     try:
         _thread.start_new_thread(run, ())
     except RuntimeError as error:
-        if (
-            error.__traceback__ is not None and error.__traceback__.tb_next is not None
-        ):  # a signal handler has raised it
+        trace = error.__traceback__
+        if trace is not None and trace.tb_next is not None:  # a signal handler has raised it
             raise
         return False
     return True

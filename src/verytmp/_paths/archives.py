@@ -44,6 +44,9 @@ TIME_MAX = 10**9 << 62  # nanoseconds; utimensat(2) takes 64 bits of seconds
 # Not the caller's context, which may round. 1e999999 is a number as well, and an int of it takes half a minute.
 TIMES = Context(prec=40, Emin=-40, Emax=40, traps=[])
 
+# Where the errors are from that tarfile and zipfile raise, and what they read with.
+READERS = ("builtins", "tarfile", "zipfile", "gzip", "zlib", "_lzma", "struct", "compression.zstd")
+
 HARD_LINK = -1  # beside stat(2)'s types
 NAMES_OF_TYPES = {
     S_IFCHR: "a character device",
@@ -199,9 +202,12 @@ def reading(raw: Raw, call: Callable[..., _T], *args: Any) -> _T:
     except Exception as error:
         if raw.failure is not None:
             raise raw.failure from None
+        kind = type(error)
+        if kind.__module__ not in READERS or kind in (TimeoutError, InterruptedError):  # from a signal handler
+            raise
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: to seek before the start
             raise
-        bad_archive(str(error) or type(error).__name__, error)
+        bad_archive(str(error) or kind.__name__, error)
 
 
 def is_zip(raw: Raw) -> bool:
@@ -268,13 +274,17 @@ class Source:
         self._spend = spend
         self.position = 0
         self.headers = 0
+        self.header = b""  # the last one
 
     def read(self, size: int) -> bytes:
         """Read a part of the headers."""
         self.headers += size
         if not 0 <= self.headers <= HEADERS_MAX:
             bad_archive(f"a member has more than {HEADERS_MAX} bytes of headers")
-        return self.content(size)
+        data = self.content(size)
+        if size == tarfile.BLOCKSIZE:
+            self.header = data
+        return data
 
     def content(self, size: int) -> bytes:
         data: bytes = self.reading(self._read, size)
@@ -322,15 +332,6 @@ class CheckedInfo(tarfile.TarInfo):
             bad_archive("a member has a negative size")
         return info
 
-    @classmethod
-    def frombuf(cls, buf: Any, encoding: Any, errors: Any) -> CheckedInfo:
-        info = super().frombuf(buf, encoding, errors)
-        # Where POSIX has the beginning of a long name, GNU tar has times. tarfile takes them for a name.
-        prefix = buf[PREFIX].partition(b"\0")[0].decode(encoding, errors)
-        if prefix and buf[MAGIC] == tarfile.GNU_MAGIC and info.type not in tarfile.GNU_TYPES:
-            info.name = info.name.removeprefix(f"{prefix}/")
-        return info
-
 
 def tar_members(source: Source, advance: Callable[[int], object]) -> Iterator[Member]:
     opened: Any = tarfile.TarFile  # which needs no more of a file than Source has
@@ -340,6 +341,12 @@ def tar_members(source: Source, advance: Callable[[int], object]) -> Iterator[Me
         source.headers = 0
         yield tar_member(info, source, advance)
     source.check_rest()
+
+
+def name_of(info: tarfile.TarInfo, header: bytes) -> str:
+    """A member's name. Where POSIX has the beginning of a long one, GNU tar has times: tarfile takes them for that."""
+    prefix = os.fsdecode(header[PREFIX].partition(b"\0")[0])
+    return info.name.removeprefix(f"{prefix}/") if prefix and header[MAGIC] == tarfile.GNU_MAGIC else info.name
 
 
 def tar_member(info: tarfile.TarInfo, source: Source, advance: Callable[[int], object]) -> Member:
@@ -352,7 +359,8 @@ def tar_member(info: tarfile.TarInfo, source: Source, advance: Callable[[int], o
         else:
             write_content(source, info.offset_data, info.size, descriptor, advance)
 
-    return Member(info.name, 0 if reason else kind, info.mode & 0o7777, time_of(info), info.linkname, reason, write)
+    name = name_of(info, source.header)
+    return Member(name, 0 if reason else kind, info.mode & 0o7777, time_of(info), info.linkname, reason, write)
 
 
 def write_content(source: Source, offset: int, size: int, descriptor: int, advance: Callable[[int], object]) -> None:
@@ -376,12 +384,14 @@ def write_whole(descriptor: int, data: bytes, advance: Callable[[int], object]) 
 def write_sparse(info: Any, source: Source, descriptor: int, advance: Callable[[int], object]) -> None:
     """Write the data of a sparse file, and leave the holes."""
     source.seek(info.offset_data)
-    if not all(0 <= offset <= FILE_MAX and size >= 0 for offset, size in [*info.sparse, (info.size, 0)]):
+    # Where the archive has another size too, of the data and the map, tarfile may have taken that.
+    whole = int(info.pax_headers.get("GNU.sparse.realsize", info.size))
+    if not all(0 <= offset <= FILE_MAX and size >= 0 for offset, size in [*info.sparse, (whole, 0)]):
         bad_archive("the map of a sparse file has numbers that are none")
     for offset, size in info.sparse:
         os.lseek(descriptor, offset, os.SEEK_SET)
         write_content(source, source.position, size, descriptor, advance)
-    os.ftruncate(descriptor, info.size)
+    os.ftruncate(descriptor, whole)
 
 
 def time_of(info: tarfile.TarInfo) -> int | None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .._confined.tree import Tree
 
 WILD = frozenset("*?[")
+MANY = 40  # files in one directory
 
 # Where pathlib's versions differ.
 LITERALS_LEAD_SOMEWHERE = sys.version_info < (3, 12)  # a dangling link is not found by its name without wildcards
@@ -173,17 +174,19 @@ def walk(
     A symlink to a directory counts as a file, unless *follow*.
     """
     left: list[str | tuple[str, list[str], list[str]]] = [start]
+    many = False  # files in a directory: most are like the one before
     while left:
         path = left.pop()
         if isinstance(path, tuple):
             yield path
             continue
         try:
-            directories, files = split_following(tree, path) if follow else tree.list_dirs_and_files(path)
+            directories, files = split_following(tree, path) if follow else tree.list_dirs_and_files(path, many)
         except OSError as error:
             if on_error is not None:
                 on_error(error)
             continue
+        many = len(files) > MANY
         if top_down:
             yield path, directories, files
         else:

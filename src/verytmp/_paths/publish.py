@@ -99,6 +99,9 @@ class Publication:
             os.lstat(self.name, dir_fd=self.parent.fileno())
         except FileNotFoundError:
             return False
+        except OSError as error:  # its name is too long
+            error.filename = str(self.target)
+            raise
         return True
 
     def make(self, follow_symlinks: bool, preserve_metadata: bool, mode: int | None, fsync: bool) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+from functools import cache, partial
 from stat import S_IFDIR, S_IFLNK, S_IFREG, S_ISDIR
 
 from .._confined.resolver import collapse
@@ -185,8 +186,8 @@ class Unpacking:
     def _make_parents(self, path: str) -> None:
         components = path.split("/")[:-1]
         done = self._tree.mkdir_each(components, 0o777)
-        if done < len(components):  # this call raises the reason
-            self._tree.mkdir("/".join(components[: done + 1]), 0o777)
+        for end in range(done, len(components)):  # the first call raises the reason, if it is not a want of descriptors
+            self._make_directory("/".join(components[: end + 1]))
 
     def _make_file(self, path: str, member: Member) -> None:
         made = False
@@ -247,11 +248,15 @@ class Unpacking:
             if mtime is not None:
                 self._tree.utime(path, (mtime, mtime))
         closed: dict[str, int] = {}
+        own_path = cache(partial(realpath, self._tree, strict=True))
         for path, (mode, _) in self._directories.items():
             if mode is not None and mode & OWNERS == OWNERS:
                 self._tree.chmod(path, mode)
             elif mode is not None:
-                closed[realpath(self._tree, path, True)] = mode
+                parent, _, name = path.rpartition("/")
+                found = joined(own_path(parent), name)
+                status = self._tree.stat_or_none(found, False)
+                closed[found if status and S_ISDIR(status.st_mode) else own_path(path)] = mode
         # At last those that may not be passed then, what is below first. By a name with links in it, the way to one
         # could lead through another.
         for path in sorted(closed, reverse=True):

@@ -155,7 +155,7 @@ def enter(plan: Plan, capabilities: int | None = None) -> None:
             kept = had
         pids.contain()
     if kept is not None:
-        drop_capabilities(kept)
+        step("prctl(PR_CAPBSET_DROP)", drop_capabilities, kept)
     posix.chdir(plan.cwd)
     if write_below_only:
         write_below_only(plan.only)
@@ -210,10 +210,14 @@ def drop_capabilities(kept: int) -> None:
     _syscalls.capset()
 
 
+TAKES = "it takes setns(2), CAP_SYS_ADMIN, CAP_SYS_CHROOT and CAP_SETPCAP: see what seccomp and AppArmor allow here"
+
+
 def step(name: str, call: Callable[..., object], *args: object) -> None:
     """Make a call; its error says what it was for."""
     try:
         call(*args)
     except OSError as error:
-        error.strerror = f"{name}, to enter the root's namespaces: {error.strerror}"
+        why = f" ({TAKES})" if error.errno == errno.EPERM else ""
+        error.strerror = f"{name}, to enter the root's namespaces: {error.strerror}{why}"
         raise

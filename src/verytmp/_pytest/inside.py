@@ -13,7 +13,7 @@ import pytest
 from .. import VeryTmpError, VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable
 from .._programs.enter import INHERITED, go_inside, join, restart
 from .directories import bring_back
-from .roots import ATTACHED, fallback_of, in_short, one_line, options_of
+from .roots import ATTACHED, diagnosis, fallback_of, in_short, one_line, options_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class NamedRun:
             self._make_tmpdir()
 
     def _refused(self, error: OSError) -> None:
-        self.refusal, self.diagnosis = in_short(error), str(error)
+        self.refusal, self.diagnosis = in_short(error), diagnosis(error, self.fallback)
 
     def _join(self, top: str, refusal: str, diagnosis: str, outside: str) -> None:
         """In a worker of pytest-xdist, which is in its controller's namespace, unless it is on another machine."""

@@ -10,6 +10,7 @@ from weakref import WeakSet
 import pytest
 
 from .. import VeryTmpFactory, VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable
+from .._diagnosis.causes import KEYWORD
 from .._mounting.options import OPTIONS, SHM_OPTIONS, VARIABLE
 from .keep import describe
 from .root_of_test import TestDirectory, TestRoot
@@ -86,7 +87,7 @@ class RunState:
             return self.make(options)
         except VeryTmpUnavailable as error:
             refused = error
-        return self.fail(in_short(refused), str(refused))
+        return self.fail(in_short(refused), diagnosis(refused, self.fallback))
 
     def fail(self, short: str, diagnosis: str) -> NoReturn:
         """Have a test fail that cannot have a root, with the whole diagnosis the first time."""
@@ -131,10 +132,13 @@ class RunState:
         if options:
             options.setdefault("fallback", "none")
             options["at"] = path
+            refused = None
             try:
                 root = VeryTmpRoot(**options)
             except VeryTmpUnavailable as error:
-                self.fail(in_short(error), str(error))
+                refused = error
+            if refused is not None:  # outside of the handler: its message would be shown too
+                self.fail(in_short(refused), diagnosis(refused, self.fallback))
         return self._held(item, TestDirectory("tmp_path", path, self.home, root))
 
     def _held(self, item: pytest.Item, held: _Held) -> _Held:
@@ -193,6 +197,12 @@ def item_of(request: pytest.FixtureRequest) -> pytest.Item:
 def in_short(error: OSError) -> str:
     """A refusal, in short: the diagnosis was reported before, or can be asked for."""
     return f"{getattr(error, 'step', error.filename)}: {errorcode.get(error.errno or 0, error.errno)}"
+
+
+def diagnosis(error: OSError, fallback: str) -> str:
+    """A refusal in full. What it says of the fallback is what a run of pytest has for it, unless it has it already."""
+    keyword, option = (f"with less promised: {text}; " for text in (KEYWORD, "--verytmp-fallback=shm"))
+    return str(error).replace(keyword, "" if fallback == "shm" else option)
 
 
 def one_line(text: str) -> str:
