@@ -39,17 +39,17 @@ class Project(NamedTuple):
 
 PROJECTS = [
     Project("aiofiles", "25.1.0", ("pytest-asyncio",)),
-    Project("black", "26.10.1", ("parameterized", "aiohttp", "click", "pytest-cov"), ("tests",)),
+    Project("black", "26.10.1", ("pytest<9", "parameterized", "aiohttp", "click")),
     Project(
         "build",
         "1.6.1",
         ("pytest-mock", "pytest-rerunfailures", "filelock", "setuptools", "setuptools-scm", "wheel", "virtualenv"),
         ("tests", "-m", "not network"),
     ),
+    Project("click", "8.5.1"),
     Project("cookiecutter", "2.7.1", ("pytest-mock", "pytest-cov", "freezegun")),
     Project("dulwich", "1.2.21", ("setuptools", "paramiko", "merge3"), ("tests",)),
     Project("flit", "4.2.0", ("responses", "testpath")),
-    Project("fsspec", "2026.9.0", ("pytest-asyncio", "pytest-mock", "numpy", "aiohttp", "requests"), ("fsspec",)),
     Project("iniconfig", "2.3.1", (), ("testing",)),
     Project("installer", "1.1.0"),
     Project("isort", "9.0.2", ("black", "colorama", "hypothesis", "pytest-mock", "natsort", "toml"), ("tests/unit",)),

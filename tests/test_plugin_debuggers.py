@@ -45,22 +45,25 @@ def test_pdb_around_pytest(run: Run) -> None:
     assert SEEN in result.stdout, result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("told", ["", "error"])
-def test_a_debugger_with_threads(run: Run, told: str) -> None:
+CONNECTED = """
+    import threading
+
+    print("connected", flush=True)
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+"""
+
+
+@pytest.mark.parametrize(("module", "told"), [("pydevd", ""), ("memray", ""), ("pydevd", "error")])
+def test_a_debugger_with_threads(run: Run, module: str, told: str) -> None:
     """As VS Code's and PyCharm's: the process stays, for it has the connection to the debugger."""
     run.pytester.makepyfile(
-        pydevd="""
-        import threading
-
-        print("connected", flush=True)
-        threading.Thread(target=threading.Event().wait, daemon=True).start()
-        """,
+        **{module: CONNECTED},
         test_it="""
         def test_it(tmp_path, verytmp_path):
             assert not str(tmp_path).startswith("/verytmp/") and list(verytmp_path.iterdir()) == []
         """,
     )
-    options = ["-p", "pydevd", "--verytmp", *([f"--verytmp-fallback={told}"] if told else [])]
+    options = ["-p", module, "--verytmp", *([f"--verytmp-fallback={told}"] if told else [])]
     result = typed("", sys.executable, "-m", "pytest", *ARGUMENTS, *options, PYTHONPATH=search_path(run))
     assert result.stdout.count("connected") == 1
     if told:

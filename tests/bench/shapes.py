@@ -35,7 +35,7 @@ SHAPES = {
     "100,000 files in 20,000": Shape(20_000, 5),
     "1,000 levels": Shape(1_000, 1, nested=True),
     "2,000 long names in 20": Shape(20, 100, name="{:0>255}"),
-    "2,000 symlinks in 20": Shape(20, 100, target="../file"),
+    "2,000 symlinks in 20": Shape(20, 100, target="../../file"),
 }
 
 
@@ -52,7 +52,7 @@ def planted(base: Any, shape: Shape) -> Any:
             else:
                 os.close(os.open(file, os.O_WRONLY | os.O_CREAT, dir_fd=folder))
     if shape.target:
-        os.close(os.open("tree/file", os.O_WRONLY | os.O_CREAT, dir_fd=folder))
+        os.close(os.open("file", os.O_WRONLY | os.O_CREAT, dir_fd=folder))
     os.close(folder)
     return base / "tree"
 

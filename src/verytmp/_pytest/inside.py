@@ -13,7 +13,7 @@ import pytest
 from .. import VeryTmpError, VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable
 from .._programs.enter import INHERITED, go_inside, join, restart
 from .directories import bring_back
-from .roots import DEBUGGER, diagnosis, fallback_of, in_short, one_line, options_of
+from .roots import ATTACHED, diagnosis, fallback_of, in_short, one_line, options_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class NamedRun:
         except VeryTmpError as error:  # there are threads
             if join():  # as in the child of a run with --looponfail
                 return
-            if DEBUGGER in sys.modules or not is_command(self._config):
+            if ATTACHED & sys.modules.keys() or not is_command(self._config):
                 if self.fallback == "tmp_path":
                     raise VeryTmpUnavailable(error.errno or 0, "threads", error.strerror or "", "", "child") from None
                 raise pytest.UsageError(f"--verytmp: {error.strerror}; or take --verytmp=confined") from None

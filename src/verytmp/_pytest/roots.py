@@ -28,7 +28,9 @@ OF_RUN: pytest.StashKey[RunState] = pytest.StashKey()  # for the fixtures that t
 WIDTH = 79  # of a line of the header
 FLAGS = {"noexec", "noswap", "inode64"}  # options that have no value
 BASES = {"mode": 8, "uid": 10, "gid": 10}  # in which numbers are written
-DEBUGGER = "pydevd"  # the module of VS Code's and PyCharm's, which has threads and a connection
+# Modules of what has threads in this process, and would lose something if that was started anew: VS Code's and
+# PyCharm's debugger its connection, memray its file.
+ATTACHED = {"pydevd", "memray"}
 
 
 class RunState:
@@ -212,7 +214,7 @@ def fallback_of(config: pytest.Config, asked: Any) -> str:
     """What a run is to do without a namespace: one of the plugin's FALLBACKS."""
     told = asked.verytmp_fallback or config.getini("verytmp_fallback")
     shm = os.environ.get(VARIABLE) == "shm" and not options_of(config, asked)  # of which that could keep none
-    return str(told) if told else "shm" if shm else "tmp_path" if DEBUGGER in sys.modules else "error"
+    return str(told) if told else "shm" if shm else "tmp_path" if ATTACHED & sys.modules.keys() else "error"
 
 
 def options_of(config: pytest.Config, asked: Any) -> dict[str, Any]:
