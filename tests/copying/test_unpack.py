@@ -11,12 +11,12 @@ import shutil
 import stat
 import struct
 import subprocess
-import sys
 import tarfile
 import time
 import warnings
 import zipfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from verytmp import VeryTmpArchiveError, VeryTmpPath, VeryTmpReport, VeryTmpRoot
 from verytmp._paths import archives
 
 SYM, HARD, DIR = tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE
-COMPRESSIONS = ["", "gz", "bz2", "xz", *(["zst"] if sys.version_info >= (3, 14) else [])]
+COMPRESSIONS = ["", "gz", "bz2", "xz", *(["zst"] if find_spec("_zstd") else [])]
 
 
 @pytest.fixture

@@ -257,7 +257,7 @@ def decompressed(raw: Raw) -> Any:
         try:
             return import_module("compression.zstd").ZstdFile(raw)
         except ImportError:
-            bad_archive("it is compressed by zstd, which Python has since 3.14")
+            bad_archive("it is compressed by zstd, which Python has since 3.14, if it was built with that")
     return raw
 
 
