@@ -103,7 +103,7 @@ def test_a_failure_is_kept(run: Run, way: str) -> None:
 def test_a_file_is_no_place_to_keep_failures(run: Run) -> None:
     result = run("def test_it(): pass", "--verytmp-keep", "test_it.py")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--verytmp-keep takes a directory, and */test_it.py is none"])
+    result.stderr.fnmatch_lines(["*--verytmp-keep takes a directory, and */test_it.py is not one"])
 
 
 def test_failures_around_the_test(run: Run) -> None:
