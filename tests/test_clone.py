@@ -162,21 +162,24 @@ def test_as_few_inodes_as_in_any_root(inodes: int, way: str) -> None:
     made(way, body)
 
 
+LARGE = 256 * MIB  # other programs on this machine may well make and remove some dozens of MiB meanwhile
+
+
 @pytest.mark.needs("clone")
 def test_the_frozen_memory_is_shared_and_freed_after_the_last(machine: None) -> None:
     with VeryTmpRoot() as root:
-        (root / "large").write_bytes(bytes(64 * MIB))
+        (root / "large").write_bytes(bytes(LARGE))
         root.freeze()
         before = host_state.shared_memory()
         clones = [root.clone() for _ in range(20)]
-        assert host_state.shared_memory() - before < 8 * MIB
+        assert host_state.shared_memory() - before < LARGE // 2
         assert all(clone.usage().used == 0 for clone in clones)
     for clone in clones[1:]:
         clone.close()
-    assert len((clones[0] / "large").read_bytes()) == 64 * MIB
-    assert before - host_state.shared_memory() < 8 * MIB
+    assert len((clones[0] / "large").read_bytes()) == LARGE
+    assert before - host_state.shared_memory() < LARGE // 2
     clones[0].close()
-    assert before - host_state.shared_memory() > 56 * MIB
+    assert before - host_state.shared_memory() > LARGE // 2
 
 
 def test_each_costs_two_descriptors(template: VeryTmpRoot) -> None:
