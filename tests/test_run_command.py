@@ -187,6 +187,16 @@ def test_what_cannot_be_kept(host: Path) -> None:
     assert done.returncode == 5
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look into every directory")
+def test_one_file_is_no_reason_to_lose_the_others(host: Path) -> None:
+    done = run("--keep", host / "kept", "sh", "-c", "mkdir a c d; touch a/f b d/f z; chmod 0 b c; mkfifo d/p")
+    assert done.returncode == 125
+    assert sorted(os.listdir(host / "kept")) == ["a", "d", "z"]
+    assert os.listdir(host / "kept" / "a") == ["f"]
+    assert [f"'{name}'" in done.stderr for name in "bc"] == [True, True]
+    assert "/proc/" not in done.stderr
+
+
 def test_help_names_every_option() -> None:
     text = run("--help").stdout
     for option in ("--at", "--size", "--host", "--keep", "--chdir", "--unshare-pid", "--fallback"):

@@ -16,7 +16,7 @@ class VeryTmpFactory:
 
     If this process may not mount, each `VeryTmpRoot` needs a new child process, which takes longer the more memory and
     threads this process has. A factory starts one helper process with its first root, and uses it for all further ones.
-    Either way, from the second root with the same options on, roots are made in advance.
+    From the second root with the same options on, it makes them in advance.
 
     Threads may share a factory. A forked child may go on using it, and then gets a helper of its own. The helper ends
     with `close` or the ``with`` block, when nothing refers to the factory any more, and when this process ends, for

@@ -49,6 +49,23 @@ def test_a_secret_is_one_at_any_time(root: VeryTmpRoot, elsewhere: Path, name: s
     assert seen == {0o700}
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+@pytest.mark.parametrize(("owner", "group", "mode"), [(1, 1, 0o755), (1, 0, 0o2755), (0, 1, 0o4755), (0, 0, 0o6755)])
+def test_a_copy_runs_with_nobody_elses_rights(
+    root: VeryTmpRoot, elsewhere: Path, owner: int, group: int, mode: int
+) -> None:
+    """Another user's set-user-ID program would run with the rights of whoever copies it."""
+    path = root / "given"
+    path.mkdir()
+    for each in (path, path / "f"):
+        each.touch()
+        os.chown(each, owner, group)
+        each.chmod(0o6755)
+    path.copy(elsewhere / "given", preserve_metadata=True)
+    for each in (elsewhere / "given", elsewhere / "given" / "f"):
+        assert (stat.S_IMODE(each.stat().st_mode), each.stat().st_uid, each.stat().st_gid) == (mode, 0, 0)
+
+
 def test_metadata_is_preserved(root: VeryTmpRoot, elsewhere: Path) -> None:
     dress(os.fspath(root))
     (root / "d").copy(elsewhere / "d", follow_symlinks=False, preserve_metadata=True)

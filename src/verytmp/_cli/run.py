@@ -12,6 +12,10 @@ from pathlib import Path
 from .. import VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable
 from .._programs.follow import end_by, follow
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 PROGRAM = "verytmp run"
 FAILED, NOT_STARTED, SIGNALLED = 125, 126, 128  # as of env(1), timeout(1) and the shell
 
@@ -141,11 +145,21 @@ def supervise(command: list[str]) -> int:
 
 
 def kept(root: VeryTmpRoot, target: Path) -> bool:
-    """Copy what is in the root. Whether all of it could be."""
-    try:
-        root.path.copy_into(target, follow_symlinks=False, preserve_metadata=True)
-    except OSError as error:
-        notes = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
-        print(f"{PROGRAM}: --keep: {error}.{notes}", file=sys.stderr)
-        return False
-    return True
+    """Copy what is in the root. Whether all of it could be: what could not is printed."""
+
+    def tried(copy: Callable[..., object], there: Path) -> bool:
+        try:
+            copy(there, follow_symlinks=False, preserve_metadata=True)
+        except OSError as error:
+            text = str(error).replace(str(root.path), "")
+            notes = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
+            print(f"{PROGRAM}: --keep: {text}.{notes}", file=sys.stderr)
+            return False
+        return True
+
+    if tried(root.path.copy_into, target):
+        return True
+    for entry in sorted(root.path.iterdir()):  # an error ends a copy, but one file is no reason to lose the others
+        if not os.path.lexists(target / entry.name) and not entry.is_fifo() and not entry.is_socket():
+            tried(entry.copy, target / entry.name)
+    return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from stat import S_IMODE
+from stat import S_IMODE, S_ISGID, S_ISUID
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +53,11 @@ def fill(
 
 
 def copy_metadata(reading: int, writing: int, mode: int | None = None) -> None:
-    """Copy a file's metadata; *mode* takes the place of its permissions."""
+    """Copy a file's metadata; *mode* takes the place of its permissions.
+
+    Without set-user-ID where the owner is another one, and set-group-ID where the group is: that would be a program
+    with the rights of whoever copies it.
+    """
     status = os.fstat(reading)
     os.utime(writing, ns=(status.st_atime_ns, status.st_mtime_ns))
     # Before the permissions, which may forbid it.
@@ -63,7 +67,10 @@ def copy_metadata(reading: int, writing: int, mode: int | None = None) -> None:
         except OSError as error:
             if error.errno not in XATTRS_REFUSED:
                 raise
-    os.fchmod(writing, S_IMODE(status.st_mode) if mode is None else mode)
+    if mode is None:
+        mode, there = S_IMODE(status.st_mode), os.fstat(writing)
+        mode &= ~(S_ISUID * (there.st_uid != status.st_uid) | S_ISGID * (there.st_gid != status.st_gid))
+    os.fchmod(writing, mode)
 
 
 def extended_attributes(descriptor: int) -> list[str]:

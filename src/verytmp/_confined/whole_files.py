@@ -50,7 +50,7 @@ def list_with_types(descriptor: int) -> list[tuple[str, int]]:
 
 
 def list_with_types_and_links(descriptor: int) -> list[tuple[str, int]]:
-    """As `list_with_types`, with S_IFLNK for symlinks. (To call a Python function for each entry would take twice as long.)"""
+    """As `list_with_types`, with S_IFLNK for symlinks. (A Python call for each would take twice as long.)"""
     with os.scandir(descriptor) as entries:
         return [
             (entry.name, S_IFDIR if is_dir else S_IFLNK if entry.is_symlink() else 0)
