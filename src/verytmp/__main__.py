@@ -54,7 +54,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def in_lines(text: str) -> str:
     """An error's sentences, each on a line of its own."""
-    for begin in ("The cause is ", "What was read: ", "What to do: ", "(with less promised: ", "(more: "):
+    for begin in (
+        "The cause is ",
+        "What was read: ",
+        "What to do: ",
+        "(with less promised, and no limits: ",
+        "(more: ",
+    ):
         text = text.replace(f" {begin}", f"\n{begin}")
     return text
 

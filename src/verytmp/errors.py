@@ -83,7 +83,7 @@ class VeryTmpUnavailable(VeryTmpError):
 
         if self.remedy:
             text += f" What to do: {self.remedy}"
-        less = "" if self.cause in WITHOUT_FALLBACK else f"with less promised: {KEYWORD}; "
+        less = "" if self.cause in WITHOUT_FALLBACK else f"with less promised, and no limits: {KEYWORD}; "
         return f"{text} ({less}more: python -m verytmp doctor, and {guide()})"
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -62,8 +62,9 @@ def test_a_copy_runs_with_nobody_elses_rights(
         os.chown(each, owner, group)
         each.chmod(0o6755)
     path.copy(elsewhere / "given", preserve_metadata=True)
-    for each in (elsewhere / "given", elsewhere / "given" / "f"):
-        assert (stat.S_IMODE(each.stat().st_mode), each.stat().st_uid, each.stat().st_gid) == (mode, 0, 0)
+    for name in ("given", "given/f"):
+        found = (elsewhere / name).stat()
+        assert (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (mode, 0, 0)
 
 
 def test_metadata_is_preserved(root: VeryTmpRoot, elsewhere: Path) -> None:
