@@ -11,7 +11,8 @@ from pathlib import Path
 import nox
 
 PROJECT = nox.project.load_toml("pyproject.toml")
-PYTHONS = nox.project.python_versions(PROJECT)
+# It names free-threaded ones too.
+PYTHONS = [version for version in nox.project.python_versions(PROJECT) if version[-1] != "t"]
 # The newest that machines have: those after it are tried by `.ci/newer` where they are not here.
 OLDEST, NEWEST = PYTHONS[0], "3.13"
 ROOT = os.geteuid() == 0
