@@ -55,6 +55,23 @@ def test_a_root() -> None:
     assert refused(use) == ("shm", False, True, ["0o700", "0o700", "0o750"], "potatoes", False, True)
 
 
+def test_a_clone_is_another_one() -> None:
+    def body() -> tuple[str, str, type[BaseException] | None]:
+        refusals.docker()
+        warnings.simplefilter("ignore")
+        with VeryTmpRoot(fallback="shm") as root:
+            (root / "f").write_text("potatoes")
+            refused = None
+            try:
+                root.clone(fallback="none")
+            except VeryTmpUnavailable as error:
+                refused = type(error)
+            with root.clone() as clone:
+                return clone.kind, (clone / "f").read_text(), refused
+
+    assert in_child(body) == ("shm", "potatoes", VeryTmpUnavailable)
+
+
 def test_a_tmpfs_is_preferred(root: VeryTmpRoot) -> None:
     with VeryTmpRoot(fallback="shm") as other:
         assert other.kind == root.kind == "tmpfs"

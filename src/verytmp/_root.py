@@ -332,8 +332,9 @@ class VeryTmpRoot:
         `repr` says which, and why. A clone can be frozen, and cloned again.
 
         Args:
-            options: those of `VeryTmpRoot`, with its defaults; but *mode* is by default this root's. Limits are the
-                clone's own: in a clone by overlayfs, they limit what it changes.
+            options: those of `VeryTmpRoot`, with its defaults; but *mode* is by default this root's, and of a root that
+                is a directory in /dev/shm, the clone may be one too. Limits are the clone's own: in a clone by overlayfs,
+                they limit what it changes.
 
         Raises:
             what `VeryTmpRoot` raises, and `OSError` if not everything can be copied; then there is no clone.
@@ -344,6 +345,8 @@ class VeryTmpRoot:
         asked = DEFAULTS | known(options)
         if "mode" not in options:
             asked["mode"] = self._tree.stat("").st_mode & 0o7777
+        if "fallback" not in options and self._kind == "shm":
+            asked["fallback"] = "shm"
         found = _clone.clone(self._tree, self._kind, asked)
         if isinstance(found, str):
             return self._copy(asked, found)
