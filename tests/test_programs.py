@@ -513,6 +513,11 @@ def test_wrap(named: VeryTmpRoot) -> None:
         done = subprocess.run(args, pass_fds=fds, stderr=PIPE, text=True, check=False)
         assert done.returncode == status
         assert done.stderr == f"verytmp: [Errno {13 if status == 126 else 2}] {text}\n"
+    if fds:
+        done = subprocess.run(args, stderr=PIPE, text=True, check=False)
+        assert done.returncode == trampoline.NOT_STARTED
+        assert "the root's descriptor was not passed on" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_asyncio(named: VeryTmpRoot) -> None:

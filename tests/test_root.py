@@ -85,6 +85,9 @@ def test_enospc_says_which_limit_it_was() -> None:
             with pytest.raises(OSError, match="No space") as caught:
                 make()
             assert "nr_inodes=" in caught.value.__notes__[0]
+        with pytest.raises(OSError, match="No space") as caught:
+            (root / "0").write_bytes(bytes(100_000))
+        assert [note.partition(" ")[0] for note in caught.value.__notes__] == ["65536", "nr_inodes=", "size="]
 
 
 @pytest.mark.parametrize("nosymfollow", [True, False])

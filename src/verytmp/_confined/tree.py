@@ -128,15 +128,16 @@ class Tree(RootFds):
             del error  # its traceback refers to this frame, and so to this object: that must be no reference cycle
 
     def _name_limit(self, error: OSError) -> None:
-        """Add to ENOSPC which limit was hit."""
+        """Add to ENOSPC which limit was hit; both, if that cannot be told."""
         try:
             limits = self.statvfs()
         except (OSError, ValueError):  # the root is gone by now
             return
-        if limits.f_files and not limits.f_ffree:
+        no_more_files = limits.f_files and not limits.f_ffree
+        if no_more_files:
             most = limits.f_files - self.inodes_above
             error.add_note(f"nr_inodes= is reached: all {most} files, directories and links that it allows are there.")
-        elif limits.f_blocks:
+        if limits.f_blocks and not (no_more_files and limits.f_bfree):
             most, free = limits.f_blocks * limits.f_frsize, limits.f_bfree * limits.f_frsize
             error.add_note(f"size= is reached: {most - free} of {most} bytes are used, and {free} are free.")
 

@@ -68,10 +68,10 @@ def main(arguments: list[str]) -> NoReturn:
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     plan, args = Plan(*arguments[: len(Plan.FIELDS)]), arguments[len(Plan.FIELDS) :]
-    for fd in (plan.namespace, plan.report):
-        if fd:
-            posix.set_inheritable(int(fd), False)
     try:
+        for fd in (plan.namespace, plan.report):
+            if fd:
+                keep(int(fd))
         enter(plan)
         for number in IGNORED_BY_PYTHON:
             if str(int(number)) not in plan.ignored.split(","):
@@ -82,6 +82,15 @@ def main(arguments: list[str]) -> NoReturn:
     except OSError as error:
         report(plan, error)
         posix._exit(NOT_FOUND if error.errno in (errno.ENOENT, errno.ENOTDIR) else NOT_STARTED)
+
+
+def keep(fd: int) -> None:
+    """Keep a descriptor from the program. `OSError` if it has not come here."""
+    try:
+        posix.set_inheritable(fd, False)
+    except OSError as error:
+        error.strerror = "the root's descriptor was not passed on; wrap returns what pass_fds= needs"
+        raise
 
 
 def report(plan: Plan, error: OSError) -> None:
