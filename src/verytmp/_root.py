@@ -333,8 +333,8 @@ class VeryTmpRoot:
 
         Args:
             options: those of `VeryTmpRoot`, with its defaults; but *mode* is by default this root's, and of a root that
-                is a directory in /dev/shm, the clone may be one too. Limits are the clone's own: in a clone by overlayfs,
-                they limit what it changes.
+                is a directory in /dev/shm, the clone may be one too. Limits are the clone's own: in a clone by
+                overlayfs, they limit what it changes.
 
         Raises:
             what `VeryTmpRoot` raises, and `OSError` if not everything can be copied; then there is no clone.
