@@ -40,7 +40,8 @@ examples:
                                                 as the first line of a script: --chdir . lets sh find the script
 
 exit status: the program's. A signal that ends the program ends this command as well. 127: there is no such program;
-126: it cannot be started; 125: the directory could not be made, or --keep has failed; 2: an option is wrong.
+126: it cannot be started; 125: the directory could not be made, or --keep has failed and the program has not; 2: an
+option is wrong.
 
 --host ro does not restrict the network, devices, or access to your other processes. It is not a sandbox for programs
 that you do not trust.

@@ -1,1 +1,1 @@
-"""From a root's options to its descriptors. The only package that may be privileged."""
+"""From a root's options to its descriptors. Only here and in `_programs` is anything privileged."""
