@@ -98,8 +98,8 @@ class Tree(RootFds):
     def _whole(self, relative: str) -> str:
         """A path for one call from the directory above the root on.
 
-        Raises `OSError` (ELOOP), as the kernel does for a link, where only the resolver may go: up, and through a mount
-        that follows links.
+        Raises `OSError` (ELOOP) without asking the kernel where only the resolver may go, to which the caller turns
+        then as for a link: for every path in a mount that follows links, and for any with ``..`` in it, even in a name.
         """
         if self.kernel_nosymfollow and ".." not in relative:
             return self._base + relative

@@ -188,10 +188,11 @@ def by_child(spec: MountSpec, caller: Caller) -> Mounted:
 
 
 def impossible_name() -> str:
-    """What the directory above the root is called in the mount: as a file of the host's that is no directory.
+    """The name of the directory above the root: that of a file of the host's, as ``dev/null``.
 
-    The kernel prints a detached mount's own root as "/", so code that canonicalises a path in one ends up below this
-    name in the host's root directory, where nothing can be: ENOTDIR.
+    The kernel prints paths in a detached mount from the mount's own root on, as if that was "/". Code that
+    canonicalises such a path, and opens what it gets, ends up at ``/dev/null/<token>`` on the host, where nothing can
+    be: ENOTDIR.
     """
     for path in FILES:
         try:

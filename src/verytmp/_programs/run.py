@@ -248,7 +248,10 @@ class State:
 
 
 def from_thread(namespace: int, make: Callable[[], Popen[Any]]) -> Popen[Any] | None:
-    """Start a program in a thread that has entered the mount namespace. None where this process may not enter it.
+    """Start a program in a thread that has entered the mount namespace.
+
+    None where this process may not enter it, as an ordinary user's: a thread cannot enter the user namespace that owns
+    it.
 
     The thread stays until the program ends: a signal that the program has asked for at the end of its parent
     (PR_SET_PDEATHSIG) comes at the end of the thread that has started it.
