@@ -25,6 +25,8 @@ from support.children import in_child
 
 import verytmp
 from verytmp import VeryTmpRoot
+from verytmp._mounting.child import FORKED_MAX, can_fork
+from verytmp._mounting.signals import Caller
 from verytmp._programs import run as programs
 from verytmp._programs import trampoline
 from verytmp._programs.run import State
@@ -441,12 +443,12 @@ def test_no_garbage_is_collected_in_a_thread_that_is_elsewhere(monkeypatch: pyte
 
 
 def test_a_large_process_is_not_forked() -> None:
-    def large() -> bool:
-        held = bytearray(programs.FORKED_MAX + (16 << 20))
+    def large() -> tuple[bool, bool]:
+        held = bytearray(FORKED_MAX + (16 << 20))
         held[::4096] = b"x" * len(held[::4096])
-        return State().may_fork
+        return State().may_fork, can_fork(Caller())
 
-    assert in_child(large) is False
+    assert in_child(large) == (False, False)
 
 
 def test_preexec_fn_runs_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,5 +142,5 @@ def by_child(request: Request, mounter: Mounter, caller: Caller) -> tuple[Reply,
     namespace = mounter.namespace
     asked = Request(request.operation, request.fields, [*request.fds, *(namespace.fds() if namespace else ())])
     reply = without_interrupts(lambda: child.perform(asked, caller), caller)
-    kind = "forked" if child.can_fork(caller.threads) else "fresh"
+    kind = "forked" if child.can_fork(caller) else "fresh"
     return reply, f"via a {kind} child, by {reply.how}(2)"

@@ -40,6 +40,9 @@ ANSWER_PATIENCE = 30.0  # seconds
 GLANCE = 100  # milliseconds
 STOPPED_GLANCES = 5  # a child that is seen stopped so many times (SIGSTOP) will not answer
 
+# A process larger than this is not forked: to copy 256 MiB's page tables takes 3 to 15 ms, a new interpreter 10 to 25.
+FORKED_MAX = 256 << 20  # bytes
+
 VALUE_MAX = 16384  # characters of a variable that a fresh interpreter gets; execve(2) takes 128 KiB
 
 
@@ -63,7 +66,7 @@ def start_and_ask(request: Request, caller: Caller) -> tuple[Channel, Reply]:
         channel = Channel(ours.detach())
     try:
         with closing(theirs):
-            child = start(theirs, channel, caller.threads)
+            child = start(theirs, channel, caller)
         try:
             channel.ask(request)
             reply = read_answer(channel, child, caller)
@@ -141,22 +144,22 @@ def signal_name(number: int) -> str:
     return min(names, default=f"signal {number}")
 
 
-def start(connection: _socket.socket, ours: Channel, threads: int) -> Child:
+def start(connection: _socket.socket, ours: Channel, caller: Caller) -> Child:
     package = greened(*REPLACED)
     if package:
         raise Refused([(package, errno.ENOSYS, f"{package} has replaced the calls by which a child is asked")])
-    if not can_fork(threads) or not in_main_interpreter():  # where there is no interpreter to spawn, `spawn` says so
+    if not can_fork(caller) or not in_main_interpreter():  # where there is no interpreter to spawn, `spawn` says so
         return spawn(connection)
     try:
         with warnings.catch_warnings():  # of fork with threads: there is no interpreter to spawn
-            if threads > 1:
+            if caller.threads > 1:
                 warnings.simplefilter("ignore", DeprecationWarning)
             return fork(connection, ours)
     except RuntimeError:  # not in a sub-interpreter, and not while this one shuts down (Python 3.12)
         return spawn(connection)
 
 
-def can_fork(threads: int) -> bool:
+def can_fork(caller: Caller) -> bool:
     """Whether the child is a copy of this process, and not a fresh interpreter.
 
     In a process of more threads, a copy may hold locks that nobody there can release. Of one that is not dumpable, as
@@ -165,7 +168,9 @@ def can_fork(threads: int) -> bool:
     """
     if not interpreter():
         return True
-    return threads == 1 and in_main_interpreter() and _syscalls.prctl(_syscalls.PR_GET_DUMPABLE) == 1
+    if caller.threads > 1 or caller.size > FORKED_MAX:
+        return False
+    return in_main_interpreter() and _syscalls.prctl(_syscalls.PR_GET_DUMPABLE) == 1
 
 
 # The first is Python 3.13's.

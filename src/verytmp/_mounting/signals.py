@@ -54,16 +54,18 @@ class Caller:
 
     Attributes:
         threads: how many threads the process has.
+        size: how many bytes of memory it has; 0 if the number of threads was given.
         filtered: whether a seccomp filter is on this thread.
         signals: what blocks signals while something is made for it: see `without_interrupts`.
 
-    The first two are read in /proc when one of them is first asked for, or given. `Refused` if they cannot be read.
+    The first three are read in /proc when one of them is first asked for, or given. `Refused` if they cannot be read.
     """
 
-    __slots__ = ("_filtered", "_threads", "signals")
+    __slots__ = ("_filtered", "_size", "_threads", "signals")
 
     def __init__(self, threads: int = 0) -> None:
         self._threads = threads
+        self._size = 0
         self._filtered = False
         self.signals = BlockedSignals()
 
@@ -72,6 +74,12 @@ class Caller:
         if not self._threads:
             self._read_status()
         return self._threads
+
+    @property
+    def size(self) -> int:
+        if not self._threads:
+            self._read_status()
+        return self._size
 
     @property
     def filtered(self) -> bool:
@@ -87,6 +95,7 @@ class Caller:
         except OSError as error:
             raise Refused([(STATUS, error.errno or 0, error.strerror or "")]) from None
         self._filtered = b"\nSeccomp:\t" in status and b"\nSeccomp:\t0\n" not in status
+        self._size = int(status.partition(b"\nVmRSS:")[2].lstrip().partition(b" ")[0] or 0) << 10
         self._threads = int(status.partition(b"\nThreads:\t")[2].partition(b"\n")[0])
 
 

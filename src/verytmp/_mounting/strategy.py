@@ -181,7 +181,7 @@ def by_child(spec: MountSpec, caller: Caller) -> Mounted:
     try:
         reply = without_interrupts(lambda: child.perform(request, caller), caller)
         namespace = made_in(namespace, reply.fds[count:])
-        kind = "forked" if child.can_fork(caller.threads) else "fresh"
+        kind = "forked" if child.can_fork(caller) else "fresh"
         return Mounted(reply.fds[:count], f"via a {kind} child, by {reply.how}(2)", Mounter(namespace), spec)
     finally:
         del namespace  # a refusal's traceback keeps this frame

@@ -17,7 +17,7 @@ from .. import _syscalls
 from .._confined.owned_fd import pipe
 from .._confined.procfs import is_own_namespace
 from .._confined.tree import Tree
-from .._mounting.child import interpreter
+from .._mounting.child import FORKED_MAX, interpreter
 from .._mounting.signals import start_thread
 from . import trampoline
 from .trampoline import IGNORED_BY_PYTHON, STARTED, Plan, enter
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-# A process larger than this is not forked: to copy 256 MiB's page tables takes 3 ms, a fresh interpreter some 10.
-FORKED_MAX = 256 << 20  # bytes
 # What a fresh interpreter runs: modules alone, which are compiled already, and not the package's `__init__`.
 START = f"""\
 import sys
