@@ -595,6 +595,12 @@ def test_a_zip_archive_whose_table_of_contents_is_nowhere(root: VeryTmpRoot, hos
         failed(lambda source=source: root.path.unpack(source), errno.EBADMSG)  # type: ignore[misc]
 
 
+def test_a_member_without_a_name(root: VeryTmpRoot) -> None:
+    """zipfile ends names at a NUL; before Python 3.12, it asks for the last character of what is left."""
+    data = zipped(("name", b"x"), ("f", POTATOES)).getvalue().replace(b"name", b"\0ame")
+    assert root.path.unpack(io.BytesIO(data)) == (1, len(POTATOES), {"": "it has the name of the directory itself"})
+
+
 def test_what_is_empty(root: VeryTmpRoot) -> None:
     for data in (bytes(1024), zipped().getvalue(), gzip.compress(bytes(10240))):
         assert root.path.unpack(io.BytesIO(data)) == (0, 0, {})

@@ -431,7 +431,7 @@ def zip_member(
     advance: Callable[[int], object],
 ) -> Member:
     attributes = info.external_attr >> 16 if info.create_system == UNIX else 0
-    is_dir = info.is_dir() or (info.create_system == FAT and info.external_attr & FAT_DIRECTORY)
+    is_dir = info.filename.endswith("/") or (info.create_system == FAT and info.external_attr & FAT_DIRECTORY)
     kind = S_IFDIR if is_dir else S_IFMT(attributes) or S_IFREG
     if kind == S_IFIFO and info.file_size:  # zip's standard input was a pipe
         kind = S_IFREG
