@@ -37,6 +37,26 @@ def test_bytes_and_holes(root: VeryTmpRoot, elsewhere: Path, layout: str, refuse
     assert os.stat(target).st_blocks <= os.stat(source).st_blocks
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_holes_are_looked_for_once(
+    root: VeryTmpRoot, elsewhere: Path, layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not for each part: the kernel looks at all pages up to the next hole, which took as long as the copy."""
+    calls: list[int] = []
+
+    def next_data(reading: int, position: int, size: int) -> tuple[int, int]:
+        calls.append(position)
+        return find(reading, position, size)
+
+    find = copy_fd.next_data
+    monkeypatch.setattr(copy_fd, "next_data", next_data)
+    monkeypatch.setattr(copy_fd, "REPORTED", 4096)
+    sparse(os.fspath(root / "big"), LAYOUTS[layout])
+    (root / "big").copy(elsewhere / "copy")
+    assert (elsewhere / "copy").read_bytes() == (root / "big").read_bytes()
+    assert len(calls) <= len(LAYOUTS[layout]) + 1
+
+
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF])
 def test_whatever_the_kernel_says_against_its_own_calls(host: Path, number: int) -> None:
     data = os.urandom(3_000_000)

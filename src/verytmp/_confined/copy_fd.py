@@ -99,13 +99,16 @@ def copy_bytes(reading: int, writing: int, status: os.stat_result, advance: Call
             return
         position = size = len(data)
     while position < size:
-        start, end = next_data(reading, position, size)
-        end = min(end, max(start, position) + REPORTED)
-        reached = copy_range(reading, writing, start, end)
-        advance(reached - position)
-        if reached < end:
-            return  # it is shorter than it says: a file in /sys, or one that was truncated meanwhile
-        position = end
+        start, data_end = next_data(reading, position, size)
+        while True:  # not asked again for each part: to find the end of the data, the kernel looks at each of its pages
+            end = min(data_end, start + REPORTED)
+            reached = copy_range(reading, writing, start, end)
+            advance(reached - position)
+            if reached < end:
+                return  # it is shorter than it says: a file in /sys, or one that was truncated meanwhile
+            position = start = end
+            if end == data_end:
+                break
     os.ftruncate(writing, position)  # a hole at the end
     # What was appended meanwhile; all of a file in /proc, whose size is 0; and what is beyond SEEKABLE.
     while data := os.pread(reading, min(CHUNK, OFFSET_MAX - position), position):
