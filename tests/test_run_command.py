@@ -195,6 +195,8 @@ def test_one_file_is_no_reason_to_lose_the_others(host: Path) -> None:
     assert os.listdir(host / "kept" / "a") == ["f"]
     assert [f"'{name}'" in done.stderr for name in "bc"] == [True, True]
     assert "/proc/" not in done.stderr
+    done = run("--keep", host / "none", "chmod", "0", ".")
+    assert (done.returncode, "Permission denied" in done.stderr, "Traceback" in done.stderr) == (125, True, False)
 
 
 def test_help_names_every_option() -> None:

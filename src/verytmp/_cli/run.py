@@ -160,7 +160,12 @@ def kept(root: VeryTmpRoot, target: Path) -> bool:
 
     if tried(root.path.copy_into, target):
         return True
-    for entry in sorted(root.path.iterdir()):  # an error ends a copy, but one file is no reason to lose the others
-        if not os.path.lexists(target / entry.name) and not entry.is_fifo() and not entry.is_socket():
+    try:
+        entries = sorted(root.path.iterdir())
+    except OSError:  # which the first error has said
+        return False
+    for entry in entries:  # an error ends a copy, but one file is no reason to lose the others
+        special = not (entry.is_symlink() or entry.is_dir() or entry.is_file())  # which the first error has named
+        if not special and not os.path.lexists(target / entry.name):
             tried(entry.copy, target / entry.name)
     return False

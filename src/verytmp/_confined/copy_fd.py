@@ -56,7 +56,7 @@ def copy_metadata(reading: int, writing: int, mode: int | None = None) -> None:
     """Copy a file's metadata; *mode* takes the place of its permissions.
 
     Without set-user-ID where the owner is another one, and set-group-ID where the group is: that would be a program
-    with the rights of whoever copies it.
+    with the rights of the user who copies it.
     """
     status = os.fstat(reading)
     os.utime(writing, ns=(status.st_atime_ns, status.st_mtime_ns))

@@ -93,7 +93,7 @@ MORE_FILES = {
 }
 PIVOT = "enter the tree with pivot_root(2), as systemd-nspawn, bwrap and unshare do; or run with CAP_SYS_ADMIN."
 MAC = "See what was denied with: ausearch -m avc -ts recent."
-# Refusals with these causes stay, as long as what `facts.standing` reads stays. (A descriptor table gets room, a limit
+# Refusals with these causes stay, as long as what `facts.standing` reads stays. (Descriptors get closed, a limit
 # that is reached is so no more, a /proc is mounted, a policy is loaded.)
 STANDING = (Cause.SECCOMP_CALL, Cause.SECCOMP_FLAGS, Cause.SYSCTL, Cause.KERNEL)
 
