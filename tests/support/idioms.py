@@ -262,7 +262,7 @@ IDIOMS = {
     "localhost": "s = socket.create_server(('127.0.0.1', 0)); c = socket.create_connection(s.getsockname()); c.close(); s.close()",
     "shared memory": "from multiprocessing import shared_memory; m = shared_memory.SharedMemory(create=True, size=10); m.close(); m.unlink()",
     "semaphore": "multiprocessing.get_context('fork').Semaphore().release()",
-    "terminal": "assert os.isatty(0) in (True, False) and os.getsid(0)",
+    "terminal": "assert os.isatty(0) in (True, False) and os.getsid(0) == os.getsid(os.getpid())",
     "priority": "assert os.nice(0) == os.getpriority(os.PRIO_PROCESS, 0) and os.sched_getaffinity(0)",
 }  # fmt: skip
 
