@@ -29,7 +29,14 @@ from verytmp._paths.realpath import BY_NAME
 
 TREE: host_state.Tree = {
     "a": {
-        "b": {"f": b"a/b/f", "up": "-> ../..", "out": "-> ../../../../../../etc"},
+        "b": {
+            "f": b"a/b/f",
+            "up": "-> ../..",
+            "out": "-> ../../../../../../etc",
+            "aside": "-> ../f",
+            "beyond": "-> ../../../f",
+            "between": "-> ../b/../f",
+        },
         "f": b"a/f",
         "rel": "-> b",
         "abs": "-> /a/b",
@@ -51,6 +58,7 @@ TREE: host_state.Tree = {
     "dot": "-> a/b/.",
     "file slash": "-> f/",
     "odd": "-> a//.///b/./f",
+    "deeper": "-> a/b/beyond/x",
     "magic": "-> /proc/self/root/etc/passwd",
 }
 
@@ -259,6 +267,12 @@ STRAIGHT = {
     "deep": ["a/rel/up/a/abs/f", "a/b/up/a/abs/f"],  # then there is a "..", which takes a walk
     "loop": ["loop"] * STRAIGHT_LINKS,
     "a/up/f": [],
+    "a/b/aside": ["a/f"],
+    "a/b/beyond": ["f"],  # above the root is the root
+    "a/b/between": [],
+    "a/b/out": ["etc"],
+    "a/rel/aside": ["a/b/aside", "a/f"],
+    "deeper": ["a/b/beyond/x", "f/x"],
     "a/self/f": [],
     "root": [],
     "slash": [],
