@@ -8,6 +8,7 @@ import gc
 import os
 import subprocess
 import sys
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -186,6 +187,29 @@ def test_closing_again_does_nothing(root: VeryTmpRoot) -> None:
     root.close()
     root.close()
     assert root.closed
+
+
+def test_closing_by_several_threads_at_once() -> None:
+    """Each returns, and one of them has closed it; the numbers may be another file's by then."""
+    roots = [VeryTmpRoot() for _ in range(30)]
+    turns = threading.Barrier(3)
+    errors: list[BaseException] = []
+
+    def close_all() -> None:
+        for root in roots:
+            turns.wait()
+            try:
+                root.close()
+                assert root.closed
+            except BaseException as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=close_all) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
 
 
 def test_a_closed_root_keeps_no_descriptor() -> None:

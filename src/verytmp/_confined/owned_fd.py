@@ -92,13 +92,14 @@ class KeptFds:
         lowest: file descriptors below this one are exchanged for higher ones, where the limits allow it.
     """
 
-    __slots__ = ("_owners", "filenos", "identities")
+    __slots__ = ("_held", "filenos", "identities")
 
     def __init__(self, *owners: OwnedFd, lowest: int = STANDARD_STREAMS) -> None:
         owners = tuple(raised(each, lowest) for each in owners)
         self.filenos = tuple(each.fileno() for each in owners)  # they stay the same when they are closed
         self.identities = tuple(map(identity, self.filenos))
-        self._owners = owners  # those that may close theirs
+        # Those that may close theirs; with the numbers, for another thread may close them at any moment.
+        self._held = tuple(zip(self.filenos, self.identities, owners, strict=True))
 
     def fileno(self) -> int:
         """The first one. `ValueError` if it is closed."""
@@ -109,28 +110,26 @@ class KeptFds:
     @property
     def closed(self) -> bool:
         """Whether they are closed."""
-        return not self._owners or self._owners[0].closed
+        return not self._held or self._held[0][2].closed
 
     def are_ours(self) -> bool:
         """Whether they are open, and all of them what they were at first."""
         return not self.closed and len(self._ours()) == len(self.filenos)
 
-    def close(self, *others: KeptFds | None) -> None:
+    def close(self, *others: KeptFds) -> None:
         """Close them, and those of *others*, in one step: no signal handler's exception can come in between."""
-        owners = [each for fds in (self, *others) if fds is not None for each in fds._ours()]
+        owners = [each for fds in (self, *others) for each in fds._ours()]
         any(map(close, owners))
 
     def _ours(self, identity: Any = identity, foreign: list[OwnedFd] = _foreign) -> tuple[OwnedFd, ...]:
         """The owners that may close theirs. The others never close anything: they are kept in `_foreign`."""
-        if not hasattr(self, "_owners"):  # a signal handler's exception has ended the constructor
+        if not hasattr(self, "_held"):  # a signal handler's exception has ended the constructor
             return ()
-        known = dict(zip(self.filenos, self.identities, strict=True))
-        still_open = [each for each in self._owners if not each.closed]
-        ours = tuple(each for each in still_open if identity(each.fileno()) == known[each.fileno()])
-        if len(ours) < len(still_open):
-            foreign.extend(each for each in still_open if each not in ours)
-            self._owners = ours
-        return ours
+        ours = tuple(each for each in self._held if not each[2].closed and identity(each[0]) == each[1])
+        if len(ours) < len(self._held):
+            foreign.extend(owner for _, _, owner in {*self._held} - {*ours} if not owner.closed)
+            self._held = ours
+        return tuple(owner for _, _, owner in ours)
 
     __del__ = _ours  # the owners that it leaves close theirs. (The default arguments outlive this module.)
 

@@ -63,7 +63,7 @@ class RootFds:
         read_only: bool = False,
     ) -> None:
         self._fds = KeptFds(*[raised(each, LOWEST_IN_STRINGS) for each in fds[:1]], *fds[1:])
-        self._root_fds: KeptFds | None = None  # of the root directory itself, which close() closes too
+        self._root_fds: list[KeptFds] = []  # of the root directory itself, which close() closes too
         self.around_close: tuple[Callable[[], None], Callable[[], None]] | None = None  # called before and after it
         # Kept for as long as this is open: who can change its mount; the layers of a clone, below its own; and all that
         # clones of it have, once they have been opened.
@@ -105,7 +105,7 @@ class RootFds:
         before, after = self.around_close or (None, None)
         if before is not None:
             before()
-        self._fds.close(self._root_fds)
+        self._fds.close(*self._root_fds)
         self.mounter = self.lower = self.layers = None
         if after is not None:
             after()

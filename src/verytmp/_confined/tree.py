@@ -86,12 +86,10 @@ class Tree(RootFds):
 
     def root_fd(self) -> int:
         """The root directory's own file descriptor (`O_PATH`), which is opened by the first call."""
-        if self._root_fds is None:
-            fds = KeptFds(self.open("", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW))
-            if self._root_fds is None:  # another thread may have returned its own already
-                self._root_fds = fds
+        if not self._root_fds:  # two threads may see that at once: the first one to append is right for both
+            self._root_fds.append(KeptFds(self.open("", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)))
         self.check_open()
-        return self._root_fds.filenos[0]
+        return self._root_fds[0].filenos[0]
 
     # -- how a call is made --------------------------------------------------------------------------------------------
 
