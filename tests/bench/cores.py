@@ -1,4 +1,4 @@
-"""What many cores make of it: ``python tests/bench/cores.py [--most N] [--seconds S]``.
+"""What many cores make of it: ``python tests/bench/cores.py [--most N] [--seconds S] [--write]``.
 
 Each of N processes, or of N threads of one, works in a root of its own, and then all in one, beside directories of
 /dev/shm: at 1, 2, 4, ... workers. And the neighbours: what a process that uses only the host's files loses meanwhile.
@@ -23,9 +23,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench import machine
+from bench.page import write_apart
 from verytmp import VeryTmpRoot
 
 SHM = "/dev/shm"
+DOCS = Path(__file__).parents[2] / "docs"
 ROUNDS = 5
 LOOKUPS = "/usr/lib"  # the host's, which a neighbour looks up names in
 
@@ -175,28 +177,41 @@ def main() -> None:
     cores = len(os.sched_getaffinity(0))
     parser.add_argument("--most", type=int, default=cores, help="workers, at the most (by default as many as cores)")
     parser.add_argument("--seconds", type=float, default=0.2, help="for each measurement")
+    parser.add_argument("--write", action="store_true", help="write a part of docs/performance.md")
     arguments = parser.parse_args()
     counts = [1 << power for power in range(arguments.most.bit_length()) if 1 << power <= arguments.most]
-    print(f"{machine.described()}\n")
-    print("| workers | where | operation | verytmp, µs | /dev/shm, µs | ratio | beside one worker's ratio |")
-    print("|---|---|---|---|---|---|---|")
+    text = "\n".join(table(counts, arguments.seconds)) + "\n"
+    print(text)
+    if arguments.write:
+        write_apart(DOCS, "cores", label(), text)
+
+
+def label() -> str:
+    """This Python's version, with a "t" if it has no global interpreter lock."""
+    return machine.python() + ("" if getattr(sys, "_is_gil_enabled", lambda: True)() else "t")
+
+
+def table(counts: list[int], seconds: float) -> Iterator[str]:
+    about = machine.described()
+    lock = "without" if label().endswith("t") else "with"
+    yield f"{about['processor']}, {about['kernel']}; {about['python']}, {lock} a global interpreter lock:\n"
+    heads = ["1 worker", *(f"{count} workers" for count in counts[1:])]
+    yield f"|  | {' | '.join(heads)} | company |"
+    yield f"| --- |{' --- |' * len(heads)} --- |"
     for how, name in ((in_processes, "processes"), (in_threads, "threads")):
         for together in (False, True):
             for operation in [*OPERATIONS, *([] if together else ["make, close"])]:
-                first = 0.0
-                for count in counts:
-                    ours, theirs = measured(how, count, operation, together, arguments.seconds)
-                    first = first or ours / theirs
-                    where = "one root" if together else "own roots"
-                    print(
-                        f"| {count} {name} | {where} | {operation} | {ours:.2f} | {theirs:.2f} "
-                        f"| {ours / theirs:.2f} | {ours / theirs / first:.2f} |",
-                        flush=True,
-                    )
-    busy = max(1, arguments.most - 1)
-    alone, roots, shm = neighbours(busy, arguments.seconds)
-    print(f"\nA lookup on the host: {alone:.2f} µs alone; beside {busy} processes that read, in roots {roots:.2f}")
-    print(f"({roots / alone:.2f}), in /dev/shm {shm:.2f} ({shm / alone:.2f}).")
+                say = f"{operation}: {name}, {'in one root' if together else 'a root each'}"
+                print(f"measuring {say} ...", file=sys.stderr, flush=True)
+                times = [measured(how, count, operation, together, seconds) for count in counts]
+                cells = [f"{ours:.3g} µs ({ours / theirs:.2f})" for ours, theirs in times]
+                ratios = [ours / theirs for ours, theirs in times]
+                yield f"| {say} | {' | '.join(cells)} | {ratios[-1] / ratios[0]:.2f} |"
+    busy = max(1, counts[-1] - 1)
+    alone, roots, shm = neighbours(busy, seconds)
+    others = f"{busy} other {'process' if busy == 1 else 'processes'}"
+    yield f"\nLooking up a name on the host takes {alone:.2f} µs alone; while {others} read files, it takes"
+    yield f"{roots:.2f} µs if those are in roots, and {shm:.2f} µs if they are in `/dev/shm`."
 
 
 if __name__ == "__main__":

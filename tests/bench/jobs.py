@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support import kernel
 
-from bench.machine import described
-from bench.page import write_jobs
+from bench.machine import described, python
+from bench.page import write_apart
 from verytmp import VeryTmpRoot
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -161,7 +161,7 @@ def main(arguments: list[str]) -> None:
     text = "\n".join(table(int(arguments[0]) if arguments else ROUNDS)) + "\n"
     print(text)
     if not arguments:
-        write_jobs(DOCS, text)
+        write_apart(DOCS, "jobs", python(), text)
 
 
 if __name__ == "__main__":

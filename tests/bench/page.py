@@ -82,34 +82,70 @@ Here verytmp is compared with the bare system calls, made through `os`: nothing 
 
 """
 SWEPT = "\n## How costs grow\n\n"
-JOBS = """
+# The last parts of the page, each of which is measured by a command of its own.
+APART = {
+    "cores": """
+## Many cores
+
+A hundred bytes written, read and so on, by several workers at once: each in a root of its own or in a directory of its
+own in one root, next to directories of `/dev/shm`. A cell is the time of one operation, on average over all workers,
+and in brackets how long verytmp takes for each second of `/dev/shm`'s. The last column shows whether verytmp loses
+more by company than `/dev/shm` does: that it does not is 1. Threads of a Python with a global interpreter lock take
+turns, in both.
+
+""",
+    "large": """
+## Large and many
+
+Whether anything gets slower, or is not given back, where there is much of it.
+
+""",
+    "jobs": """
 ## What users do
 
 From beginning to end: the directory is made, the programs run in it, and it goes. The root has a name. In brackets is
 how long verytmp takes for each second of that other one.
 
-<!-- written by tests/bench/jobs.py -->
-"""
+""",
+}
 
 
 def write(docs: Path, python: str, results: dict[str, Any]) -> None:
-    file = docs / "performance.json"
-    known = json.loads(file.read_text()) if file.exists() else {}
+    known = measured(docs)
     known[python] = results
     known = dict(sorted(known.items(), key=lambda item: [int(part) for part in re.findall(r"\d+", item[0])]))
-    file.write_text(json.dumps(rounded(known), indent=1) + "\n")
+    (docs / "performance.json").write_text(json.dumps(rounded(known), indent=1) + "\n")
+    render(docs, python)
+
+
+def write_apart(docs: Path, name: str, python: str, table: str) -> None:
+    """One of the last parts, as measured on one Python."""
+    apart = measured_apart(docs)
+    apart.setdefault(name, {})[python] = table
+    (docs / "performance" / "apart.json").write_text(json.dumps(apart, indent=1, sort_keys=True) + "\n")
+    render(docs, python)
+
+
+def measured(docs: Path) -> dict[str, Any]:
+    file = docs / "performance.json"
+    return dict(json.loads(file.read_text())) if file.exists() else {}
+
+
+def measured_apart(docs: Path) -> dict[str, dict[str, str]]:
+    file = docs / "performance" / "apart.json"
+    return dict(json.loads(file.read_text())) if file.exists() else {}
+
+
+def render(docs: Path, python: str) -> None:
+    """Write the page, of all that is known."""
+    known, apart = measured(docs), measured_apart(docs)
     shown = "3.13" if "3.13" in known else python  # one Python is enough for the tables
     folder = docs / "performance"
     folder.mkdir(exist_ok=True)
-    page = docs / "performance.md"
-    jobs = page.read_text().partition(JOBS)[2] if page.exists() else ""
-    page.write_text(text(known, shown, folder) + JOBS + (jobs or "Not measured.\n"))
-
-
-def write_jobs(docs: Path, table: str) -> None:
-    """The last part of the page, which is measured by itself."""
-    page = docs / "performance.md"
-    page.write_text(page.read_text().partition(JOBS)[0] + JOBS + table)
+    page = text(known, shown, folder) if known else ""
+    for name, head in APART.items():
+        page += head + "\n".join(apart.get(name, {"": "Not measured.\n"}).values())
+    (docs / "performance.md").write_text(page)
 
 
 def text(known: dict[str, Any], shown: str, folder: Path) -> str:
