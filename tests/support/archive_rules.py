@@ -571,7 +571,7 @@ DIFFERENCES: list[tuple[str, Callable[[Difference, Facts], bool]]] = [
     ("unzip leaves unprintable characters out of names", is_unprintable),
     ("unzip does not set the set-user-ID, set-group-ID and sticky bits", is_unzips_mode),
     ("the other program does not set the time of a directory that comes after its contents", is_late_directory),
-    ("GNU tar sets a directory's time after the first group of members in it, and not after later ones", is_returned_to),
+    ("GNU tar sets a directory's time after the first group of members in it, not after later ones", is_returned_to),
     ("GNU tar changes a directory's time when it writes there through a link", is_filled_by_a_link),
     ("GNU tar reads on after a null byte in a number", is_number_after_null),
     ("zipfile makes a file of a directory that only the MS-DOS attributes mark as one", is_directory_of_dos),
