@@ -59,21 +59,21 @@ OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of what is loa
 
 HEAD = """# What no test noticed
 
-A test that cannot fail proves nothing. So small mistakes are planted in the most important modules, one at a time, and
-the tests of that module run. A mistake is an operator replaced by another, a number changed by one, a condition
-negated, or a statement left out. `python tests/mutants.py` generates this page. In `_paths/pure` it only
-changes the rules of joining, and in `_confined/tree` what owns descriptors and opens files: the rest of both is
-compared with pathlib.
+A test that cannot fail proves nothing. So `python tests/mutants.py` plants small mistakes in the most important
+modules, one at a time, runs the tests of that module, and generates this page. A mistake is a replaced operator, a
+number changed by one, a negated condition, or a statement that is left out. In `_paths/pure` only the rules of
+joining are changed, and in `_confined/tree` only what owns descriptors and opens files: the rest of both is compared
+with pathlib.
 
 Coverage is measured separately: `python tests/covered.py` prints what the tests do not reach, and fails if that is more
-than 3 % of all lines and branches, with the few exceptions that `pyproject.toml` lists.
+than 3 % of all lines and branches. `pyproject.toml` lists the few exceptions.
 
-| module | mutants | noticed | by a test that hung | not noticed |
+| module | mistakes | a test failed | a test hung | not noticed |
 |---|---|---|---|---|
 """
 
 WHY = """
-## Why not
+## Why they were not noticed
 
 | module | mistake | why it is harmless, or cannot be noticed |
 |---|---|---|

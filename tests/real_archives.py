@@ -93,24 +93,29 @@ MAKERS = {
 INTRODUCTION = """\
 # Real archives
 
-{archives} published archives of {makers} makers, most of them made to test programs that unpack. Each was unpacked by
-`unpack` into a root, and after chroot(2) by `tarfile` or `zipfile`, by GNU tar or unzip, and by bsdtar. Types,
-permissions, times, contents, links with their targets, and groups of hard links were compared; permissions and times
-with the archive's own headers too. (Of zipfile, types and contents: it sets nothing else.) Written by
-`tests/real_archives.py`, as root, on Python {0}.{1}.
+{archives} published archives of {makers} projects were unpacked; most of them were made to test such programs. Each one
+was unpacked by `unpack` into a root, and, after chroot(2), by `tarfile` or `zipfile`, by GNU tar or unzip, and by
+bsdtar. The results were compared: types, permissions, times, contents, links with their targets, and groups of hard
+links. Permissions and times were also compared with the archive's own headers. (For zipfile, only types and contents
+were compared, because it sets nothing else.) `tests/real_archives.py` wrote this page, as root, on Python {0}.{1}.
+
+In the first two tables, each archive counts once for each other program. "The same" means that the results are equal,
+and "explained" that a difference comes from the other program, or from what the archive's headers say. "Both stop" and
+the like count archives on which a program ends with an error. The other tables list the explanations.
 """
 END = """\
-`unpack` stops where an archive is damaged, for nobody could tell what is missing otherwise.
+`unpack` stops at a damaged archive, because otherwise nobody could tell what is missing.
 
-A difference is explained by what the archive's headers say, and not by its kind alone: see
-`tests/support/archive_rules.py`. {all} faults were planted, of each kind one in each archive: other permissions, times,
-contents, types and targets, a copy in the place of a hard link, a member missing, one too many. {noticed} of them were
-differences that nobody had explained. The others are in archives that say nothing of it (a time that is no number), or
-that no other program unpacks in the same way.
+An explanation is a rule that looks at the archive's headers, and not only at the kind of the difference: see
+`tests/support/archive_rules.py`. To test the rules, {all} faults were planted, one of each kind in each archive: wrong
+permissions, times, contents, types and targets, a copy in the place of a hard link, a missing member, an extra one. The
+rules left {noticed} of them unexplained, as they should. The others are in archives that do not say what would be right
+(a time that is not a number), or that no other program unpacks in the same way.
 
-The archives of six makers (Go, Django, JSZip, Archive::Zip, tar-stream, npm) were kept back until all others were
-explained. Eleven of those 255 then had new differences. Four were by two faults of `unpack`, which are mended: the size
-of some sparse files, and the error for a zip archive whose directory is said to begin before its start.
+The archives of six projects (Go, Django, JSZip, Archive::Zip, tar-stream, npm) were set aside until all differences in
+the others were explained. Then eleven of these 255 archives had new differences. Four of them came from two faults of
+`unpack`, which are fixed: the size of some sparse files, and the error for a zip archive whose directory seems to begin
+before the start of the file.
 """
 
 
@@ -394,7 +399,7 @@ class Tables:
         lines = [
             *INTRODUCTION.format(*sys.version_info, archives=total["archives"], makers=len(self.makers)).splitlines(),
             "",
-            f"| from | archives | `unpack` does them | members | {' | '.join(KINDS.values())} |",
+            f"| from | archives | unpacked by `unpack` | members | {' | '.join(KINDS.values())} |",
             "|---|" + "---:|" * len(kinds),
         ]
         for name, found in [*sorted(self.makers.items()), ("all", total)]:
@@ -402,8 +407,8 @@ class Tables:
         lines += ["", f"| program | {' | '.join(KINDS.values())} |", "|---|" + "---:|" * len(KINDS)]
         for name, found in self.programs.items():
             lines.append(f"| {name} | " + " | ".join(f"{found[kind]:,}" for kind in KINDS) + " |")
-        for title, stops in (("a difference", False), ("why `unpack` stops and another program does not", True)):
-            lines += ["", f"| {title} | beside | archives |", "|---|---|---:|"]
+        for title, stops in (("explanation of a difference", False), ("why only `unpack` stops", True)):
+            lines += ["", f"| {title} | compared with | archives |", "|---|---|---:|"]
             rows = [(found.total(), text, found) for (text, stop), found in self.reasons.items() if stop == stops]
             for count, text, found in sorted(rows, key=lambda row: (-row[0], row[1])):
                 lines.append(f"| {text} | {', '.join(sorted(found))} | {count} |")

@@ -101,7 +101,7 @@ def test_made_real(
     assert error.cause is cause
     assert evidence in "; ".join(error.evidence)
     assert remedy in error.remedy
-    less = 'with less promised, and no limits: VeryTmpRoot(fallback="shm"); '
+    less = 'with weaker guarantees and no limits: VeryTmpRoot(fallback="shm"); '
     assert f" What to do: {error.remedy} ({less}more: python -m verytmp doctor, and " in str(error)
 
 

@@ -37,6 +37,14 @@ def test_for_people() -> None:
     assert "\033" not in found.stdout  # colour is for terminals
 
 
+def can_make_named() -> bool:
+    try:
+        VeryTmpRoot(at=True).close()
+    except VeryTmpUnavailable:
+        return False
+    return True
+
+
 def test_for_programs() -> None:
     found = doctor("--json", VERYTMP_FALLBACK="shm")
     assert found.returncode == 0
@@ -45,7 +53,9 @@ def test_for_programs() -> None:
     assert report["cause"] == report["remedy"] == report["step"] == ""
     assert {way["strategy"] for way in report["strategies"]} == {"directly", "via a forked child", "via a fresh child"}
     assert all(way["made"] and way["milliseconds"] > 0 for way in report["strategies"] if way["strategy"] != "directly")
-    assert [feature["feature"] for feature in report["features"]] == list(_doctor.FEATURES)
+    features = {feature["feature"]: feature["found"] for feature in report["features"]}
+    assert list(features) == list(_doctor.FEATURES)
+    assert features["at="] == can_make_named()
     assert report["fallback"]["asked for"] == "shm"
     assert report["environment"]["euid"] == str(os.geteuid())
 

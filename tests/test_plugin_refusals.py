@@ -60,7 +60,7 @@ def test_a_refusal_is_told_once(run: Run) -> None:
         lines = refused(run, *options, "--tb=short", "-rN")
         assert "2 failed, 1 passed, 2 errors" in lines[0]
         [diagnosis] = [line for line in lines if DIAGNOSIS in line]
-        assert "with less promised, and no limits: --verytmp-fallback=shm; " in diagnosis
+        assert "with weaker guarantees and no limits: --verytmp-fallback=shm; " in diagnosis
         assert sum(line.removeprefix("E   ") == SHORT for line in lines) == 3
         assert lines.count(HEADER) == ("-q" not in options)
     assert sum(DIAGNOSIS in line for line in refused(run, "--tb=short", "-rN")) == 1
@@ -97,7 +97,7 @@ def test_names_are_refused(run: Run) -> None:
     assert "1 passed, 2 errors" in lines[0]
     assert lines.count(HEADER) == 1
     [diagnosis] = [line for line in lines if DIAGNOSIS in line]
-    assert "with less promised, and no limits: --verytmp-fallback=shm; " in diagnosis
+    assert "with weaker guarantees and no limits: --verytmp-fallback=shm; " in diagnosis
     assert sum(line.removeprefix("E   ") == SHORT for line in lines) == 1
 
 
@@ -111,7 +111,7 @@ def test_names_in_shared_memory_instead(run: Run) -> None:
     assert all(path.startswith(header.split()[-1]) for path in printed.split()[1:])
     assert host_state.fallback() == before
     assert any(DIAGNOSIS in line for line in lines)  # of the one that asks for a limit
-    assert not any("with less promised" in line for line in lines)
+    assert not any("with weaker guarantees" in line for line in lines)
 
 
 def test_pytest_s_own_instead_of_names(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

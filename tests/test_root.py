@@ -346,5 +346,5 @@ def test_unavailable_survives_a_pickle() -> None:
     )
     assert isinstance(copy, OSError)
     said = "no private tmpfs could be made: unshare: it says no (EPERM). What to do: ask again "
-    said += '(with less promised, and no limits: VeryTmpRoot(fallback="shm"); more: '
+    said += '(with weaker guarantees and no limits: VeryTmpRoot(fallback="shm"); more: '
     assert str(copy).startswith(said)

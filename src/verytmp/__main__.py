@@ -1,4 +1,4 @@
-"""The command ``verytmp``, or ``python -m verytmp``: what it does, done once; or `run`, or `doctor`."""
+"""The command ``verytmp``, or ``python -m verytmp``: a demonstration, `run` or `doctor`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         usage=f"{PROGRAM} [-h] [--version] [run ... | doctor [-h] [--json]]",
-        description="Without a command, a demonstration: make a private tmpfs, use it, unpack a wheel into another, "
-        "and check that nothing is left.",
+        description="Without a command, run a demonstration: make a private tmpfs, use it, unpack a wheel into "
+        "another, and check that nothing is left.",
         epilog="In a program: from verytmp import VeryTmpRoot; see help(VeryTmpRoot). "
         "In a test suite: pytest --verytmp; pytest --fixtures lists what it adds.",
     )
@@ -58,7 +58,7 @@ def in_lines(text: str) -> str:
         "The cause is ",
         "What was read: ",
         "What to do: ",
-        "(with less promised, and no limits: ",
+        "(with weaker guarantees and no limits: ",
         "(more: ",
     ):
         text = text.replace(f" {begin}", f"\n{begin}")

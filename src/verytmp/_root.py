@@ -68,7 +68,7 @@ class VeryTmpRoot:
 
     Args:
         size: the limit for the size of all files, in bytes, or as ``"64m"``, or as ``"10%"`` of the machine's memory;
-            in whole pages. By default half of the memory; 0 is no limit. Writing more fails with ENOSPC.
+            rounded up to whole pages. By default half of the memory; 0 is no limit. Writing more fails with ENOSPC.
         nr_inodes: the limit for the number of files, directories and links, including the root directory; also as
             ``"10k"``. By default half of the memory's pages; 0 is no limit.
         mode: the root directory's permissions. By default only its owner may use it: 0o700.
@@ -83,17 +83,17 @@ class VeryTmpRoot:
         gid: the root directory's group, likewise.
         mpol: the NUMA policy for its memory, such as ``"interleave"`` or ``"bind:0-3"``.
         inode64: whether inode numbers may need 64 bits; by default as the kernel was configured.
-        noswap: never swap it out. Only with CAP_SYS_ADMIN, and Linux 6.4.
+        noswap: never swap it out. This needs CAP_SYS_ADMIN and Linux 6.4.
         at: the root's name: an absolute path at which it is mounted in a new mount namespace, for the programs that
             `run` starts; or true for any name. In that namespace, the root hides what the host has at that path. A
             directory that does not exist is not created on the host.
         host: ``"ro"`` does not let the programs that `run` starts write outside the root; only for a root with a name.
-        fstype: ``"ramfs"`` for a file system that is never swapped out, for ordinary users too. It has no limits, takes
-            none, and has no extended attributes. By default ``"tmpfs"``.
+        fstype: ``"ramfs"`` for a file system that is never swapped out, for ordinary users too. It cannot have limits,
+            and has no extended attributes. By default ``"tmpfs"``.
         fallback: with ``"shm"``, make a directory in /dev/shm if the tmpfs is refused, and warn. Paths are confined
-            there too, but less is promised (see the documentation). It can have no limits, so only the options *mode*,
-            ``at=True``, *host*, and *nosymfollow*, which is false there, are possible. ``"none"`` raises. By default
-            the value of ``VERYTMP_FALLBACK`` in the environment, or ``"none"``.
+            there too, but less is promised (see the documentation). It cannot have limits: only the options *mode*,
+            ``at=True``, *host* and *nosymfollow* are possible with it, and the kernel follows symlinks in it.
+            ``"none"`` raises. By default the value of ``VERYTMP_FALLBACK`` in the environment, or ``"none"``.
 
     Raises:
         ValueError: the kernel refuses an option, with its message.
@@ -208,7 +208,7 @@ class VeryTmpRoot:
         """`subprocess.run`, with the program in the root's namespace, where the root is mounted at its name.
 
         The keywords and errors are those of `subprocess.run`. Paths of the root in *args*, *executable*, *cwd* and
-        *env* are replaced by their names there. *cwd* is the root by default, and a relative one begins there.
+        *env* are replaced by their names there. By default, *cwd* is the root; a relative *cwd* begins there.
 
         Args:
             unshare_pid: give the program its own PID namespace, so that everything it leaves running ends when it ends.
@@ -231,7 +231,7 @@ class VeryTmpRoot:
         """The command that starts a program in the root's namespace, for asyncio and other ways to start processes.
 
         Returns the argument list to start, and the file descriptors to pass to it (*pass_fds*). They are the root's
-        own, and stay open as long as it does. The program's environment is the one that the spawner gives.
+        own, and stay open as long as it does. The program gets the environment that the caller starts it with.
 
         Args:
             executable, cwd, unshare_pid: as for `run`.
@@ -296,7 +296,7 @@ class VeryTmpRoot:
     ) -> None:
         """Change the root's limits, which are given as for `VeryTmpRoot`. Nothing else changes.
 
-        For a clone, they limit what it has changed. A root that was made without a limit (0) cannot get one later.
+        For a clone, they limit what it changes. A root that was made without a limit (0) cannot get one later.
 
         Raises:
             ValueError: the kernel refuses it, with its message: the limit is lower than what is used. Or the root is
@@ -384,7 +384,7 @@ class VeryTmpRoot:
     def usage(self) -> VeryTmpUsage:
         """The total, used and free bytes, like `shutil.disk_usage`; ``usage().inodes`` has the same for inodes.
 
-        The numbers are 0 if *size*, or *nr_inodes*, is no limit. A new root uses one inode, for the root directory.
+        Without a limit, the numbers are 0. A new root uses one inode, for the root directory.
         """
         status = self._tree.statvfs()
         total, free = status.f_blocks * status.f_frsize, status.f_bfree * status.f_frsize

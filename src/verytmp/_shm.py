@@ -102,7 +102,7 @@ def warn_once(refused: VeryTmpUnavailable) -> None:
     if what not in _warned:
         from ._diagnosis.causes import KEYWORD  # an advice that has been taken
 
-        why = str(refused).replace(f"with less promised, and no limits: {KEYWORD}; ", "")
+        why = str(refused).replace(f"with weaker guarantees and no limits: {KEYWORD}; ", "")
         warnings.warn(f"a root is a directory in {PLACE}: {why}", VeryTmpFallbackWarning, stacklevel=5)
         _warned.add(what)
 

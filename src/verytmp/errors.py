@@ -83,7 +83,7 @@ class VeryTmpUnavailable(VeryTmpError):
 
         if self.remedy:
             text += f" What to do: {self.remedy}"
-        less = "" if self.cause in WITHOUT_FALLBACK else f"with less promised, and no limits: {KEYWORD}; "
+        less = "" if self.cause in WITHOUT_FALLBACK else f"with weaker guarantees and no limits: {KEYWORD}; "
         return f"{text} ({less}more: python -m verytmp doctor, and {guide()})"
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -95,4 +95,4 @@ class VeryTmpArchiveError(VeryTmpError):
 
 
 class VeryTmpFallbackWarning(UserWarning):
-    """No private tmpfs could be made, so a root is a directory in /dev/shm, as ``fallback="shm"`` allows. Says why."""
+    """A root is a directory in /dev/shm, as ``fallback="shm"`` allows. The message says why it is no private tmpfs."""

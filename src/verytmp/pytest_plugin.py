@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--verytmp",
         action="store_const",
         const=NAMED,
-        help="have tmp_path, tmp_path_factory and TMPDIR in memory, in a private mount namespace that this run enters",
+        help="put tmp_path, tmp_path_factory and TMPDIR in memory, in a private mount namespace that this run enters",
     )
     group.addoption(
         "--verytmp=confined",  # whole, for an option that may have a value would take a test file for it
@@ -41,25 +41,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--verytmp-options",
         metavar="OPTIONS",
-        help="of the run's tmpfs, or of each with --verytmp=confined, as of mount -o: size=1g,nr_inodes=10k",
+        help="options of the run's tmpfs, or of each test's with =confined, as for mount -o: size=1g,nr_inodes=10k",
     )
     group.addoption("--verytmp-no-tmpdir", action="store_true", help="with --verytmp, leave TMPDIR as it is")
     group.addoption(
         "--verytmp-keep",
         metavar="DIR",
-        help="copy what a failed test has in its roots to DIR/<test id> (its tmp_path is one with --verytmp)",
+        help="copy the files that a failed test has in its roots (with --verytmp, in its tmp_path) to DIR/<test id>",
     )
     group.addoption(
         "--verytmp-fallback",
         choices=FALLBACKS,
-        help="where no private tmpfs can be made: 'error' fails the tests that want one (the default, unless the "
+        help="where no private tmpfs can be made: 'error' fails the tests that need one (the default, unless the "
         "environment has VERYTMP_FALLBACK), 'shm' makes directories in /dev/shm, 'tmp_path' leaves tmp_path and "
         "tmp_path_factory as pytest has them",
     )
     parser.addini("verytmp", "as --verytmp", type="bool", default=False)
     parser.addini("verytmp_options", "as --verytmp-options", default="")
     parser.addini("verytmp_tmpdir", "false is as --verytmp-no-tmpdir", type="bool", default=True)
-    parser.addini("verytmp_keep", "as --verytmp-keep, but seen from the ini file's directory", default="")
+    parser.addini("verytmp_keep", "as --verytmp-keep, but relative to the ini file's directory", default="")
     parser.addini("verytmp_fallback", "as --verytmp-fallback", default="")
 
 

@@ -99,7 +99,7 @@ _Command: TypeAlias = StrOrBytesPath | Sequence[StrOrBytesPath]
 
 @type_check_only
 class _ProgramOptions(TypedDict, total=False):
-    """The keywords of `subprocess.Popen` that do not decide what comes out, and *unshare_pid*."""
+    """The keywords of `subprocess.Popen` that do not change the result's type, and *unshare_pid*."""
 
     bufsize: int
     executable: StrOrBytesPath | None
@@ -364,7 +364,7 @@ class _Counts(NamedTuple):
 class VeryTmpReport(_Counts): ...
 
 class VeryTmpPath(Path):
-    """A path in a root. Its signatures are `pathlib.Path`'s, but for those below: mostly what newer Pythons have."""
+    """A path in a root. Its signatures are `pathlib.Path`'s, except for these, most of which newer Pythons have."""
 
     def __new__(cls, never: Never, /, *args: Never) -> Self: ...  # a root makes them  # pyright: ignore[reportInconsistentConstructor]
     @property

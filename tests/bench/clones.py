@@ -184,7 +184,7 @@ def chain(steps: int, files: int) -> str:
     return (
         f"A chain of {steps} checkpoints of {files:,} files, six changes in each: a step (clone, freeze) takes "
         f"{ms(statistics.median(taken[:10]))} at the beginning and {ms(statistics.median(taken[-10:]))} at the end; to "
-        f"go back to any of them, {ms(statistics.median(back))}. Each was gone back to and compared with a copy."
+        f"go back to any of them, {ms(statistics.median(back))}. Each checkpoint was compared with a copy."
     )
 
 
@@ -252,7 +252,7 @@ def suite(fixture: str, count: int, files: int) -> float:
 def suites(tests: int, copies: int, files: int) -> str:
     by_clones, by_copies = suite("verytmp_clone", tests, files), suite("copied", copies, files)
     return (
-        f"{tests} tests on a template of {files:,} files, each with a tree of its own in which it changes one: "
+        f"{tests} tests on a template of {files:,} files, each of which changes one file in its own tree: "
         f"{ms(by_clones * tests)} by `verytmp_clone`, and {ms(by_copies * tests)} by `shutil.copytree` in a fixture "
         f"({copies} of them run), {by_copies / by_clones:.0f} times as long."
     )

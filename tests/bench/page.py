@@ -37,8 +37,8 @@ TREES = "\n## Whole trees\n\n"
 SHAPES = """
 ## Shapes of trees
 
-All of a tree: what is fast on one shape may be slow on another one. Copies are beside shutil's where pathlib has none
-(before Python 3.14), removals beside its rmtree.
+Each operation works on a whole tree. What is fast on one shape may be slow on another. Copies are compared with
+shutil's where pathlib has none (before Python 3.14), and removals with `shutil.rmtree`.
 
 """
 ROOTS = """
@@ -51,14 +51,14 @@ processes that may not mount.
 IMPORTS = """
 ## Import
 
-These are whole processes. `import verytmp` loads very little; what roots and paths need, including pathlib, is loaded
-with the first name that is used.
+These are the times of whole processes. `import verytmp` loads very little. What roots and paths need, including
+pathlib, is loaded when a name of the package is first used.
 
 """
 PUBLISHED = """
 ## The cases that D-MemFS publishes
 
-The cases have the names and settings of D-MemFS's own benchmark, and are rewritten here. Each measurement includes
+These cases have the names and settings of D-MemFS's own benchmark, but were written anew. Each measurement includes
 making and removing the file system. `io.BytesIO` in a dict is not a file system: it shows how fast Python is without
 one. The large stream has 128 MiB instead of 512.
 
@@ -68,15 +68,15 @@ LIMITS = """
 
 Here verytmp is compared with the bare system calls, made through `os`: nothing is faster in Python.
 
-- `open` takes little longer than the built-in one with an opener that opens the file in the root. Three quarters of
-  the time is spent on the file object and its buffer, as in pathlib. The rest is openat(2) with a directory, called
-  so that no signal can interrupt it, and the file's name, which takes a getpid(2).
-- `walk` spends most of its time reading names, and pathlib spends as much on that.
-- `unpack` of a zip archive takes 0.94 of the time of `extractall`; the goal was 0.85. An entry of 800 bytes, measured
-  alone: zipfile reads it in 22 µs, in both cases; creating, filling and closing the file takes 11 µs in system calls;
-  permissions and time, which `extractall` does not set, take 3 µs; and verytmp's own code takes 14 µs. When they are
-  measured in turn, `unpack` takes 76 µs, and `extractall` 82.
-- Removal: close(2) of the last descriptor frees everything, file by file. No names are looked up.
+- `open` takes little longer than the built-in `open` with an opener that opens the file in the root. Three quarters
+  of the time are spent on the file object and its buffer, as in pathlib. The rest is one openat(2), which no signal
+  can interrupt, and one getpid(2), for the file's name.
+- `walk` spends most of its time reading names, which takes pathlib just as long.
+- `unpack` of a zip archive takes 0.94 of the time of `extractall`; the goal was 0.85. Measured alone, an entry of 800
+  bytes takes zipfile 22 µs to read, in both cases; the system calls that create, fill and close the file take 11 µs;
+  permissions and time, which `extractall` does not set, take 3 µs; and verytmp's own code takes 14 µs. When the two
+  are measured in turn, `unpack` takes 76 µs, and `extractall` 82 µs.
+- Removal: when the last descriptor is closed, the kernel frees everything, file by file. No names are looked up.
 - A root: the kernel makes a file system, and on unmounting waits for an RCU grace period, until no CPU can be using
   the mount. `TemporaryDirectory` makes one directory.
 
@@ -103,8 +103,8 @@ Whether anything gets slower, or is not given back, where there is much of it.
     "jobs": """
 ## What users do
 
-From beginning to end: the directory is made, the programs run in it, and it goes. The root has a name. In brackets is
-how long verytmp takes for each second of that other one.
+Each job is measured from beginning to end: the directory is made, the programs run in it, and the directory is
+removed. The root has a name. The figure in brackets is verytmp's time divided by the other's.
 
 """,
 }
@@ -190,7 +190,7 @@ def reached(known: dict[str, Any]) -> str:
                 f"**{measured}**" if kept == "**no**" else measured
             )
     table = markdown(["", "goal", *known], list(body.values()))
-    return f"{table}\nWhat is in bold is not reached.\n"
+    return f"{table}\nGoals whose figure is in bold are not reached.\n"
 
 
 def grid(table: dict[str, Any]) -> str:

@@ -211,7 +211,7 @@ def costs(folder: Path, memory: Path, rounds: int) -> Iterator[str]:
             for name, way in compared.items():
                 taken[name].append(measured(folder, way, tests, size))
                 clear(folder, memory)
-        yield f"| {title} | seconds | for one of `/dev/shm` | of the processor | process, MiB | shared memory, MiB |"
+        yield f"| {title} | seconds | compared with `/dev/shm` | CPU seconds | process, MiB | shared memory, MiB |"
         yield "|---|---|---|---|---|---|"
         for name, figures in taken.items():
             ratio = statistics.median(ours[0] / twin[0] for ours, twin in zip(figures, taken[TWIN], strict=True))
@@ -346,8 +346,8 @@ def tables(rounds: int) -> str:
         shutil.rmtree(folder)
         shutil.rmtree(memory)
     about = described()
-    lines.append(f"Medians of {rounds} rounds, in turns; {', '.join(about.values())}, pytest {pytest.__version__}, ")
-    lines[-1] += f"load {os.getloadavg()[2]:.0f}."
+    lines.append(f"The median of {rounds} round{'s' * (rounds > 1)}; {', '.join(about.values())}, ")
+    lines[-1] += f"pytest {pytest.__version__}, load {os.getloadavg()[2]:.0f}."
     return "\n".join(lines) + "\n"
 
 

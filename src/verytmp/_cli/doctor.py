@@ -29,15 +29,19 @@ if TYPE_CHECKING:
 # What verytmp asks of the kernel: since which Linux it is there, what it is for, and what stands in for it. The page
 # docs/kernel-features.md is made of it, and `probes.try_features` asks for each.
 FEATURES = {
-    "user namespaces": ("4.19", "the child in which an ordinary user may mount", "CAP_SYS_ADMIN"),
+    "user namespaces": ("4.19", "a child process in which an ordinary user may mount", "CAP_SYS_ADMIN"),
     "fsopen": ("5.2", "fsopen(2), fsmount(2): a mount that is detached from the start", "mount(2) in the child"),
     "MOUNT_ATTR_NOSYMFOLLOW": ("5.14", "the kernel follows no symlinks, for any process", "MS_NOSYMFOLLOW"),
     "mount": ("4.19", "mount(2), umount2(2) in new namespaces, where fsopen(2) is refused", ""),
-    "MS_NOSYMFOLLOW": ("5.10", "as above, by mount(2)", "the walk alone, which confines paths but not strings"),
+    "MS_NOSYMFOLLOW": (
+        "5.10",
+        "as above, by mount(2)",
+        "component-wise resolution, which confines paths but not strings",
+    ),
     "pidfd_open": (
         "5.3",
-        "a helper process sees its owner die",
-        "the end of their socket, which a fork may hold open",
+        "a helper process notices the end of its owner",
+        "the end of their socket, which a forked child may keep open",
     ),
     "copy_file_range": ("5.3", "copies of large files within the kernel", "sendfile(2), or read(2) and write(2)"),
     "user.* attributes": ("6.6", "copy(preserve_metadata=True)", "they are left out"),
@@ -54,7 +58,7 @@ FEATURES = {
 # What the report calls the facts that are no file's own names.
 LABELS = {
     "namespaces": "user namespaces in this kernel",
-    "root": "this process's root directory is",
+    "root": "this process's root directory",
     "inside": "signs of a container",
 }
 GREEN, RED, PLAIN = "\033[32m", "\033[31m", "\033[0m"

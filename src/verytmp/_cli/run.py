@@ -23,8 +23,8 @@ DESCRIPTION = """\
 Run a program in a private directory in memory, which is gone when the program ends, however it ends.
 
 The program starts in that directory, which is empty. It has a name (by default /verytmp/<random>), so programs that ask
-for their own path work there: git, SQLite, node, pip. No other process sees it. The rest of the system is there as
-usual. Exit status, signals and the terminal are the program's own. Without COMMAND, your shell ($SHELL) is started.
+for their own path work there: git, SQLite, node, pip. No other process sees it. The rest of the system is as usual.
+Exit status, signals and the terminal are the program's own. Without COMMAND, your shell ($SHELL) is started.
 """
 
 EXAMPLES = """\
@@ -40,7 +40,7 @@ examples:
                                                 as the first line of a script: --chdir . lets sh find the script
 
 exit status: the program's. A signal that ends the program ends this command as well. 127: there is no such program;
-126: it cannot be started; 125: the directory could not be made, or --keep has failed and the program has not; 2: an
+126: it cannot be started; 125: the directory could not be made, or the program succeeded and --keep failed; 2: an
 option is wrong.
 
 --host ro does not restrict the network, devices, or access to your other processes. It is not a sandbox for programs
@@ -88,12 +88,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add(
         "--at",
         metavar="DIR",
-        help="its name. An existing directory of that name is hidden from the program",
+        help="the name of the directory. An existing directory of that name is hidden from the program",
     )
-    add("--size", help="the most its files may take: 64m, 10%%; by default half of the memory")
+    add("--size", help="limit for the size of its files: 64m, or 10%% of the memory; by default half of the memory")
     add("--host", choices=("rw", "ro"), default="rw", help="ro: only this directory can be written to")
     add("--keep", metavar="DIR", help="copy what the program leaves to this new directory, whatever the exit status")
-    add("--chdir", metavar="DIR", help="start in this directory instead, named as seen from here")
+    add("--chdir", metavar="DIR", help="start in DIR instead; a relative DIR begins at the current directory")
     add("--unshare-pid", action="store_true", help="end everything the program started when the program ends")
     shm = "where namespaces are refused (as in Docker), use a directory in /dev/shm, which is removed at the end"
     add("--fallback", choices=("none", "shm"), help=shm)

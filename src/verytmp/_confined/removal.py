@@ -115,7 +115,7 @@ def unlink_entries(stack: DirStack) -> list[str]:
 
 
 def enter(stack: DirStack, device: int, override_permissions: bool, name: str) -> bool:
-    """Enter a directory to remove all that is in it. Returns False if it is none any more, and is removed."""
+    """Enter a directory to remove all that is in it. Returns False if it is no directory any more, and was removed."""
     try:
         directory = open_listable(name, stack.here, device, override_permissions)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What may stand behind a refusal. In a module of its own, for not everybody loads enum."""
+"""The causes of refusals. In a module of its own, so that enum is loaded only where it is needed."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ class VeryTmpCause(StrEnum):
     SELINUX = "selinux"  #: SELinux
     LANDLOCK = "landlock"  #: Landlock, or another security module
     SYSCTL = "sysctl"  #: a setting of the system turns it off
-    LIMIT = "limit"  #: of namespaces or processes
+    LIMIT = "limit"  #: a limit of namespaces or processes has been reached
     DESCRIPTORS = "descriptors"  #: the table of open files is full
-    CHROOT = "chroot"  #: the process is in one
+    CHROOT = "chroot"  #: the process is in a chroot
     UID_MAP = "uid-map"  #: this user's ID is not mapped in the user namespace
     CAPABILITY = "capability"  #: root lacks a capability
     PROC = "proc"  #: there is no /proc, or it cannot be written to
-    KERNEL = "kernel"  #: too old, or built without it
+    KERNEL = "kernel"  #: the kernel is too old, or was built without what is needed
     CHILD = "child"  #: the one-shot child ended without an answer
-    PYTHON = "python"  #: not CPython, or without something that is needed: ctypes, starting a process
+    PYTHON = "python"  #: this Python is not CPython, or lacks what is needed, such as ctypes
     FALLBACK = "fallback"  #: the directory in /dev/shm could not be made either
-    NOT_LINUX = "not-linux"  #: another system
-    UNKNOWN = "unknown"  #: could not be found out
+    NOT_LINUX = "not-linux"  #: the system is not Linux
+    UNKNOWN = "unknown"  #: the cause could not be found
 
     @property
     def description(self) -> str:
@@ -40,10 +40,10 @@ DESCRIPTIONS = {
     VeryTmpCause.SELINUX: "SELinux",
     VeryTmpCause.LANDLOCK: "Landlock, or another security module",
     VeryTmpCause.SYSCTL: "a kernel setting that turns user namespaces off",
-    VeryTmpCause.LIMIT: "a limit that is reached",
+    VeryTmpCause.LIMIT: "a limit that has been reached",
     VeryTmpCause.DESCRIPTORS: "the table of open files, which is full",
     VeryTmpCause.CHROOT: "that this process is in a chroot, where the kernel allows no user namespaces",
-    VeryTmpCause.UID_MAP: "that this user's number is not mapped in the user namespace",
+    VeryTmpCause.UID_MAP: "that this user's ID is not mapped in the user namespace",
     VeryTmpCause.CAPABILITY: "that root lacks CAP_SETFCAP",
     VeryTmpCause.PROC: "/proc, which is not there or cannot be written to",
     VeryTmpCause.KERNEL: "the kernel, which lacks it",

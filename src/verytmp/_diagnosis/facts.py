@@ -87,7 +87,7 @@ def user_namespace() -> tuple[int, int] | None:
 
 
 def guide() -> str:
-    """The page on refusals: the wheel brings it, and a checkout has it among the others."""
+    """The page on refusals, which is in the wheel, and in a checkout among the other pages."""
     here = os.path.dirname(os.path.dirname(__file__))
     found = (os.path.normpath(f"{here}/{docs}/how-to/containers.md") for docs in ("docs", "../../docs"))
     return next(filter(os.path.exists, found), "the page on containers of the documentation")

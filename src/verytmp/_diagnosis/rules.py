@@ -1,7 +1,7 @@
 """From a refusal, from what can be read, and from what was tried in a child, to a cause and a remedy.
 
-`judge` is pure: the refusals that cannot be made real where the tests run are told to it. The rules are in the order in
-which one hides another. What is not known for sure is not said: then the cause is unknown, and the facts are shown.
+`judge` is pure, so that tests can give it refusals which cannot be reproduced where they run. The first rule that
+applies decides. What is not certain is not claimed: then the cause is unknown, and the facts are shown.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ STANDING = (Cause.SECCOMP_CALL, Cause.SECCOMP_FLAGS, Cause.SYSCTL, Cause.KERNEL)
 
 
 def stands(step: str, number: int, cause: Cause) -> bool:
-    """Whether a refusal is of any root, and for as long as nothing changes that can be read."""
+    """Whether every root will be refused like this, until something changes that `facts.standing` reads."""
     if step not in (NEW_MOUNTS, UNSHARE, *MAPS, *MOUNTING):
         return False  # it may be the refusal of one option
     # A limit that is reached answers ENOSPC too, under a filter that has nothing to do with it.
@@ -272,7 +272,7 @@ def uid_not_mapped(case: Case) -> Verdict | None:
         numbers = [[int(number) for number in line.split()] for line in case.fact(name).splitlines()]
         own = case.number(who)
         if numbers and own is not None and not any(inside <= own < inside + count for inside, _, count in numbers):
-            return case.verdict(Cause.UID_MAP, "Run as a user whose number is mapped in this user namespace.")
+            return case.verdict(Cause.UID_MAP, "Run as a user whose ID is mapped in this user namespace.")
     return None
 
 
@@ -477,7 +477,7 @@ def no_naming(case: Case) -> Verdict | None:
 def no_mounted_root(case: Case) -> Verdict | None:
     """In a chroot, or in an initramfs, which pivot_root(2) cannot leave."""
     if case.step == "pivot_root":
-        return case.verdict(Cause.KERNEL, "Take a directory that is there for at=: then '/' need not be another one.")
+        return case.verdict(Cause.KERNEL, "Give at= a directory that exists: then no new '/' is needed.")
     return in_a_chroot(case)
 
 

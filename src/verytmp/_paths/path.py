@@ -35,11 +35,11 @@ class VeryTmpPath(VeryTmpPurePath):
     there, as after chroot(2).
 
     A path keeps its root's directory alive. `str` and `os.fspath` give a path that every process of the same user can
-    open while the root is. After the root's `close`, `ValueError` is raised by every operation and by `os.fspath`, but
-    not by `str` and `repr`.
+    open as long as the root is open. After the root's `close`, `ValueError` is raised by every operation and by
+    `os.fspath`, but not by `str` and `repr`.
 
-    All else is as in `pathlib.Path`, and where its versions differ, as in the running Python. A name or keyword that
-    only a newer Python has is there on the older ones too. An `OSError` has ``str(path)`` as its `filename`.
+    Everything else is as in the running Python's `pathlib.Path`. Methods and keywords of newer Pythons are there on
+    older ones, too. An `OSError` has ``str(path)`` as its `filename`.
     """
 
     __slots__ = ()
@@ -153,8 +153,8 @@ class VeryTmpPath(VeryTmpPurePath):
     def resolve(self, strict: bool = False) -> Self:
         """The path without symlinks and ``..``. A part that does not exist stays as it is, unless *strict*.
 
-        A symlink that leads through itself is left as it is too, or an `OSError` (ELOOP) if *strict*; before Python
-        3.13, it is a `RuntimeError` either way.
+        A loop of symlinks is left as it is too, or raises `OSError` (ELOOP) if *strict*; before Python 3.13, it raises
+        `RuntimeError` in both cases.
         """
         self._tree.check_open()
         path = self
@@ -338,7 +338,7 @@ class VeryTmpPath(VeryTmpPurePath):
         self._tree.symlink(self._rel, self._link_text(target))
 
     def hardlink_to(self, target: StrPath) -> None:  # type: ignore[override]  # bytes are refused
-        """Make it another name for the file *target*, which is read as by `rename`.
+        """Make it another name for the file *target*, which is interpreted as by `rename`.
 
         If *target* is a symlink, it is a name for the symlink itself, or since Python 3.14 for what that leads to.
         """
@@ -422,23 +422,24 @@ class VeryTmpPath(VeryTmpPurePath):
         """Copy the file, or the directory and all below it (of Python 3.14).
 
         Args:
-            target: the new path. A string or a pure path is read from the root on. A path of another root, or a host
-                `pathlib.Path`, is itself the target: so files leave a root.
-            follow_symlinks: copy what symlinks lead to, and not the symlinks.
-            preserve_metadata: also copy permissions, times and extended attributes. Hard links among what is copied are
-                kept; else each name becomes a file of its own.
-            progress: called after each file, and each 16 MiB of a large one, with the number of bytes so far, and in
-                all: None where symlinks in a directory are followed. What it raises ends the copy.
+            target: the new path. A string or a pure path begins at the root. A path of another root, or a host
+                `pathlib.Path`, is taken as it is: this is how files leave a root.
+            follow_symlinks: copy the targets of symlinks instead of the symlinks.
+            preserve_metadata: also copy permissions, times and extended attributes. Hard links within what is copied
+                are kept; otherwise each name becomes a file of its own.
+            progress: called after each file, and after each 16 MiB of a large one, with two numbers: the bytes copied
+                so far, and all bytes (None where symlinks in a directory are followed). An exception that it raises
+                ends the copy.
 
         Returns:
             The new path.
 
         Raises:
-            OSError: EINVAL, for what would copy something onto or into itself. EINVAL too for FIFOs, sockets and
-                devices: those in a directory are left out, and the error comes when everything else is copied, with the
-                first of them as `filename` and a note that lists them all. A file that cannot be copied whole (ENOSPC)
-                is removed from the target. ENOENT, for a string that is the path of a directory on the host, and of
-                none in the root.
+            OSError: EINVAL, if something would be copied onto or into itself. EINVAL also for FIFOs, sockets and
+                devices: those in a directory are left out, and the error is raised after everything else was copied,
+                with the first of them as `filename` and a note that lists them all. If a file cannot be copied
+                completely (ENOSPC), its partial copy is removed. ENOENT, for a string that names a directory of the
+                host, and no directory of the root.
         """
         from . import transfer
 
@@ -456,9 +457,9 @@ class VeryTmpPath(VeryTmpPurePath):
     ) -> Any:
         """As `copy`, into a directory, under the same name.
 
-        A root has no name. So of ``root.path``, all that is in it is copied into *target_dir* (as by ``cp -r root/.``),
-        which is then returned. If a directory of one of these names is there already, it is `FileExistsError`, and
-        nothing is copied; files are replaced, as by `copy`.
+        The root directory has no name. So for ``root.path``, its contents are copied into *target_dir* (as by ``cp -r
+        root/.``), and *target_dir* is returned. If it already has a directory with one of these names,
+        `FileExistsError` is raised, and nothing is copied; files are replaced, as by `copy`.
         """
         from . import transfer
 
@@ -476,17 +477,17 @@ class VeryTmpPath(VeryTmpPurePath):
     def move(self, target: StrPath) -> Any:
         """Move it (of Python 3.14). Within the root, this is `replace`.
 
-        Else it is copied, symlinks as such and with all its metadata, and then deleted.
+        Otherwise it is copied with all its metadata, symlinks as symlinks, and then deleted.
 
         Args:
-            target: the new path, read as by `copy`.
+            target: the new path, interpreted as by `copy`.
 
         Returns:
             The new path.
 
         Raises:
-            OSError: EACCES, if something may not be removed because a directory is not writable: that is checked
-                first, and nothing is copied. Else as by `copy`. Where not everything was copied, nothing is deleted.
+            OSError: EACCES, if something may not be removed because a directory is not writable: that is checked first,
+                and nothing is copied. Otherwise as by `copy`. If not everything was copied, nothing is deleted.
         """
         from . import transfer
 
@@ -502,7 +503,7 @@ class VeryTmpPath(VeryTmpPurePath):
     def move_into(self, target_dir: StrPath) -> Any:
         """As `move`, into a directory, under the same name.
 
-        Of ``root.path``, all that is in the root is moved, as by `copy_into`; the root is empty then.
+        For ``root.path``, the contents of the root are moved, as by `copy_into`; afterwards the root is empty.
         """
         from . import transfer
 
@@ -532,17 +533,19 @@ class VeryTmpPath(VeryTmpPurePath):
         Hard links and holes are kept. FIFOs, sockets and devices in a directory are left out, and are in the report.
 
         Args:
-            target: the new path: a host `pathlib.Path`, or a path of a root. No string, for those stay in the root.
-            replace: if there is something at the target, take its place, and remove it afterwards. A symlink there is
-                itself replaced. What is on the host is replaced in one step: at no time is there nothing, or a part.
-            follow_symlinks: publish what symlinks lead to in the root. By default, they are published as they are, and
-                lead on the host where their targets say.
-            preserve_metadata: permissions, times and extended attributes are the same. By default, permissions are, but
-                for what the umask takes away, and without set-user-ID, set-group-ID and sticky bits; and of a root
-                itself, they are those of a new directory.
-            mode: the permissions of the published file or directory itself; the umask takes nothing away.
-            fsync: write all through to the disk, by fsync(2), before and after the renaming: after a power cut too,
-                the target is the old or the new.
+            target: the new path: a host `pathlib.Path`, or a path of a root; not a string, which would mean a path in
+                the root.
+            replace: if there is something at the target, replace it, and remove it afterwards. If that is a symlink,
+                the symlink itself is replaced. On the host, this is one step: other processes see the old or the new at
+                any time.
+            follow_symlinks: publish the files that symlinks lead to in the root. By default, symlinks are published
+                unchanged, and may lead to other files on the host.
+            preserve_metadata: keep permissions, times and extended attributes. By default, only permissions are kept,
+                without those that the umask removes and without set-user-ID, set-group-ID and sticky bits; a root
+                itself gets the permissions of a new directory.
+            mode: the permissions of the published file or directory itself, regardless of the umask.
+            fsync: write everything to the disk, by fsync(2), before and after the renaming, so that the target is the
+                old or the new after a power failure, too.
             progress: as for `copy`.
 
         Returns:
@@ -570,36 +573,37 @@ class VeryTmpPath(VeryTmpPurePath):
     ) -> VeryTmpReport:
         """Unpack a tar or zip archive into this directory, which is made if it does not exist.
 
-        It is for archives that nobody trusts. No member gets out of the root: a leading ``/`` and ``..`` in names stop
-        at this directory. Symlinks are made as they are, absolute ones too, and lead where paths of the root would: to
-        other files in the root. So give each archive a root of its own, with `size` and `nr_inodes`.
+        It is for untrusted archives. No member gets out of the root: a leading ``/`` and ``..`` in names stop at this
+        directory. Symlinks are created unchanged, absolute ones too, and paths of the root follow them within the root:
+        to any file there. So give each archive a root of its own, with `size` and `nr_inodes`.
 
-        Permissions and times of modification are kept, and so are hard links and holes; owners are not. A member
-        replaces a file or link of its name; a directory stays, and so does a link to one. Devices, FIFOs, and hard
-        links to what is not there are left out, and are in the report.
+        Permissions, modification times, hard links and holes are kept; owners are not. A member replaces an existing
+        file or link of the same name; an existing directory stays, and so does a link to one. Devices, FIFOs, and hard
+        links whose target does not exist are left out, and listed in the report.
 
         Args:
             archive: a tar archive, with any compression that `tarfile` reads (zstd since Python 3.14), or a zip
                 archive: a path, a binary file, or a stream that cannot seek. A string or a pure path is read from the
                 root on; a host `pathlib.Path`, or a path of any root, is itself the archive. A zip archive from a
                 stream is kept in the root meanwhile.
-            max_members: the most members that the archive may have.
-            progress: called after each part with the number of bytes of the archive that have been read, and that it
-                has in all: None for a stream. What it raises ends the unpacking.
+            max_members: how many members the archive may have at most.
+            progress: called after each part with two numbers: the bytes of the archive that have been read, and all its
+                bytes (None for a stream). An exception that it raises ends the unpacking.
 
         Returns:
-            The number of files, directories and links, and of their bytes; and what was left out, by name, and why.
+            The number of files, directories and links, and of their bytes; and the names that were left out, with the
+            reasons.
 
         Raises:
-            VeryTmpArchiveError: EBADMSG, if it cannot be read: it is no archive, is cut off, encrypted, or damaged.
+            VeryTmpArchiveError: EBADMSG, if it cannot be read: it is no archive, or is truncated, encrypted or damaged.
                 E2BIG, if it has more than *max_members*. ENOSPC, if it has more than twice the members or the bytes
-                that the root can hold, most of them replaced by others.
-            OSError: ENOSPC, at a limit of the root. Where members contradict each other: EISDIR, a file or link in the
-                place of a directory; ENOTDIR, below a file; EEXIST, below a symlink that leads nowhere; ELOOP, below
-                one that leads to itself. EAGAIN, if *archive* is a stream that does not block, and has nothing yet.
+                that the root can hold, as is possible if they replace each other.
+            OSError: ENOSPC, at a limit of the root. If members contradict each other: EISDIR, for a file or link in the
+                place of a directory; ENOTDIR, below a file; EEXIST, below a symlink that leads nowhere; ELOOP, below a
+                symlink that leads to itself. EAGAIN, if *archive* is a non-blocking stream that has no data yet.
 
-            After any error, what was unpacked before stays, and a note says how far it came. The file that was unpacked
-            in part is removed; directories have not got their permissions and times yet.
+            After any error, what was unpacked before stays, and a note says how much that is. A partly unpacked file is
+            removed. Directories do not have their permissions and times yet.
         """
         self._tree.check_open()
         from .unpack import unpack

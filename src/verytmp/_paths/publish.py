@@ -70,7 +70,7 @@ def publish(
 
 
 def temporary_name(name: str) -> str:
-    """A name beside the target that says whose it is: the process is to be seen, and whether it still lives."""
+    """A name beside the target. It has the process ID, so that anybody can see whether its process still lives."""
     return f".{name[:NAME_CHARACTERS]}.verytmp-{os.getpid()}-{os.urandom(4).hex()}"
 
 

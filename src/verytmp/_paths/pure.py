@@ -257,7 +257,7 @@ class VeryTmpPurePath(PosixPath):
         return self._derive("").joinpath(*pathsegments)
 
     def joinpath(self, *pathsegments: StrPath) -> Self:
-        """Add segments. An absolute one begins at the root again; a `VeryTmpPath` takes the place of what was there."""
+        """Add segments. An absolute one begins at the root again, and a `VeryTmpPath` replaces everything before it."""
         path = self._derive(self._rel)  # always a new object, for its `info` is read again
         for segment in pathsegments:
             path = path._join(segment)
@@ -320,7 +320,7 @@ class VeryTmpPurePath(PosixPath):
         return self._inside, PurePosixPath(within)
 
     def relative_to(self, other: StrPath, *others: StrPath, walk_up: bool = False) -> PurePosixPath:  # type: ignore[override]  # by decision
-        """This path as seen from another one of this root: a pure path. (*walk_up* is of Python 3.12.)
+        """This path relative to another one of this root: a pure path. (*walk_up* is of Python 3.12.)
 
         `ValueError` for a path of another root, and, without *walk_up*, for one that is not above this path.
         """

@@ -27,7 +27,8 @@ class VeryTmpReport(Counts):
     Attributes:
         members: the number of files, directories and links that were made.
         bytes: how many bytes the files among them have.
-        left_out: what was left out, and why: relative names and short texts. At most 1,000 of them.
+        left_out: the names that were left out, as the archive or the source has them, each with the reason. At most
+            1,000.
     """
 
     __slots__ = ()

@@ -42,13 +42,13 @@ def enter() -> None:
     disappears with its root, and all of them with the last process in the namespace. ``VeryTmpRoot(at=False)`` still
     makes a root without a name. Calling it again does nothing.
 
-    Call it early, while there is one thread. Children that are started later are in the namespace too, and forked ones
-    make roots with names. A helper process stays, which mounts for them.
+    Call it early, while there is one thread. Children that are started later are in the namespace too, and forked
+    children make roots with names. A helper process stays, which does the mounting.
 
     Raises:
         VeryTmpError: there is more than one thread.
         VeryTmpUnavailable: such a namespace is refused here.
-        OSError: this process may not enter the namespace that was made (EPERM), or its working directory is not there.
+        OSError: this process may not enter the new namespace (EPERM), or its working directory does not exist there.
     """
     go_inside()
     options.default_at = True

@@ -138,7 +138,7 @@ class NamedRun:
         return bool(self.top) and f"{self._config.option.basetemp}/".startswith(f"{self.top}/{BASE}/")
 
     def tell(self, workerinput: dict[str, Any]) -> None:
-        """Leave word to a worker of pytest-xdist."""
+        """Leave a message for a worker of pytest-xdist."""
         workerinput[TOLD] = self.top, self.refusal, self.diagnosis, self.outside
 
     def header(self) -> str:

@@ -201,7 +201,8 @@ def in_short(error: OSError) -> str:
 
 def diagnosis(error: OSError, fallback: str) -> str:
     """A refusal in full. What it says of the fallback is what a run of pytest has for it, unless it has it already."""
-    keyword, option = (f"with less promised, and no limits: {text}; " for text in (KEYWORD, "--verytmp-fallback=shm"))
+    less = "with weaker guarantees and no limits"
+    keyword, option = (f"{less}: {text}; " for text in (KEYWORD, "--verytmp-fallback=shm"))
     return str(error).replace(keyword, "" if fallback == "shm" else option)
 
 
