@@ -9,6 +9,8 @@ do as they like.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import re
@@ -19,6 +21,7 @@ import tarfile
 import tempfile
 import xml.etree.ElementTree as ET
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -252,6 +255,17 @@ def cell(python: Path, source: Path, project: Project, way: Way, plain: dict[str
     return f"{text} ({'; '.join(notes)})" if notes else text, unexplained
 
 
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Refuse to work where another command does: each would remove what the other one's tests are running in."""
+    with (folder.parent / f"{folder.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError(f"another command is at work in {folder}") from None
+        yield
+
+
 def row(project: Project, folder: Path) -> tuple[str, int]:
     """The project's line of the table, and how many differences nobody has explained."""
     store = folder / FOUND
@@ -287,7 +301,8 @@ def main(arguments: list[str]) -> int:
     unexplained = 0
     for project in chosen:
         try:
-            line, number = row(project, folder / project.name)
+            with alone(folder / project.name):
+                line, number = row(project, folder / project.name)
         except (RuntimeError, subprocess.TimeoutExpired) as error:
             print(f"--- {project.name}: {error}", flush=True)
             unexplained += 1
