@@ -1,13 +1,17 @@
 """Run published projects' own tests with pytest's tmp_path and with --verytmp, and compare all of them, test by test.
 
-``python tests/real_suites.py [FOLDER [PROJECT...]]``: by hand and as root, for it takes an hour and the network. It
+``python tests/real_suites.py [FOLDER [PROJECT...]]``: by hand and as root, for it takes hours and the network. It
 makes an environment for each project in the folder (by default a temporary one), runs its tests as root and as an
-ordinary user, in one process and in two, and writes docs/real-suites.md when it has run all projects. These suites are
-other people's programs: run it where they may do as they like.
+ordinary user, in one process and in two, and writes the project's line of docs/real-suites.md. What it has found, it
+leaves in the folder, and goes on from there next time. These suites are other people's programs: run it where they may
+do as they like.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import json
 import os
 import re
 import shutil
@@ -17,8 +21,9 @@ import tarfile
 import tempfile
 import xml.etree.ElementTree as ET
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 REPOSITORY = Path(__file__).parent.parent
 PAGE = REPOSITORY / "docs" / "real-suites.md"
@@ -28,6 +33,7 @@ PATIENCE = 1800  # seconds for one suite, on a machine that has other work
 FETCHING = 300  # seconds for packages to arrive: a connection may be left hanging
 ATTEMPTS = 3
 SHOWN = 10  # names of tests
+FOUND = "found.json"  # in a project's folder: what each way has come to
 
 
 class Project(NamedTuple):
@@ -249,41 +255,61 @@ def cell(python: Path, source: Path, project: Project, way: Way, plain: dict[str
     return f"{text} ({'; '.join(notes)})" if notes else text, unexplained
 
 
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Refuse to work where another command does: each would remove what the other one's tests are running in."""
+    with (folder.parent / f"{folder.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError(f"another command is at work in {folder}") from None
+        yield
+
+
 def row(project: Project, folder: Path) -> tuple[str, int]:
     """The project's line of the table, and how many differences nobody has explained."""
-    python, source = prepared(project, folder)
-    plain = {way: outcomes(python, source, project, way.ordinary, *way.options[1:], *project.arguments) for way in WAYS}
-    users = plain[WAYS[0]]
-    uses = sum(outcome.uses for outcome in users.values())
-    failed = sum(outcome.result in ("failure", "error") for outcome in users.values())
-    if failed == len(users):  # a module is missing, and nothing was collected
-        raise RuntimeError("without the plugin, no test passes")
-    cells = [cell(python, source, project, way, plain[way]) for way in WAYS]
-    fields = (project.name, project.version, len(users), uses, failed, *(text for text, _ in cells))
-    return "| " + " | ".join(map(str, fields)) + " |", sum(number for _, number in cells)
+    store = folder / FOUND
+    found: dict[str, Any] = json.loads(store.read_text()) if store.exists() else {}
+    missing = [way for way in WAYS if way.title not in found]
+    if missing:
+        python, source = prepared(project, folder)
+    for way in missing:
+        plain = outcomes(python, source, project, way.ordinary, *way.options[1:], *project.arguments)
+        failed = sum(outcome.result in ("failure", "error") for outcome in plain.values())
+        if failed == len(plain):  # a module is missing, and nothing was collected
+            raise RuntimeError("without the plugin, no test passes")
+        uses = sum(outcome.uses for outcome in plain.values())
+        found[way.title] = [*cell(python, source, project, way, plain), len(plain), uses, failed]
+        store.write_text(json.dumps(found))
+    counts = found[WAYS[0].title][2:]
+    fields = (project.name, project.version, *counts, *(found[way.title][0] for way in WAYS))
+    return "| " + " | ".join(map(str, fields)) + " |", sum(found[way.title][1] for way in WAYS)
+
+
+def write(line: str) -> None:
+    """Put a project's line into the page's table, in the place of the one that it had."""
+    above, head, below = re.split(r"(\|---.*\n)", PAGE.read_text(), maxsplit=1)
+    table, below = re.fullmatch(r"((?:\|[^\n]*\n)*)(.*)", below, re.DOTALL).groups()  # type: ignore[union-attr]
+    lines = {each.split()[1]: each for each in [*table.splitlines(), line]}
+    PAGE.write_text(above + head + "".join(f"{lines[name]}\n" for name in sorted(lines)) + below)
 
 
 def main(arguments: list[str]) -> int:
     folder = Path(arguments[0] if arguments else tempfile.mkdtemp(prefix="verytmp-real-suites-")).absolute()
     folder.mkdir(exist_ok=True)
     chosen = [project for project in PROJECTS if not arguments[1:] or project.name in arguments[1:]]
-    rows: list[str] = []
     unexplained = 0
     for project in chosen:
         try:
-            line, number = row(project, folder / project.name)
+            with alone(folder / project.name):
+                line, number = row(project, folder / project.name)
         except (RuntimeError, subprocess.TimeoutExpired) as error:
             print(f"--- {project.name}: {error}", flush=True)
             unexplained += 1
             continue
         unexplained += number
-        rows.append(line)
         print(line, flush=True)
-    if len(rows) == len(PROJECTS):
-        text = PAGE.read_text()
-        start = text.index("\n", text.index("|---")) + 1
-        below = re.sub(r"(\|.*\n)+", "", text[start:], count=1)
-        PAGE.write_text(f"{text[:start]}{chr(10).join(rows)}\n{below}")
+        write(line)
     return 1 if unexplained else 0
 
 

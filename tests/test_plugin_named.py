@@ -479,7 +479,7 @@ def test_where_it_cannot_be_started_anew(run: Run) -> None:
     result.stderr.fnmatch_lines(["ERROR: --verytmp: *one thread, and this one has 2 *; or take --verytmp=confined"])
     result = run.pytester.run(sys.executable, script, "--verytmp-fallback=tmp_path")
     assert result.outlines[-1] == "1"
-    result.stdout.fnmatch_lines(["verytmp: threads: EINVAL; tmp_path is pytest's own"])
+    result.stdout.fnmatch_lines(["verytmp: no namespace, for this program has threads; tmp_path is pytest's own"])
 
 
 @pytest.mark.skipif("not __import__('importlib').util.find_spec('xdist')", reason="xdist is not installed")

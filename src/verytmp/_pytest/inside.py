@@ -58,6 +58,8 @@ class NamedRun:
         try:
             try:
                 self._go_inside()
+                if self.refusal:
+                    return
                 options["fallback"] = "none"
             except VeryTmpUnavailable as error:
                 self._refused(error)
@@ -102,7 +104,9 @@ class NamedRun:
                 return
             if ATTACHED & sys.modules.keys() or not is_command(self._config):
                 if self.fallback == "tmp_path":
-                    raise VeryTmpUnavailable(error.errno or 0, "threads", error.strerror or "", "", "child") from None
+                    whose = ", ".join(sorted(ATTACHED & sys.modules.keys())) or "this program"
+                    self.refusal, self.diagnosis = f"no namespace, for {whose} has threads", error.strerror or ""
+                    return
                 raise pytest.UsageError(f"--verytmp: {error.strerror}; or take --verytmp=confined") from None
             VeryTmpRoot(at=True, fallback="none").close()  # what is refused is reported by this process
             self._start_anew()
