@@ -451,6 +451,23 @@ def test_a_large_process_is_not_forked() -> None:
     assert in_child(large) == (False, False)
 
 
+def test_a_root_that_is_closed_while_a_program_starts(named: VeryTmpRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its numbers are another root's then, whose namespace the program must not enter."""
+    (named / "whose").write_text("its own")
+    others: list[VeryTmpRoot] = []
+
+    class Closing(State):
+        def __init__(self) -> None:
+            super().__init__()
+            named.close()
+            others.append(VeryTmpRoot(at=AT))
+            (others[0] / "whose").write_text("another's")
+
+    monkeypatch.setattr(programs, "State", Closing)
+    assert output(named, "cat", "whose") == "its own"
+    others[0].close()
+
+
 def test_preexec_fn_runs_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "FORKED_MAX", 1 << 40)  # pytest may be large
     with VeryTmpRoot(at=AT) as root:

@@ -250,16 +250,11 @@ def fds_of(tree: Tree, kind: str, what: str) -> Generator[tuple[int, ...]]:
     """
     if kind == "shm":
         raise VeryTmpError(errno.EOPNOTSUPP, IN_SHM.format(what))
-    duplicates: list[OwnedFd] = []
     try:
-        try:
-            for fd in tree.filenos:
-                duplicates.append(call_owned(os.dup, fd))  # noqa: PERF401  # those that were made are closed
-        except OSError as error:
-            tree.check_open()
-            raise VeryTmpError(error.errno or 0, f"the root is not {what}: dup: {error.strerror}") from None
-        if not tree.kept_fds().are_ours():
-            raise_closed(tree)
+        duplicates = tree.duplicates()
+    except OSError as error:
+        raise VeryTmpError(error.errno or 0, f"the root is not {what}: dup: {error.strerror}") from None
+    try:
         yield tuple(each.fileno() for each in duplicates)
     finally:
         for each in duplicates:

@@ -116,6 +116,23 @@ class KeptFds:
         """Whether they are open, and all of them what they were at first."""
         return not self.closed and len(self._ours()) == len(self.filenos)
 
+    def duplicates(self) -> tuple[OwnedFd, ...]:
+        """Duplicates of all of them: another thread may close these at any moment, and get their numbers for others.
+
+        Raises `OSError`: EBADF if they are not ours any more.
+        """
+        made: list[OwnedFd] = []
+        try:
+            for number in self.filenos:
+                made.append(raised(call_owned(os.dup, number)))  # noqa: PERF401  # those that were made are closed
+            if not self.are_ours():  # then what was duplicated may be anything
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        except BaseException:
+            for each in made:  # the error's traceback would keep them
+                each.close()
+            raise
+        return tuple(made)
+
     def close(self, *others: KeptFds) -> None:
         """Close them, and those of *others*, in one step: no signal handler's exception can come in between."""
         owners = [each for fds in (self, *others) for each in fds._ours()]

@@ -45,9 +45,9 @@ class Sent:
 
     def before_close(self) -> None:
         """Keep duplicates of the descriptors, which are about to be closed."""
-        if self.waiting and self.fds.are_ours():
+        if self.waiting:
             try:
-                self.fds = KeptFds(*(owner(os.dup(fd)) for fd in self.fds.filenos))
+                self.fds = KeptFds(*self.fds.duplicates())
             except OSError:  # the process may have no more of them, and closing must not fail
                 pass
 
@@ -81,9 +81,12 @@ def send(root: RootFds, later: bool) -> tuple[Any, ...]:
             if not sent.waiting and _sent.get(key) is sent:
                 del _sent[key]
             fds = sent.fds
-        if fds.are_ours():  # a program that has closed all descriptors may have opened its own
-            for fd in fds.filenos:
-                send_handle(connection, fd, process)
+        try:
+            duplicates = fds.duplicates()
+        except OSError:  # a program that has closed all descriptors may have opened its own
+            return
+        for each in duplicates:
+            send_handle(connection, each.fileno(), process)
 
     key = root.key
     sharer: Any = resource_sharer

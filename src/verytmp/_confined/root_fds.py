@@ -100,6 +100,14 @@ class RootFds:
         """The descriptors, for a caller who keeps them when this object goes."""
         return self._fds
 
+    def duplicates(self) -> tuple[OwnedFd, ...]:
+        """As `KeptFds.duplicates`. `ValueError` if the root is closed."""
+        try:
+            return self._fds.duplicates()
+        except OSError:
+            self.check_open()
+            raise
+
     def close(self) -> None:
         """Let go of the directory. Operations under way fail, later ones are refused. Closing again does nothing."""
         before, after = self.around_close or (None, None)

@@ -8,7 +8,7 @@ import gc
 import os
 import signal
 import sys
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from io import FileIO
 from subprocess import PIPE, CalledProcessError, CompletedProcess, Popen, SubprocessError, TimeoutExpired
@@ -24,7 +24,7 @@ from .trampoline import IGNORED_BY_PYTHON, STARTED, Plan, enter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Generator, Mapping
     from typing import Any
 
 # What a fresh interpreter runs: modules alone, which are compiled already, and not the package's `__init__`.
@@ -98,31 +98,32 @@ def popen(
         executable = words[0]
     if env is not None:
         env = {in_name(key, tree): in_name(value, tree) for key, value in env.items()}
-    plan = Plan(
-        **way_in(tree),
-        report="",
-        cwd=directory(cwd, tree),
-        groups="" if extra_groups is None else ",".join(str(group_id(each)) for each in extra_groups) or "-",
-        group="" if group is None else str(group_id(group)),
-        user="" if user is None else str(user_id(user)),
-        ignored="" if restore_signals else ignored(),
-        pids="1" if unshare_pid else "",
-        executable=os.fsdecode(in_name(executable or words[0], tree)),
-    )
-    options |= {"env": env, "restore_signals": restore_signals, "pass_fds": pass_fds}
-    its_own = {"executable": plan.executable, "cwd": plan.cwd, "preexec_fn": preexec_fn}
-    users = {"user": user, "group": group, "extra_groups": extra_groups}
-    natively = partial(Popen, words, **its_own, **users, **options)
-    direct = not unshare_pid and not plan.only
-    process = None
-    if direct and not plan.namespace:
-        process = natively()
-    else:
-        found = State()
-        if direct and found.may_thread:
-            process = from_thread(int(plan.namespace), natively)
-        if process is None:
-            process = by_trampoline(plan, words, preexec_fn, options, found)
+    with kept_namespace(tree) as namespace:
+        plan = Plan(
+            **way_in(tree, namespace),
+            report="",
+            cwd=directory(cwd, tree),
+            groups="" if extra_groups is None else ",".join(str(group_id(each)) for each in extra_groups) or "-",
+            group="" if group is None else str(group_id(group)),
+            user="" if user is None else str(user_id(user)),
+            ignored="" if restore_signals else ignored(),
+            pids="1" if unshare_pid else "",
+            executable=os.fsdecode(in_name(executable or words[0], tree)),
+        )
+        options |= {"env": env, "restore_signals": restore_signals, "pass_fds": pass_fds}
+        its_own = {"executable": plan.executable, "cwd": plan.cwd, "preexec_fn": preexec_fn}
+        users = {"user": user, "group": group, "extra_groups": extra_groups}
+        natively = partial(Popen, words, **its_own, **users, **options)
+        direct = not unshare_pid and not plan.only
+        process = None
+        if direct and not plan.namespace:
+            process = natively()
+        else:
+            found = State()
+            if direct and found.may_thread:
+                process = from_thread(int(plan.namespace), natively)
+            if process is None:
+                process = by_trampoline(plan, words, preexec_fn, options, found)
     process.args = names
     return process
 
@@ -133,7 +134,7 @@ def wrap(
     """The arguments that start a program in the root's namespace, and the file descriptors to pass to it."""
     _, words = words_of(args, tree)
     plan = Plan(
-        **way_in(tree),
+        **way_in(tree, tree.namespace()),
         report="",
         cwd=directory(cwd, tree),
         groups="",
@@ -158,9 +159,25 @@ def words_of(args: Any, tree: Tree) -> tuple[Any, list[str]]:
     return names, [os.fsdecode(each) for each in names]
 
 
-def way_in(tree: Tree) -> dict[str, str]:
+@contextmanager
+def kept_namespace(tree: Tree) -> Generator[int | None]:
+    """A duplicate of the descriptor of a root's mount namespace; None if there is none.
+
+    Another thread may close the root meanwhile, and get its number for another root, where the program would run then.
+    """
+    if tree.namespace() is None:
+        yield None
+        return
+    kept = tree.duplicates()
+    try:
+        yield kept[2].fileno()
+    finally:
+        for each in kept:
+            each.close()
+
+
+def way_in(tree: Tree, namespace: int | None) -> dict[str, str]:
     """The fields of a `Plan` that say how a program gets to where the root has its name."""
-    namespace = tree.namespace()
     foreign = namespace is not None and not is_own_namespace(namespace)
     return {"namespace": str(namespace) if foreign else "", "only": tree.at if tree.host_read_only else ""}
 
