@@ -167,6 +167,17 @@ LARGE = 256 * MIB  # other programs on this machine may well make and remove som
 
 @pytest.mark.needs("clone")
 def test_the_frozen_memory_is_shared_and_freed_after_the_last(machine: None) -> None:
+    """By the whole machine's figure, which another program may change meanwhile: not three times, though."""
+    for attempt in range(3):
+        try:
+            return share_and_free()
+        except AssertionError:
+            if attempt == 2:
+                raise
+    return None
+
+
+def share_and_free() -> None:
     with VeryTmpRoot() as root:
         (root / "large").write_bytes(bytes(LARGE))
         root.freeze()
