@@ -113,7 +113,7 @@ def popen(
     its_own = {"executable": plan.executable, "cwd": plan.cwd, "preexec_fn": preexec_fn}
     users = {"user": user, "group": group, "extra_groups": extra_groups}
     natively = partial(Popen, words, **its_own, **users, **options)
-    direct = not unshare_pid and not plan.only
+    direct = not unshare_pid and not plan.writable
     process = None
     if direct and not plan.namespace:
         process = natively()
@@ -162,7 +162,7 @@ def way_in(tree: Tree) -> dict[str, str]:
     """The fields of a `Plan` that say how a program gets to where the root has its name."""
     namespace = tree.namespace()
     foreign = namespace is not None and not is_own_namespace(namespace)
-    return {"namespace": str(namespace) if foreign else "", "only": tree.at if tree.host_read_only else ""}
+    return {"namespace": str(namespace) if foreign else "", "writable": tree.at if tree.host_read_only else ""}
 
 
 def in_name(value: Any, tree: Tree) -> Any:
@@ -277,7 +277,7 @@ def from_thread(namespace: int, make: Callable[[], Popen[Any]]) -> Popen[Any] | 
         collecting = gc.isenabled()
         gc.disable()  # what a collection would end may have files, whose names are others here
         try:
-            if _thread.get_native_id() != caller and entered():  # gevent's threads are none
+            if _thread.get_native_id() != caller and enter_namespace():  # gevent's threads are none
                 found = make()
         except BaseException as error:
             found = error
@@ -289,7 +289,7 @@ def from_thread(namespace: int, make: Callable[[], Popen[Any]]) -> Popen[Any] | 
         ended.release()
         return pid
 
-    def entered() -> bool:
+    def enter_namespace() -> bool:
         try:
             _syscalls.unshare(_syscalls.CLONE_FS)
             _syscalls.setns(namespace, _syscalls.CLONE_NEWNS)
