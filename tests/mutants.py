@@ -1,7 +1,8 @@
 """Plant small mistakes in what everything rests on: ``python tests/mutants.py [MODULE...]``, as root or not.
 
 Each mistake is one of `support.mutation`, and has to be noticed by a test. Those that are not are looked up in
-`mutants.toml`, which says why no test can. The page is written if that explains them all.
+`mutants.toml`, which says why no test can. If that explains all of a module's, its lines go into the page, in which
+those of other modules stay.
 
 A mutant may do anything to the host. So its tests run as an ordinary user, in namespaces of their own, in which that
 user is called root and may mount.
@@ -15,9 +16,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -26,7 +27,7 @@ from support.mutation import Mutant, mutants
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "mutants.md"
 REASONS = HERE / "mutants.toml"
-WORKERS = 2
+WORKERS = int(os.environ.get("WORKERS", "2"))
 
 # Whose tests, a line for each run of pytest. The quick ones are first: most mutants meet their end there.
 MODULES = {
@@ -54,7 +55,8 @@ PARTS = {
 }
 # What is about other things than the mutant, or what is forbidden in the namespace.
 LEFT_OUT = "not planted_bug and not would_trip and not test_owner and not noswap"
-OPTIONS = ["-x", "-q", "-m", "", "-p", "no:cacheprovider", "-k", LEFT_OUT]
+LEFT_OUT += " and not test_a_limit_that_is_reached_is_not_remembered and not test_another_group_gets_another_one"
+OPTIONS = ["-x", "-q", "-p", "no:cacheprovider", "-k", LEFT_OUT]
 OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of what is loaded beforehand
 
 HEAD = """# What no test noticed
@@ -82,28 +84,42 @@ WHY = """
 
 def main(modules: list[str]) -> int:
     reasons: dict[str, dict[str, str]] = tomllib.loads(REASONS.read_text())
-    rows, survivors = "", ""
     unexplained = 0
     for module in modules or MODULES:
-        what, places = PARTS.get(module, ("", set()))
-        planted = mutants((HERE.parent / f"src/verytmp/{module}.py").read_text())
-        planted = [mutant for mutant in planted if not places or mutant.place in places]
-        ends = tested(module, planted)
-        left = [mutant.key for mutant, end in zip(planted, ends, strict=True) if end == "passed"]
-        hung = ends.count("hung")
-        what = what and f": {what}"
-        rows += f"| `{module}`{what} | {len(ends)} | {len(ends) - len(left) - hung} | {hung} | {len(left)} |\n"
-        for key in left:
-            reason = reasons.get(module, {}).get(key)
-            unexplained += not reason
-            code = key.replace("|", r"\|")  # or it would end the cell
-            survivors += f"| `{module}` | `{code}` | {reason or '**?**'} |\n"
-    page = f"{HEAD}{rows}{WHY}{survivors}"
-    if unexplained or modules:
-        print(page)
-    else:
-        PAGE.write_text(page)
+        lines = rows(module, reasons.get(module, {}))
+        if any("**?**" in line for line in lines):
+            print("\n".join(lines))
+            unexplained += 1
+        else:
+            write_page(module, lines)
     return 1 if unexplained else 0
+
+
+def write_page(module: str, lines: list[str]) -> None:
+    """Put in a module's lines. Those of other modules stay; the first line of each is its row of the first table."""
+    earlier = PAGE.read_text().splitlines()
+    found = {each: [line for line in earlier if line.startswith(f"| `{each}`")] for each in MODULES} | {module: lines}
+    counts = "".join(f"{line}\n" for each in found.values() for line in each[:1])
+    survivors = "".join(f"{line}\n" for each in found.values() for line in each[1:])
+    PAGE.write_text(f"{HEAD}{counts}{WHY}{survivors}")
+
+
+def rows(module: str, reasons: dict[str, str]) -> list[str]:
+    """A module's row of the first table, and those of the second."""
+    what, places = PARTS.get(module, ("", set()))
+    planted = mutants((HERE.parent / f"src/verytmp/{module}.py").read_text())
+    planted = [mutant for mutant in planted if not places or mutant.place in places]
+    ends = tested(module, planted)
+    left = [mutant.key for mutant, end in zip(planted, ends, strict=True) if end == "passed"]
+    for key in reasons.keys() - set(left):
+        print(f"{module}: a reason for what is noticed, or is no more: {key}", file=sys.stderr)
+    hung = ends.count("hung")
+    what = what and f": {what}"
+    found = [f"| `{module}`{what} | {len(ends)} | {len(ends) - len(left) - hung} | {hung} | {len(left)} |"]
+    for key in left:
+        code = key.replace("|", r"\|")  # or it would end the cell
+        found.append(f"| `{module}` | `{code}` | {reasons.get(key, '**?**')} |")
+    return found
 
 
 def tested(module: str, planted: list[Mutant]) -> list[str]:
@@ -116,10 +132,10 @@ def tested(module: str, planted: list[Mutant]) -> list[str]:
         worker = workers.get()
         patience = []
         for files in MODULES[module]:
-            start = time.monotonic()
-            if worker.ask(files, 3600) != "passed":
-                sys.exit(f"{files}: fails without any mutant")
-            patience.append(3 * (time.monotonic() - start) + 5)
+            end, seconds = worker.ask(files, 3600)
+            if end != "passed":
+                sys.exit(f"{files}: {end} without any mutant")
+            patience.append(3 * seconds + 5)
         workers.put(worker)
 
         def one(mutant: Mutant) -> str:
@@ -141,13 +157,20 @@ class Worker:
     def __init__(self, copy: Path) -> None:
         self.copy = copy
         shutil.copytree(HERE.parent, copy, ignore=shutil.ignore_patterns(".git", "__pycache__", ".*_cache"))
+        self._times = count(1)
+        cache = copy.with_name(f"{copy.name}-cache")  # without it, each of the tests' children compiles everything
+        cache.mkdir()
+        cache.chmod(0o777)
         command = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        # Tests that are killed leave something there.
+        command += ["sh", "-c", 'mount -t tmpfs tmpfs /dev/shm && exec "$@"', "-"]
         if os.geteuid() == 0:
             command = [sys.executable, "tests/unprivileged.py", *command]
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
         self._process = subprocess.Popen(
             [*command, sys.executable, "tests/support/mutant_worker.py"],
             cwd=copy,
-            env=os.environ | {"PYTHONPATH": f"{copy}/src", "PYTHONDONTWRITEBYTECODE": "1"},
+            env=environment | {"PYTHONPATH": f"{copy}/src", "PYTHONPYCACHEPREFIX": str(cache)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -156,22 +179,30 @@ class Worker:
     def meet(self, module: str, mutant: Mutant, patience: list[float]) -> str:
         file = self.copy / f"src/verytmp/{module}.py"
         original = file.read_text()
-        file.write_text(mutant.source)
+        self._write(file, mutant.source)
         try:
             for files, limit in zip(MODULES[module], patience, strict=True):
-                end = self.ask(files, limit)
+                end, _ = self.ask(files, limit)
                 if end != "passed":
                     return end
             return "passed"
         finally:
-            file.write_text(original)
+            self._write(file, original)
 
-    def ask(self, files: str, patience: float) -> str:
+    def _write(self, file: Path, source: str) -> None:
+        """With a time of its own: what was compiled earlier is told by that, in whole seconds, and by the size."""
+        file.write_text(source)
+        seconds = next(self._times)
+        os.utime(file, (seconds, seconds))
+
+    def ask(self, files: str, patience: float) -> tuple[str, float]:
+        """How it ended, and its CPU time; no more than `patience`, both in seconds."""
         assert self._process.stdin
         assert self._process.stdout
         arguments = [*OPTIONS, *(f"tests/{file}" for file in files.split())]
         print(json.dumps([arguments, patience]), file=self._process.stdin, flush=True)
-        return self._process.stdout.readline().strip()
+        end, seconds = json.loads(self._process.stdout.readline())
+        return end, seconds
 
 
 if __name__ == "__main__":

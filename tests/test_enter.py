@@ -40,8 +40,8 @@ def entered(function: Callable[..., Any], *args: Any) -> Any:
 
 def helper() -> int:
     """The helper's process number."""
-    assert strategy.entered is not None
-    return strategy.entered._child.pid
+    assert strategy.entered_client is not None
+    return strategy.entered_client._child.pid
 
 
 def names_there() -> list[str]:
@@ -647,9 +647,9 @@ def test_the_helper_stays_for_who_has_joined() -> None:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         process.stdout.readline()
-        assert strategy.entered is not None
+        assert strategy.entered_client is not None
         pid = helper()
-        strategy.entered._channel.close()
+        strategy.entered_client._channel.close()
         assert process.communicate("go\n")[0] == "made\n"
         assert process.returncode == 0
         return pid
@@ -752,8 +752,8 @@ def test_a_program_that_closes_all_descriptors() -> None:
     def work() -> None:
         root = VeryTmpRoot()
         os.closerange(512, 800)
-        assert strategy.entered is not None
-        os.close(strategy.entered._channel.fileno())
+        assert strategy.entered_client is not None
+        os.close(strategy.entered_client._channel.fileno())
         other = os.open(os.devnull, os.O_RDONLY)  # it may get the socket's number
         with pytest.raises(VeryTmpUnavailable, match="is gone"):
             VeryTmpRoot()

@@ -25,7 +25,7 @@ from support.children import in_child
 
 import verytmp
 from verytmp import VeryTmpRoot
-from verytmp._mounting.child import FORKED_MAX, can_fork
+from verytmp._mounting.child import FORKED_MAX, should_fork
 from verytmp._mounting.signals import Caller
 from verytmp._programs import run as programs
 from verytmp._programs import trampoline
@@ -446,7 +446,7 @@ def test_a_large_process_is_not_forked() -> None:
     def large() -> tuple[bool, bool]:
         held = bytearray(FORKED_MAX + (16 << 20))
         held[::4096] = b"x" * len(held[::4096])
-        return State().may_fork, can_fork(Caller())
+        return State().may_fork, should_fork(Caller())
 
     assert in_child(large) == (False, False)
 

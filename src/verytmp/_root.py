@@ -455,8 +455,8 @@ def unmounted() -> None:
     """After a root that has a name in the namespace that this process is in was closed: wait until the name is gone."""
     from ._mounting import strategy
 
-    if strategy.entered is not None:
-        strategy.entered.sync()
+    if strategy.entered_client is not None:
+        strategy.entered_client.sync()
 
 
 def check_landlock(refused: VeryTmpUnavailable) -> None:

@@ -138,19 +138,19 @@ class Resolution:
         Raises `OSError`, and has entered none of them then.
         """
         path = "./" + "/".join(components)  # the first may be empty
-        entered = [name for name in components if name not in ("", ".")]
-        depth = len(self.names) + len(entered)
+        new = [name for name in components if name not in ("", ".")]
+        depth = len(self.names) + len(new)
         try:
             directory = opened(path, DIRECTORY, self.current.fileno())
         except OSError as error:
             if not self._given_up(error):
                 raise
             directory = opened(path, DIRECTORY, self.current.fileno())
-        if not entered:
+        if not new:
             directory.close()
             return
         self._kept[depth] = self.current = directory
-        self.names += entered
+        self.names += new
         self._searchable = False
         for level in [*self._kept]:
             if 0 < level <= depth - 4 * (level & -level):

@@ -93,7 +93,7 @@ class Tree(RootFds):
 
     # -- how a call is made --------------------------------------------------------------------------------------------
 
-    def _whole(self, relative: str) -> str:
+    def _kernel_path(self, relative: str) -> str:
         """A path for one call from the directory above the root on.
 
         Raises `OSError` (ELOOP) without asking the kernel where only the resolver may go, to which the caller turns
@@ -181,7 +181,7 @@ class Tree(RootFds):
             self.stat(relative)
             self._raise_with_paths(OSError(at_root, os.strerror(at_root)), relative)
         try:
-            return call(self._whole(relative), *args, dir_fd=self.fd)
+            return call(self._kernel_path(relative), *args, dir_fd=self.fd)
         except OSError as error:
             self._raise_unless_resolvable(error, relative)
         return self._at_resolved(relative, False, entry_here, call, *args)
@@ -193,7 +193,8 @@ class Tree(RootFds):
         how = {} if follow is None else {"follow_symlinks": follow}
         try:
             if relative and target:  # a root is no entry that could be renamed
-                return call(self._whole(relative), self._whole(target), src_dir_fd=self.fd, dst_dir_fd=self.fd, **how)
+                paths = self._kernel_path(relative), self._kernel_path(target)
+                return call(*paths, src_dir_fd=self.fd, dst_dir_fd=self.fd, **how)
         except OSError as error:
             self._raise_unless_resolvable(error, relative, target)
         try:
@@ -215,7 +216,7 @@ class Tree(RootFds):
         descriptor = -1
         try:
             # A `for` lets no signal handler run before its name holds what it is given.
-            for descriptor in map(self._open, (self._whole(relative),), (flags,), (mode,)):
+            for descriptor in map(self._open, (self._kernel_path(relative),), (flags,), (mode,)):
                 return call(descriptor)
         except OSError as error:
             if descriptor >= 0:
@@ -234,7 +235,7 @@ class Tree(RootFds):
         """Make a call that follows a path, and has no form for what is open already, as chmod(2)."""
         try:
             if follow:
-                return call(self._whole(relative), *args, dir_fd=self.fd)
+                return call(self._kernel_path(relative), *args, dir_fd=self.fd)
         except OSError as error:
             self._raise_unless_resolvable(error, relative)
         # A call on the last step would follow a link. So it is made on the very file, by its descriptor's name.
@@ -251,7 +252,7 @@ class Tree(RootFds):
     def stat(self, relative: str, follow: bool = True) -> os.stat_result:
         """stat(2)."""
         try:
-            return os.stat(self._whole(relative), dir_fd=self.fd, follow_symlinks=follow)
+            return os.stat(self._kernel_path(relative), dir_fd=self.fd, follow_symlinks=follow)
         except OSError as error:
             self._raise_unless_resolvable(error, relative)
         result: os.stat_result = self._at_resolved(relative, follow or ends_above(relative), stat_here, follow)
@@ -260,7 +261,7 @@ class Tree(RootFds):
     def stat_or_none(self, relative: str, follow: bool = True) -> os.stat_result | None:
         """As `stat`, but None where there is nothing, without the time that an error with a path takes."""
         try:
-            return os.stat(self._whole(relative), dir_fd=self.fd, follow_symlinks=follow)
+            return os.stat(self._kernel_path(relative), dir_fd=self.fd, follow_symlinks=follow)
         except OSError as error:
             if error.errno not in RESOLVABLE:
                 self.check_open()
@@ -288,7 +289,7 @@ class Tree(RootFds):
     def open(self, relative: str, flags: int, mode: int = 0o777) -> OwnedFd:
         """open(2): the owner of a file descriptor, close-on-exec. ``with`` closes it."""
         try:
-            return next(map(owner, map(self._open, (self._whole(relative),), (flags,), (mode,))))  # as `opened`
+            return next(map(owner, map(self._open, (self._kernel_path(relative),), (flags,), (mode,))))  # as `opened`
         except OSError as error:
             self._raise_unless_resolvable(error, relative)
         return self._open_resolved(relative, flags, mode)
@@ -312,7 +313,7 @@ class Tree(RootFds):
         descriptor = -1
         try:
             try:
-                for descriptor in map(self._opener, (self._whole(relative),), flags):  # as in `_with_open_fd`
+                for descriptor in map(self._opener, (self._kernel_path(relative),), flags):  # as in `_with_open_fd`
                     break
             except OSError as error:
                 if not is_resolvable(error, relative):
@@ -382,7 +383,7 @@ class Tree(RootFds):
     def touch_if_there(self, relative: str) -> bool:
         """Set the times to now. Returns whether that could be done. It makes no error with a path, which takes time."""
         try:
-            os.utime(self._whole(relative), dir_fd=self.fd)
+            os.utime(self._kernel_path(relative), dir_fd=self.fd)
             return True
         except OSError as error:
             if error.errno not in RESOLVABLE:

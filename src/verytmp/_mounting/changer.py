@@ -53,34 +53,34 @@ def clone(spec: MountSpec, layers: Sequence[int], mounter: Mounter) -> Mounted:
     """Make a root that begins as these layers, the uppermost first."""
     spec = spec.replace(directory=impossible_name(), token=new_token())
     request = Request(CLONE, [str(len(layers)), *spec.encode()], layers)
-    only = ""
+    required = ""
     if spec.at:
-        only = "entered" if strategy.entered is not None and not spec.host_read_only else "namespace"
+        required = "entered" if strategy.entered_client is not None and not spec.host_read_only else "namespace"
     try:
-        made: tuple[Reply, str] | None = change(request, mounter, only)
+        made: tuple[Reply, str] | None = change(request, mounter, required)
     except Refused as refused:
-        if only != "entered" or not strategy.is_taken(refused):
+        if required != "entered" or not strategy.is_taken(refused):
             raise
         made = None
     if made is None:
-        only = "namespace"
-        made = change(request, mounter, only)
+        required = "namespace"
+        made = change(request, mounter, required)
     reply, how = made
-    count = NAMED_FDS + (only == "entered") if spec.at else TMPFS_FDS
+    count = NAMED_FDS + (required == "entered") if spec.at else TMPFS_FDS
     namespace = made_in(mounter.namespace, reply.fds[count:])
-    later = Mounter(namespace, mounter.helper(), mounter.entered or only == "entered")
+    later = Mounter(namespace, mounter.helper(), mounter.in_entered or required == "entered")
     return Mounted(reply.fds[:count], f"a clone by overlayfs, {how}", later, spec)
 
 
-def change(request: Request, mounter: Mounter, only: str = "") -> tuple[Reply, str]:
+def change(request: Request, mounter: Mounter, required: str = "") -> tuple[Reply, str]:
     """What a request's reply brings, and a few words on who made it.
 
-    *only*: ``"entered"`` where nobody else but that helper can, ``"namespace"`` where it takes a mount namespace of its
-    own, and so a child; else empty.
+    *required*: ``"entered"`` where only the helper in the entered namespace can, ``"namespace"`` where it takes a mount
+    namespace of its own, and so a child; else empty.
     """
     caller = Caller()
     before: list[Refusal] = []
-    for each in strategies(mounter, only):
+    for each in strategies(mounter, required):
         try:
             done = each(request, mounter, caller)
         except Unanswered as unanswered:
@@ -93,17 +93,18 @@ def change(request: Request, mounter: Mounter, only: str = "") -> tuple[Reply, s
     raise AssertionError("a child makes it, or is refused")
 
 
-def strategies(mounter: Mounter, only: str) -> Iterator[_Strategy]:
+def strategies(mounter: Mounter, required: str) -> Iterator[_Strategy]:
     """In order. Each returns None where it is not for this process."""
-    if not only:
+    if not required:
         yield directly
     made_before = mounter.namespace is not None and mounter.namespace.entered
-    if strategy.entered is not None and only != "namespace" and (mounter.entered or made_before or only):
-        yield partial(by_entered, strategy.entered.make if only else strategy.entered.change)
+    client = strategy.entered_client
+    if client is not None and required != "namespace" and (mounter.in_entered or made_before or required):
+        yield partial(by_entered, client.make if required else client.change)
     helper = mounter.helper()
-    if helper is not None and not helper.closed and not only:
+    if helper is not None and not helper.closed and not required:
         yield partial(by_helper, helper)
-    if only != "entered":
+    if required != "entered":
         yield by_child
 
 
@@ -142,5 +143,5 @@ def by_child(request: Request, mounter: Mounter, caller: Caller) -> tuple[Reply,
     namespace = mounter.namespace
     asked = Request(request.operation, request.fields, [*request.fds, *(namespace.fds() if namespace else ())])
     reply = without_interrupts(lambda: child.perform(asked, caller), caller)
-    kind = "forked" if child.can_fork(caller) else "fresh"
+    kind = "forked" if child.should_fork(caller) else "fresh"
     return reply, f"via a {kind} child, by {reply.how}(2)"

@@ -148,7 +148,7 @@ def start(connection: _socket.socket, ours: Channel, caller: Caller) -> Child:
     package = greened(*REPLACED)
     if package:
         raise Refused([(package, errno.ENOSYS, f"{package} has replaced the calls by which a child is asked")])
-    if not can_fork(caller) or not in_main_interpreter():  # where there is no interpreter to spawn, `spawn` says so
+    if not should_fork(caller) or not in_main_interpreter():  # where there is no interpreter to spawn, `spawn` says so
         return spawn(connection)
     try:
         with warnings.catch_warnings():  # of fork with threads: there is no interpreter to spawn
@@ -159,7 +159,7 @@ def start(connection: _socket.socket, ours: Channel, caller: Caller) -> Child:
         return spawn(connection)
 
 
-def can_fork(caller: Caller) -> bool:
+def should_fork(caller: Caller) -> bool:
     """Whether the child is a copy of this process, and not a fresh interpreter.
 
     In a process of more threads, a copy may hold locks that nobody there can release. Of one that is not dumpable, as

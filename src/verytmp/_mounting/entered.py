@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ENDED = "the helper that verytmp.enter() has started is gone"
 
 
-class Entered:
+class EnteredClient:
     """The helper, as this process and its forked children ask it.
 
     Args:
@@ -97,7 +97,7 @@ class _NotOurs(child.Child):
         return Unanswered([(step, errno.ECONNRESET, ENDED)])
 
 
-def start(caller: Caller) -> tuple[Entered, OwnedFd]:
+def start(caller: Caller) -> tuple[EnteredClient, OwnedFd]:
     """A new namespace with a helper in it, and the namespace's descriptor. This process stays where it is.
 
     It is in the user namespace of the roots that there are, so that the helper can change those as well.
@@ -109,10 +109,10 @@ def start(caller: Caller) -> tuple[Entered, OwnedFd]:
     namespace, *new = reply.fds
     if given is not None and not new:
         given.entered = True
-    return Entered(channel, int(reply.how)), namespace
+    return EnteredClient(channel, int(reply.how)), namespace
 
 
-def join(caller: Caller) -> tuple[Entered, OwnedFd] | None:
+def join(caller: Caller) -> tuple[EnteredClient, OwnedFd] | None:
     """The helper of a namespace that an ancestor has entered, if there is one; and that namespace's descriptor."""
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     with closing(connection):
@@ -121,10 +121,10 @@ def join(caller: Caller) -> tuple[Entered, OwnedFd] | None:
             fd = os.dup(connection.fileno())
         except OSError:
             return None
-    helper = Entered(Channel(fd), 0)
+    helper = EnteredClient(Channel(fd), 0)
     try:
         channel, reply = without_interrupts(lambda: helper._ask(Request(protocol.JOIN), caller), caller)
     except Refused:
         return None
     channel.close()
-    return Entered(helper._channel, int(reply.how)), reply.fds[0]
+    return EnteredClient(helper._channel, int(reply.how)), reply.fds[0]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from .._confined.owned_fd import OwnedFd
     from .._diagnosis.rules import Refusal
-    from .entered import Entered
+    from .entered import EnteredClient
     from .helper import HelperClient
     from .user_namespace import UserNamespace
 
@@ -56,24 +56,24 @@ class Mounter:
     Attributes:
         namespace: the user namespace that it is in; None for this process's own.
         helper: returns the factory's that has made it, if that is still there.
-        entered: it was made in the namespace that this process has entered.
+        in_entered: it was made in the namespace that this process has entered.
     """
 
-    __slots__ = ("entered", "helper", "namespace")
+    __slots__ = ("helper", "in_entered", "namespace")
 
     def __init__(
-        self, namespace: UserNamespace | None = None, helper: HelperClient | None = None, entered: bool = False
+        self, namespace: UserNamespace | None = None, helper: HelperClient | None = None, in_entered: bool = False
     ) -> None:
         self.namespace = namespace
         self.helper: Callable[[], HelperClient | None] = none if helper is None else ref(helper)
-        self.entered = entered
+        self.in_entered = in_entered
 
 
 def none() -> None:
     """What a dead weak reference returns."""
 
 
-entered: Entered | None = None  # the helper in the namespace that this process has entered
+entered_client: EnteredClient | None = None  # the helper in the namespace that this process has entered
 
 TMPFS_FDS, NAMED_FDS = 2, 3  # that come with a root
 FILES = ("/dev/null", "/proc/version", "/etc/passwd")  # the later ones are for a chroot that has next to nothing
@@ -110,8 +110,8 @@ def mount(spec: MountSpec, helper: HelperClient | None = None) -> Mounted:
 def strategies(spec: MountSpec, helper: HelperClient | None) -> Iterator[_Strategy]:
     """In order. Each returns None where it is not for this process, and raises `Refused` where the kernel refuses."""
     if spec.at:
-        if entered is not None and not spec.host_read_only:
-            yield partial(by_entered, entered)
+        if entered_client is not None and not spec.host_read_only:
+            yield partial(by_entered, entered_client)
         yield by_child
         return
     if helper is None or not helper.use_helper:
@@ -149,7 +149,7 @@ def is_taken(refused: Refused) -> bool:
     return refused.refusals[-1][:2] == ("at", errno.EBUSY) and not options.default_at
 
 
-def by_entered(helper: Entered, spec: MountSpec, caller: Caller) -> Mounted | None:
+def by_entered(helper: EnteredClient, spec: MountSpec, caller: Caller) -> Mounted | None:
     """By the helper in the namespace that this process has entered: no other strategy can mount there."""
     try:
         reply = without_interrupts(lambda: helper.make(Request(NAMED, spec.encode()), caller), caller)
@@ -162,7 +162,7 @@ def by_entered(helper: Entered, spec: MountSpec, caller: Caller) -> Mounted | No
             return None
         raise
     how = f"in the namespace that this process has entered, by {reply.how}(2)"
-    return Mounted(reply.fds, how, Mounter(entered=True), spec)
+    return Mounted(reply.fds, how, Mounter(in_entered=True), spec)
 
 
 def by_helper(helper: HelperClient, spec: MountSpec, _: Caller) -> Mounted:
@@ -181,7 +181,7 @@ def by_child(spec: MountSpec, caller: Caller) -> Mounted:
     try:
         reply = without_interrupts(lambda: child.perform(request, caller), caller)
         namespace = made_in(namespace, reply.fds[count:])
-        kind = "forked" if child.can_fork(caller) else "fresh"
+        kind = "forked" if child.should_fork(caller) else "fresh"
         return Mounted(reply.fds[:count], f"via a {kind} child, by {reply.how}(2)", Mounter(namespace), spec)
     finally:
         del namespace  # a refusal's traceback keeps this frame

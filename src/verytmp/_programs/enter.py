@@ -56,7 +56,7 @@ def enter() -> None:
 
 def go_inside() -> None:
     """What `enter` does, without names for roots that nobody asks a name for."""
-    if strategy.entered is not None:
+    if strategy.entered_client is not None:
         return
     check_available()
     caller = Caller()
@@ -75,7 +75,7 @@ def go_inside() -> None:
     with namespace:
         nothing = dict.fromkeys(trampoline.Plan.FIELDS, "")
         trampoline.enter(trampoline.Plan(**nothing | {"namespace": str(namespace.fileno()), "cwd": before}))
-    strategy.entered = helper
+    strategy.entered_client = helper
 
 
 def too_many(threads: int) -> str:
@@ -104,8 +104,8 @@ def restart(command: list[str]) -> NoReturn:
 def become(command: list[str]) -> NoReturn:
     """In the fresh interpreter: enter, and start the program, which connects to the helper before this one has gone."""
     go_inside()
-    assert strategy.entered is not None
-    held = strategy.entered.fileno()
+    assert strategy.entered_client is not None
+    held = strategy.entered_client.fileno()
     os.set_inheritable(held, True)
     os.environ[INHERITED] = str(held)
     os.execv(command[0], command)
@@ -124,5 +124,5 @@ def join() -> bool:
         return False
     with joined[1] as namespace:
         if is_own_namespace(namespace.fileno()):
-            strategy.entered = joined[0]
-    return strategy.entered is not None
+            strategy.entered_client = joined[0]
+    return strategy.entered_client is not None

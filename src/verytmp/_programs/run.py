@@ -114,7 +114,7 @@ def popen(
         its_own = {"executable": plan.executable, "cwd": plan.cwd, "preexec_fn": preexec_fn}
         users = {"user": user, "group": group, "extra_groups": extra_groups}
         natively = partial(Popen, words, **its_own, **users, **options)
-        direct = not unshare_pid and not plan.only
+        direct = not unshare_pid and not plan.writable
         process = None
         if direct and not plan.namespace:
             process = natively()
@@ -179,7 +179,7 @@ def kept_namespace(tree: Tree) -> Generator[int | None]:
 def way_in(tree: Tree, namespace: int | None) -> dict[str, str]:
     """The fields of a `Plan` that say how a program gets to where the root has its name."""
     foreign = namespace is not None and not is_own_namespace(namespace)
-    return {"namespace": str(namespace) if foreign else "", "only": tree.at if tree.host_read_only else ""}
+    return {"namespace": str(namespace) if foreign else "", "writable": tree.at if tree.host_read_only else ""}
 
 
 def in_name(value: Any, tree: Tree) -> Any:
@@ -294,7 +294,7 @@ def from_thread(namespace: int, make: Callable[[], Popen[Any]]) -> Popen[Any] | 
         collecting = gc.isenabled()
         gc.disable()  # what a collection would end may have files, whose names are others here
         try:
-            if _thread.get_native_id() != caller and entered():  # gevent's threads are none
+            if _thread.get_native_id() != caller and enter_namespace():  # gevent's threads are none
                 found = make()
         except BaseException as error:
             found = error
@@ -306,7 +306,7 @@ def from_thread(namespace: int, make: Callable[[], Popen[Any]]) -> Popen[Any] | 
         ended.release()
         return pid
 
-    def entered() -> bool:
+    def enter_namespace() -> bool:
         try:
             _syscalls.unshare(_syscalls.CLONE_FS)
             _syscalls.setns(namespace, _syscalls.CLONE_NEWNS)

@@ -28,7 +28,7 @@ class Plan:
 
     Attributes:
         namespace: the mount namespace's file descriptor; empty where this process sees the root's name already.
-        only: below this directory alone the program may write, which Landlock sees to; empty for no such rule.
+        writable: below this directory alone the program may write, which Landlock sees to; empty for no such rule.
         report: that of a pipe for what went wrong; empty for standard error.
         cwd: the directory to start in.
         groups: the supplementary groups, apart by commas; empty for no change, ``-`` for none.
@@ -38,13 +38,13 @@ class Plan:
         executable: what to start, which is looked for in the program's PATH if it has no slash.
     """
 
-    FIELDS = ("namespace", "only", "report", "cwd", "groups", "group", "user", "ignored", "pids", "executable")
+    FIELDS = ("namespace", "writable", "report", "cwd", "groups", "group", "user", "ignored", "pids", "executable")
 
     def __init__(
-        self, namespace: str, only: str, report: str, cwd: str, groups: str, group: str, user: str, ignored: str,
+        self, namespace: str, writable: str, report: str, cwd: str, groups: str, group: str, user: str, ignored: str,
         pids: str, executable: str,
     ) -> None:  # fmt: skip
-        self.namespace, self.only, self.report, self.cwd = namespace, only, report, cwd
+        self.namespace, self.writable, self.report, self.cwd = namespace, writable, report, cwd
         self.groups, self.group, self.user = groups, group, user
         self.ignored, self.pids, self.executable = ignored, pids, executable
 
@@ -150,7 +150,7 @@ def enter(plan: Plan, capabilities: int | None = None) -> None:
     """
     # What it takes is loaded before the namespace is another one: there, the root may lie over this package.
     pids = load_pids() if plan.pids else None
-    write_below_only = load_write_below_only() if plan.only else None
+    write_below_only = load_write_below_only() if plan.writable else None
     if plan.groups:  # a user namespace allows no change of them, and keeps those that there are
         posix.setgroups([int(group) for group in plan.groups.split(",") if group != "-"])
     kept = None
@@ -167,7 +167,7 @@ def enter(plan: Plan, capabilities: int | None = None) -> None:
         step("prctl(PR_CAPBSET_DROP)", drop_capabilities, kept)
     posix.chdir(plan.cwd)
     if write_below_only:
-        write_below_only(plan.only)
+        write_below_only(plan.writable)
     try:
         if plan.group:
             posix.setregid(int(plan.group), int(plan.group))
