@@ -360,6 +360,7 @@ class _Counts(NamedTuple):
     members: int
     bytes: int
     left_out: dict[str, str]
+    renamed: dict[str, str]
 
 class VeryTmpReport(_Counts): ...
 

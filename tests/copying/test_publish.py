@@ -46,7 +46,7 @@ def mode(path: Path) -> int:
 
 
 def test_a_tree(root: VeryTmpRoot, out: Path) -> None:
-    assert (root / "d").publish(out / "new") == VeryTmpReport(7, 8 - 1, {})
+    assert (root / "d").publish(out / "new") == VeryTmpReport(7, 8 - 1, {}, {})
     assert there(out) == {"new": D}
 
 
@@ -129,6 +129,15 @@ def test_the_top_has_the_mode_that_is_asked_for(root: VeryTmpRoot, out: Path, um
         assert mode(out / name) == 0o700
 
 
+@pytest.mark.parametrize(
+    ("value", "error"), [(-1, ValueError), (0o10000, ValueError), (1.5, TypeError), ("755", TypeError)]
+)
+def test_a_mode_that_is_none(root: VeryTmpRoot, out: Path, value: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"^mode "):
+        (root / "f").publish(out / "new", mode=value)
+    assert not (out / "new").exists()
+
+
 def test_nobody_looks_into_a_tree_before_it_is_whole(root: VeryTmpRoot, out: Path) -> None:
     seen = []
 
@@ -191,7 +200,7 @@ def test_hard_links_are_kept(root: VeryTmpRoot, out: Path) -> None:
     assert os.path.samefile(out / "new" / "f", out / "new" / "e" / "again")
     assert os.stat(out / "new" / "f").st_nlink == 2
     assert os.stat(out / "new" / "outside").st_nlink == 1
-    assert report == (9, 3 + 1 + 3 + 8, {})
+    assert report == (9, 3 + 1 + 3 + 8, {}, {})
 
 
 def test_of_names_that_are_too_deep_for_one_path_too(root: VeryTmpRoot, out: Path) -> None:

@@ -55,7 +55,7 @@ def honest(compression: str = "") -> io.BytesIO:
 
 POTATOES = b"potatoes" * 1000
 HONEST: host_state.Tree = {"d": {"f": POTATOES, "below": POTATOES}, "h": POTATOES, "l": "-> d"}
-REPORT = VeryTmpReport(5, 16000, {})
+REPORT = VeryTmpReport(5, 16000, {}, {})
 
 
 class Stream:
@@ -183,7 +183,7 @@ def test_names_of_the_directory_itself(root: VeryTmpRoot) -> None:
     report = root.path.unpack(
         packed(*(with_mode(member(name, DIR), 0o777) for name in (".", "./", "/", "..")), *map(member, ("..", "/")))
     )
-    assert report == (0, 0, dict.fromkeys(("..", "/"), "it has the name of the directory itself"))
+    assert report == (0, 0, dict.fromkeys(("..", "/"), "it has the name of the directory itself"), {})
     assert there(root) == {}
     assert stat.S_IMODE(root.path.stat().st_mode) == 0o750, "which is the caller's"
 
@@ -300,7 +300,7 @@ def test_hard_links(root: VeryTmpRoot) -> None:
 
 def test_a_hard_link_to_itself_by_way_of_a_link(root: VeryTmpRoot) -> None:
     report = root.path.unpack(packed(member("d/f"), member("l", SYM, "d"), member("l/f", HARD, "d/f")))
-    assert report == (3, 4, {})
+    assert report == (3, 4, {}, {})
     assert there(root) == {"d": {"f": b"evil"}, "l": "-> d"}
 
 
@@ -371,7 +371,7 @@ def test_what_is_left_out(root: VeryTmpRoot) -> None:
             "char": "a character device", "block": "a block device", "fifo": "a FIFO",
             "label": "the label of a volume", "empty": "a symlink without a target",
             "nu\0ll": "a null byte in its name or target",
-        }
+        }, {},
     )  # fmt: skip
     report = (root / "zip").unpack(
         zipped(
@@ -403,6 +403,22 @@ def test_of_very_many_a_thousand_are_named(root: VeryTmpRoot) -> None:
     report = root.path.unpack(packed(*(member(f"{n}", tarfile.FIFOTYPE) for n in range(1500))))
     assert len(report.left_out) == 1000
     assert report.members == 0
+    report = root.path.unpack(packed(*(member(f"/{n}", HARD, "/0" if n else "f") for n in range(1500)), member("/0")))
+    assert (len(report.left_out), len(report.renamed)) == (1000, 1)
+
+
+def test_names_that_were_changed_are_in_the_report(root: VeryTmpRoot) -> None:
+    long = "../" * 2000 + "long"
+    names = ["/abs", "../up", "a/../b", "./c", "d//e/", "f..", "..f", "g/.."]
+    report = root.path.unpack(zipped(*((name, b"") for name in [*names, long])))
+    assert report.renamed == {"/abs": "abs", "../up": "up", "a/../b": "b", long[:4096]: "long"}
+
+
+@pytest.mark.parametrize(("value", "error"), [(1.5, TypeError), ("1", TypeError), (True, TypeError), (-1, ValueError)])
+def test_a_wrong_number_of_members(root: VeryTmpRoot, value: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"^max_members must "):
+        (root / "d").unpack(packed(member("f")), max_members=value)
+    assert there(root) == {}
 
 
 def test_types_that_tarfile_takes_for_files(root: VeryTmpRoot) -> None:
@@ -598,13 +614,14 @@ def test_a_zip_archive_whose_table_of_contents_is_nowhere(root: VeryTmpRoot, hos
 def test_a_member_without_a_name(root: VeryTmpRoot) -> None:
     """zipfile ends names at a NUL; before Python 3.12, it asks for the last character of what is left."""
     data = zipped(("name", b"x"), ("f", POTATOES)).getvalue().replace(b"name", b"\0ame")
-    assert root.path.unpack(io.BytesIO(data)) == (1, len(POTATOES), {"": "it has the name of the directory itself"})
+    assert root.path.unpack(io.BytesIO(data)).left_out == {"": "it has the name of the directory itself"}
+    assert there(root) == {"f": POTATOES}
 
 
 def test_what_is_empty(root: VeryTmpRoot) -> None:
     for data in (bytes(1024), zipped().getvalue(), gzip.compress(bytes(10240))):
-        assert root.path.unpack(io.BytesIO(data)) == (0, 0, {})
-        assert root.path.unpack(Stream(data)) == (0, 0, {})
+        assert root.path.unpack(io.BytesIO(data)) == (0, 0, {}, {})
+        assert root.path.unpack(Stream(data)) == (0, 0, {}, {})
 
 
 def test_what_is_encrypted(root: VeryTmpRoot) -> None:

@@ -87,6 +87,26 @@ def test_one_that_a_child_has_made(host: Path, method: str) -> None:
     run(host, method, code)
 
 
+def test_a_sender_that_has_ended(host: Path, method: str) -> None:
+    code = """
+    def work(there):
+        there.send(VeryTmpRoot().path)
+
+    def main(_):
+        here, there = context.Pipe()
+        end(start(work, there))
+        before = os.listdir("/proc/self/fd")
+        try:
+            here.recv()
+        except FileNotFoundError as error:
+            assert "ended before it was received. Let that process wait" in str(error)
+        else:
+            raise AssertionError
+        assert os.listdir("/proc/self/fd") == before
+    """
+    run(host, method, code)
+
+
 def test_symlinks_there(host: Path, method: str) -> None:
     """Both kinds of mount know themselves again."""
     code = """

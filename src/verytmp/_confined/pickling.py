@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 # A program that works needs few; in one whose receivers die, each would keep its files for ever.
 KEPT_FOR_OTHERS = 16
 
-GONE = "the root is gone: the process that sent it has closed it, or dropped it, before it was received"
+GONE = (
+    "the root is gone: the process that sent it has closed it, dropped it or ended before it was received. Let that "
+    "process wait until this one has received it, or send a name in a root that both have"
+)
+ENDS = (EOFError, ConnectionError, FileNotFoundError)  # how a sender that has ended, or sends nothing, is met
 
 
 class Sent:
@@ -106,16 +110,18 @@ class Ticket:
         return Ticket, (self._ticket, self._count)
 
     def detach(self) -> list[int]:
-        """The file descriptors, which the caller closes. `FileNotFoundError` if the sender has closed them."""
+        """The file descriptors, which the caller closes. `FileNotFoundError` if the sender has not kept them."""
         found: list[int] = []
         sharer: Any = resource_sharer
-        with sharer._resource_sharer.get_connection(self._ticket) as connection:
-            try:
+        try:
+            with sharer._resource_sharer.get_connection(self._ticket) as connection:
                 found.extend(recv_handle(connection) for _ in range(self._count))
-            except (EOFError, OSError):
-                for fd in found:
-                    os.close(fd)
+        except BaseException as error:
+            for fd in found:
+                os.close(fd)
+            if isinstance(error, ENDS):
                 raise FileNotFoundError(errno.ENOENT, GONE) from None
+            raise
         return found
 
 

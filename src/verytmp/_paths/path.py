@@ -561,7 +561,10 @@ class VeryTmpPath(VeryTmpPurePath):
             raise TypeError(f"publish() goes to a pathlib.Path: {target!r} would be a path in the root")
         self._tree.check_open()
         from .publish import publish
+        from .transfer import check_int
 
+        if mode is not None:
+            mode = check_int("mode", mode, 0o7777)
         return publish(self, target, replace, follow_symlinks, preserve_metadata, mode, fsync, progress)
 
     def unpack(
@@ -606,8 +609,11 @@ class VeryTmpPath(VeryTmpPurePath):
             removed. Directories do not have their permissions and times yet.
         """
         self._tree.check_open()
+        from .transfer import check_int
         from .unpack import unpack
 
+        if max_members is not None:
+            max_members = check_int("max_members", max_members)
         source: Any = archive
         if not hasattr(archive, "read"):
             source = self._copy_target(source)

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
         members: int
         bytes: int
         left_out: dict[str, str]
+        renamed: dict[str, str]
 else:
-    Counts = namedtuple("Counts", "members bytes left_out")  # noqa: PYI024  # typing takes 5 ms to import
+    Counts = namedtuple("Counts", "members bytes left_out renamed")  # noqa: PYI024  # typing takes 5 ms to import
 
-LEFT_OUT_MAX = 1000  # names that a report keeps: an archive may have millions that are left out
+NAMES_MAX = 1000  # that a report keeps, of each kind: an archive may have millions that are left out
 
 
 class VeryTmpReport(Counts):
@@ -29,6 +30,8 @@ class VeryTmpReport(Counts):
         bytes: how many bytes the files among them have.
         left_out: the names that were left out, as the archive or the source has them, each with the reason. At most
             1,000.
+        renamed: the names in an archive that begin with ``/`` or have ``..`` in them, each with the name that was made,
+            relative to the directory. At most 1,000.
     """
 
     __slots__ = ()
@@ -42,11 +45,12 @@ class Tally:
         total: how many there are in all; None if that is not known.
     """
 
-    __slots__ = ("bytes", "left_out", "members", "progress", "total")
+    __slots__ = ("bytes", "left_out", "members", "progress", "renamed", "total")
 
     def __init__(self, progress: _Progress | None = None, total: int | None = None) -> None:
         self.members = self.bytes = 0
         self.left_out: dict[str, str] = {}
+        self.renamed: dict[str, str] = {}
         self.progress, self.total = progress, total
 
     def advance(self, count: int) -> None:
@@ -57,8 +61,13 @@ class Tally:
 
     def leave_out(self, name: str, reason: str) -> None:
         """Note what is left out."""
-        if len(self.left_out) < LEFT_OUT_MAX:
+        if len(self.left_out) < NAMES_MAX:
             self.left_out[name] = reason
 
+    def rename(self, name: str, made: str) -> None:
+        """Note what was made by another name."""
+        if len(self.renamed) < NAMES_MAX:
+            self.renamed[name] = made
+
     def report(self) -> VeryTmpReport:
-        return VeryTmpReport(self.members, self.bytes, self.left_out)
+        return VeryTmpReport(self.members, self.bytes, self.left_out, self.renamed)

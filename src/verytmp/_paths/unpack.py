@@ -150,6 +150,8 @@ class Unpacking:
         else:
             self._tally.members += 1
             self._last = member.name
+            if member.name.startswith("/") or "/../" in f"/{member.name}/":
+                self._tally.rename(member.name[: archives.PATH_MAX], inside)
 
     def _make(self, path: str, member: Member) -> str:
         """Make what a member is. Returns why it has to be left out, or an empty string."""
