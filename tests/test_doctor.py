@@ -60,6 +60,11 @@ def test_for_programs() -> None:
     assert report["environment"]["euid"] == str(os.geteuid())
 
 
+def test_a_name_is_found_where_a_root_can_have_one() -> None:
+    VeryTmpRoot(at=True).close()
+    assert {name: number for name, number, *_ in _doctor.features()}["at="] == 0
+
+
 def reported(capsys: pytest.CaptureFixture[str], as_json: bool) -> tuple[int, str]:
     """What it says in a child that Docker's filter is on."""
 

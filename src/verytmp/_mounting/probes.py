@@ -108,6 +108,7 @@ def try_each_feature(log: CallLog) -> list[Refusal]:
 
     def name() -> None:
         _syscalls.mount(None, "/", None, _syscalls.MS_REC | _syscalls.MS_PRIVATE)
+        # With all that is below it: an ordinary user may not look under the host's mounts.
         copy = _syscalls.open_tree(_syscalls.AT_FDCWD, "/", _syscalls.OPEN_TREE_CLONE | _syscalls.AT_RECURSIVE)
         target = next(path for path in tmpfs.MOUNT_POINTS if os.path.isdir(path))
         try:
