@@ -43,6 +43,7 @@ MODULES = {
         "factory/test_factory.py test_user_namespace.py",
     ],
 }
+SLOW = ("test_interruptions.py",)  # all tests there have that marker
 # Where not the whole module is meant: its functions, and what they are.
 OWNING = ("__init__", "close", "check_open", "_with_open_fd", "file")
 JOINS = ("__truediv__", "__rtruediv__", "joinpath", "with_segments", "_join", "_without_drive", "_derive", "_inside")
@@ -63,9 +64,11 @@ HEAD = """# What no test noticed
 
 A test that cannot fail proves nothing. So `python tests/mutants.py` plants small mistakes in the most important
 modules, one at a time, runs the tests of that module, and generates this page. A mistake is a replaced operator, a
-number changed by one, a negated condition, or a statement that is left out. In `_paths/pure` only the rules of
-joining are changed, and in `_confined/tree` only what owns descriptors and opens files: the rest of both is compared
-with pathlib.
+number changed by one, a negated condition, or a statement that is left out. Such a run takes an hour or more, so
+modules are also run singly (`python tests/mutants.py MODULE`), and not for each change. If a module's mistakes are all
+noticed or explained, the run writes its lines; modules that are not in the table have not been run under their present
+names. In `_paths/pure` only the rules of joining are changed, and in `_confined/tree` only what owns descriptors and
+opens files: the rest of both is compared with pathlib.
 
 Coverage is measured separately: `python tests/covered.py` prints what the tests do not reach, and fails if that is more
 than 3 % of all lines and branches. `pyproject.toml` lists the few exceptions.
@@ -199,7 +202,8 @@ class Worker:
         """How it ended, and its CPU time; no more than `patience`, both in seconds."""
         assert self._process.stdin
         assert self._process.stdout
-        arguments = [*OPTIONS, *(f"tests/{file}" for file in files.split())]
+        marks = ["-m", "slow"] if files in SLOW else []
+        arguments = [*OPTIONS, *marks, *(f"tests/{file}" for file in files.split())]
         print(json.dumps([arguments, patience]), file=self._process.stdin, flush=True)
         end, seconds = json.loads(self._process.stdout.readline())
         return end, seconds

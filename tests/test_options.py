@@ -11,6 +11,7 @@ from verytmp._mounting.options import make_spec
     ("given", "words"),
     [
         ({"size": 4096}, ["size=4096"]),
+        ({"size": (1 << 63) - 1}, ["size=9223372036854775807"]),
         ({"size": "64m"}, ["size=64m"]),
         ({"size": 0}, ["size=0"]),
         ({"size": None, "huge": None}, []),

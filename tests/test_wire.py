@@ -47,6 +47,10 @@ def test_a_spec_comes_back_as_it_went(spec: MountSpec) -> None:
     assert back != spec.replace(token="another")
 
 
+def test_a_spec_leaves_the_host_and_links_as_they_are_by_default() -> None:
+    assert (MountSpec().host_read_only, MountSpec().name_nosymfollow) == (False, False)
+
+
 def test_a_spec_is_frozen() -> None:
     with pytest.raises(AttributeError, match="cannot be changed"):
         MountSpec().mode = 0

@@ -253,6 +253,7 @@ time.sleep(0.1)
 """
 
 
+@pytest.mark.slow
 def test_the_interpreters_end_with_threads_at_work(root: VeryTmpRoot) -> None:
     """Roots alive, threads in the middle of them, and one more root made when no thread can be started any more."""
     result = subprocess.run([sys.executable, "-X", "dev", "-W", "error", "-c", LATE], capture_output=True, text=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,10 +18,18 @@ from verytmp import VeryTmpRoot
 # there is such a name, and it is another one than the string.
 NOT_BY_STRING = {"gdb", "pwd, find, du", "initdb"}
 
+# Enough to see by default that all of it works. The others take minutes.
+USUAL = {"git commit", "sqlite3", "python", "tar", "os.getcwd", "os.path.realpath", "venv", "C, realpath(3)"}
+
 PAGE = Path(__file__).parent.parent.parent / "docs" / "compatibility.md"
 
 
-@pytest.mark.parametrize("name", ROWS)
+def asked(which: Callable[[Row], bool] = lambda row: True) -> pytest.MarkDecorator:
+    slow = {name: () if name in USUAL else pytest.mark.slow for name in ROWS}
+    return pytest.mark.parametrize("name", [pytest.param(name, marks=slow[name]) for name in ROWS if which(ROWS[name])])
+
+
+@asked()
 def test_it_works_inside_or_refuses(planted: Canary, name: str) -> None:
     row = ROWS[name]
     if missing := row.missing():
@@ -39,7 +47,7 @@ def expected(row: Row, root: VeryTmpRoot) -> str:
     return WORKS if root.kind == "shm" else row.expected()
 
 
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.outcome == FAILS])
+@asked(lambda row: row.outcome == FAILS)
 def test_what_is_refused_works_elsewhere(host: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Or a mistake of ours would be taken for a refusal."""
     if missing := ROWS[name].missing():
@@ -60,7 +68,7 @@ def victim(planted: Canary, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.tmpfs
 @pytest.mark.usefixtures("victim")
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.by_name[0] != NOT_ASKED])
+@asked(lambda row: row.by_name[0] != NOT_ASKED)
 def test_it_works_where_the_root_has_a_name(name: str) -> None:
     if missing := ROWS[name].missing():
         pytest.skip(f"{missing} is not installed")
@@ -69,7 +77,7 @@ def test_it_works_where_the_root_has_a_name(name: str) -> None:
 
 @pytest.mark.tmpfs
 @pytest.mark.usefixtures("victim")
-@pytest.mark.parametrize("name", ROWS)
+@asked()
 def test_it_works_in_a_process_that_has_entered(name: str) -> None:
     if missing := ROWS[name].missing():
         pytest.skip(f"{missing} is not installed")

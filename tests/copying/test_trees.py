@@ -61,9 +61,10 @@ WAYS: dict[str, Callable[[VeryTmpRoot, VeryTmpRoot], object]] = {
     "copy it all": lambda root, other: root.path.copy_into(other.path),
     "move it all": lambda root, other: root.path.move_into(other.path),
 }
+SOME_QUICK = [way if way in ("clear", "copy") else pytest.param(way, marks=pytest.mark.slow) for way in WAYS]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", SOME_QUICK)
 def test_each_level_costs_the_same(root: VeryTmpRoot, way: str) -> None:
     costs = []
     for count in (200, 400, 600):
@@ -75,7 +76,7 @@ def test_each_level_costs_the_same(root: VeryTmpRoot, way: str) -> None:
     assert some - less < 200 * 120
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", SOME_QUICK)
 def test_few_descriptors_are_enough(root: VeryTmpRoot, way: str) -> None:
     dig(root.fileno(), 300)
 

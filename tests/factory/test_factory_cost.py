@@ -9,6 +9,7 @@ import statistics
 import time
 from pathlib import Path
 
+import pytest
 from support import host_state
 from support.factories import by_helper, helpers
 
@@ -19,6 +20,7 @@ def resident_memory(process: str) -> int:
     return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * resource.getpagesize()
 
 
+@pytest.mark.slow
 def test_two_thousand_roots_cost_no_more() -> None:
     def make() -> None:
         factory = VeryTmpFactory(size="1m")

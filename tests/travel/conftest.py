@@ -5,6 +5,6 @@ from __future__ import annotations
 import pytest
 
 
-@pytest.fixture(params=["fork", "forkserver", "spawn"])
+@pytest.fixture(params=["fork", pytest.param("forkserver", marks=pytest.mark.slow), "spawn"])
 def method(request: pytest.FixtureRequest) -> str:
     return str(request.param)

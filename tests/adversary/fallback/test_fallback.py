@@ -257,6 +257,7 @@ def test_a_parent_is_killed_and_its_forked_child_goes_on(home: Path) -> None:
     assert refused(adopt) == ("potatoes", False)
 
 
+@pytest.mark.slow
 def test_processes_that_start_and_end_at_the_same_time(home: Path) -> None:
     """Each makes the user's directory and removes it again: nobody is refused a root, or loses one to the others."""
 
@@ -285,6 +286,7 @@ def test_processes_that_start_and_end_at_the_same_time(home: Path) -> None:
     assert refused(race) == ([0] * 6, [])
 
 
+@pytest.mark.slow
 def test_another_process_sweeps_all_the_time(home: Path) -> None:
     """While roots are made, filled, killed: what lives is never taken for dead."""
 

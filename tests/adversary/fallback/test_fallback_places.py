@@ -228,6 +228,7 @@ def test_the_filter_that_a_root_needs_does_not_serve(planted: Canary, host: Path
     assert refused(unpack) == [[], ["new"]]
 
 
+@pytest.mark.slow
 def test_threads_write_while_it_is_closed(home: Path) -> None:
     """Whatever they make meanwhile goes with it, or with the next."""
 
