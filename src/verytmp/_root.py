@@ -337,7 +337,8 @@ class VeryTmpRoot:
                 overlayfs, they limit what it changes.
 
         Raises:
-            what `VeryTmpRoot` raises, and `OSError` if not everything can be copied; then there is no clone.
+            OSError: not everything can be copied; then there is no clone.
+            ValueError, TypeError, VeryTmpUnavailable: as `VeryTmpRoot`.
         """
         from . import _clone
 

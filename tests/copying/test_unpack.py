@@ -414,6 +414,14 @@ def test_names_that_were_changed_are_in_the_report(root: VeryTmpRoot) -> None:
     assert report.renamed == {"/abs": "abs", "../up": "up", "a/../b": "b", long[:4096]: "long"}
 
 
+def test_an_archive_that_is_not_there(root: VeryTmpRoot) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        root.path.unpack("a.tar")
+    assert caught.value.filename == str(root / "a.tar")
+    [note] = caught.value.__notes__
+    assert note == "A string is a path in the root. For an archive on the host, give a pathlib.Path."
+
+
 @pytest.mark.parametrize(("value", "error"), [(1.5, TypeError), ("1", TypeError), (True, TypeError), (-1, ValueError)])
 def test_a_wrong_number_of_members(root: VeryTmpRoot, value: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match=r"^max_members must "):

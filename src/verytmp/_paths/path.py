@@ -126,7 +126,7 @@ class VeryTmpPath(VeryTmpPurePath):
 
     @property
     def info(self) -> Info:
-        """Its type, and whether it exists: asked of the kernel once, then kept by this path object (Python 3.14)."""
+        """Its type, and whether it exists; asked of the kernel once, and kept by this path (Python 3.14)."""
         try:
             return self._facts
         except AttributeError:

@@ -40,6 +40,7 @@ OWNERS = 0o700
 TIMES = 2
 BYTES_OF_HEADERS = 4096
 TOO_MANY_MEMBERS = "The archive has more than twice the members that the root can hold"
+ON_THE_HOST = "A string is a path in the root. For an archive on the host, give a pathlib.Path."
 TOO_MANY_BYTES = "The archive has more than twice the bytes that the root can hold"
 
 
@@ -53,7 +54,11 @@ def unpack(target: VeryTmpPurePath, archive: Any, max_members: int | None, progr
 
 def open_archive(path: Any) -> Any:
     if isinstance(path, VeryTmpPurePath):
-        return path.open("rb")
+        try:
+            return path.open("rb")
+        except FileNotFoundError as error:
+            error.add_note(ON_THE_HOST)
+            raise
     return open_host_file(path)
 
 
