@@ -17,12 +17,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
-from support import clones, host_state, kernel, refusals, tripwire
+from support import clones, features, host_state, kernel, refusals, tripwire
 from support.canary import TOOLS
 from support.runs import Run
 
 from verytmp import VeryTmpFallbackWarning, VeryTmpRoot, VeryTmpUnavailable
-from verytmp._cli import doctor
 
 pytest_plugins = ["pytester"]
 
@@ -105,11 +104,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    wanted = {str(mark.args[0]) for item in items for mark in item.iter_markers("needs")}
-    lacking = {name for name, number, *_ in doctor.features() if number} if wanted else set()
     for item in items:
         for mark in item.iter_markers("needs"):
-            if mark.args[0] in lacking:
+            if mark.args[0] in features.lacking():
                 item.add_marker(pytest.mark.skip(f"this kernel has no {mark.args[0]}"))
     if config.getoption("--way") == "shm":
         for item in items:

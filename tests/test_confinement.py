@@ -114,6 +114,7 @@ def test_the_descriptor_gives_no_power_over_the_mount(root: VeryTmpRoot) -> None
     assert ctypes.get_errno() in (errno.EINVAL, errno.EPERM)
 
 
+@pytest.mark.needs("read_only")
 @pytest.mark.tmpfs
 def test_a_view_gives_no_way_to_write(root: VeryTmpRoot) -> None:
     """Neither by its strings, up and down again, nor by its descriptors, nor by a link to a place that can be."""

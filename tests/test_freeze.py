@@ -234,7 +234,10 @@ def test_what_can_be_done_to_a_closed_root() -> None:
             call()
 
 
-@pytest.mark.parametrize("call", ["freeze", "clone", "read_only", "resize"])
+VIEWED = pytest.param("read_only", marks=pytest.mark.needs("read_only"))
+
+
+@pytest.mark.parametrize("call", ["freeze", pytest.param("clone", marks=pytest.mark.needs("clone")), VIEWED, "resize"])
 def test_a_root_that_is_closed_meanwhile(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another root that gets its descriptors' numbers is not changed in its place, and not shown."""
     root = planted(VeryTmpRoot)
@@ -318,6 +321,7 @@ def test_a_program_that_closes_all_descriptors(call: str) -> None:
 # -- seen read-only ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.needs("read_only")
 @pytest.mark.parametrize("options", [{}, {"at": "/work"}, {"fstype": "ramfs"}], ids=["plain", "named", "ramfs"])
 @pytest.mark.parametrize("way", WAYS)
 def test_a_read_only_view(way: str, options: dict[str, Any]) -> None:
@@ -362,6 +366,7 @@ def test_a_read_only_view(way: str, options: dict[str, Any]) -> None:
     made(way, body)
 
 
+@pytest.mark.needs("read_only")
 def test_what_another_process_freezes_is_seen_by_a_view() -> None:
     with VeryTmpRoot() as root, root.read_only() as view:
         in_child(root.freeze)
@@ -401,7 +406,9 @@ def test_another_process_may_not_change_it() -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EPERM])
-@pytest.mark.parametrize("call", ["fspick", "open_tree", "mount_setattr"])
+@pytest.mark.parametrize(
+    "call", ["fspick", "open_tree", pytest.param("mount_setattr", marks=pytest.mark.needs("read_only"))]
+)
 def test_a_filter_is_reported(call: str, number: int) -> None:
     def ask() -> list[str]:
         kernel.seccomp(Rule(call, number))

@@ -627,6 +627,7 @@ def test_a_missing_program_is_missing_there_too(alone: VeryTmpRoot) -> None:
     assert subprocess.run(args, pass_fds=fds, check=False).returncode == 6
 
 
+@pytest.mark.needs("host='ro'")
 def test_proc_is_read_only_if_the_host_is() -> None:
     with VeryTmpRoot(at=AT, host="ro") as root:
         done = root.run(["grep", " /proc ", "/proc/self/mounts"], stdout=PIPE, text=True, unshare_pid=True)

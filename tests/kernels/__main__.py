@@ -6,7 +6,7 @@ the kernel. A test is skipped there where the doctor finds that the kernel lacks
 something.
 
 The table of docs/kernel-features.md gets the rows of the kernels that were booted. What is downloaded is kept in
-/var/tmp/verytmp-kernels. A kernel takes a quarter of an hour without --accel kvm.
+/var/tmp/verytmp-kernels. A kernel takes half an hour without --accel kvm.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TABLE = "kernels", "tests/kernels"
 SUITES = {"5.10": "bullseye", "6.1": "bookworm", "6.12": "trixie", "newest": "sid"}
 COLUMNS = ("a root", "direct", "child", "named", "host=ro", "run", "enter", "clone")
 TESTS = "tests/test_mount.py tests/test_named.py tests/test_confinement.py tests/test_clone.py tests/test_freeze.py"
-TESTS += " tests/test_enter.py tests/test_resolve.py"
+TESTS += " tests/test_enter.py tests/test_programs.py tests/test_resolve.py"
 MEMORY = "3G"
 PATIENCE = 3600  # seconds for one kernel, in an emulated processor
 MARK = "verytmp-kernels:"  # before each outcome in what the console prints

@@ -100,6 +100,10 @@ def mount(spec: MountSpec, helper: HelperClient | None = None) -> Mounted:
         except Unanswered as unanswered:  # another strategy will do, or say what is wrong
             before = unanswered.refusals
         except Refused as refused:
+            step, number, text = refused.refusals[-1]
+            if entered_client is not None and (step, number) == ("uid_map", errno.EPERM):  # it takes what `enter` gives up
+                remedy = "Run as an ordinary user; or make this root before verytmp.enter()."
+                raise VeryTmpUnavailable(number, step, text, remedy, "capability") from None
             raise explained([*before, *refused.refusals], spec, caller) from None
         else:
             if mounted is not None:
