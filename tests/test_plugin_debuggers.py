@@ -53,7 +53,7 @@ CONNECTED = """
 """
 
 
-@pytest.mark.parametrize(("module", "told"), [("pydevd", ""), ("memray", ""), ("pydevd", "error")])
+@pytest.mark.parametrize(("module", "told"), [("pydevd", ""), ("memray", ""), ("pydevd", "shm"), ("pydevd", "error")])
 def test_a_debugger_with_threads(run: Run, module: str, told: str) -> None:
     """As VS Code's and PyCharm's: the process stays, for it has the connection to the debugger."""
     run.pytester.makepyfile(
@@ -66,12 +66,21 @@ def test_a_debugger_with_threads(run: Run, module: str, told: str) -> None:
     options = ["-p", module, "--verytmp", *([f"--verytmp-fallback={told}"] if told else [])]
     result = typed("", sys.executable, "-m", "pytest", *ARGUMENTS, *options, PYTHONPATH=search_path(run))
     assert result.stdout.count("connected") == 1
-    if told:
+    if told == "error":
         assert result.returncode == pytest.ExitCode.USAGE_ERROR
         assert "one thread, and this one has 2" in result.stderr
     else:
         assert result.returncode == 0, result.stdout + result.stderr
         assert f"verytmp: no namespace, for {module} has threads; tmp_path is pytest's own" in result.stdout
+
+
+@pytest.mark.skipif("not __import__('importlib').util.find_spec('xdist')", reason="xdist is not installed")
+def test_memray_with_workers(run: Run) -> None:
+    """They do as the process that started them, and have no such module themselves."""
+    run.pytester.makepyfile(memray=CONNECTED, test_it="def test_it(tmp_path): assert tmp_path.is_dir()")
+    command = f"import memray, pytest; pytest.main({[*ARGUMENTS, '-p', 'xdist.plugin', '-n', '2', '--verytmp']})"
+    result = typed("", sys.executable, "-c", command, PYTHONPATH=search_path(run))
+    assert "1 passed" in result.stdout, result.stdout + result.stderr
 
 
 def test_an_ide_s_runner(run: Run) -> None:

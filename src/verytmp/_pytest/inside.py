@@ -58,7 +58,8 @@ class NamedRun:
         try:
             try:
                 self._go_inside()
-                if self.refusal:
+                if self.refusal:  # threads: /dev/shm is for where roots are refused, and they are not
+                    self.fallback = "tmp_path"
                     return
                 options["fallback"] = "none"
             except VeryTmpUnavailable as error:
@@ -81,9 +82,10 @@ class NamedRun:
     def _refused(self, error: OSError) -> None:
         self.refusal, self.diagnosis = in_short(error), diagnosis(error, self.fallback)
 
-    def _join(self, top: str, refusal: str, diagnosis: str, outside: str) -> None:
+    def _join(self, top: str, refusal: str, diagnosis: str, outside: str, fallback: str) -> None:
         """In a worker of pytest-xdist, which is in its controller's namespace, unless it is on another machine."""
         self.top, self.refusal, self.diagnosis, self.outside = top, refusal, diagnosis, outside
+        self.fallback = fallback
         if top and not os.path.isdir(top):
             self.top, self.refusal = "", "this worker is not in its controller's namespace"
             self.diagnosis = f"{self.refusal}: there is no {top} here"
@@ -103,7 +105,7 @@ class NamedRun:
             if join():  # as in the child of a run with --looponfail
                 return
             if ATTACHED & sys.modules.keys() or not is_command(self._config):
-                if self.fallback == "tmp_path":
+                if self.fallback != "error":
                     whose = ", ".join(sorted(ATTACHED & sys.modules.keys())) or "this program"
                     self.refusal, self.diagnosis = f"no namespace, for {whose} has threads", error.strerror or ""
                     return
@@ -143,7 +145,7 @@ class NamedRun:
 
     def tell(self, workerinput: dict[str, Any]) -> None:
         """Leave a message for a worker of pytest-xdist."""
-        workerinput[TOLD] = self.top, self.refusal, self.diagnosis, self.outside
+        workerinput[TOLD] = self.top, self.refusal, self.diagnosis, self.outside, self.fallback
 
     def header(self) -> str:
         """One line: where tmp_path is, and what is wrong."""
