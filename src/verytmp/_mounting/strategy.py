@@ -101,7 +101,8 @@ def mount(spec: MountSpec, helper: HelperClient | None = None) -> Mounted:
             before = unanswered.refusals
         except Refused as refused:
             step, number, text = refused.refusals[-1]
-            if entered_client is not None and (step, number) == ("uid_map", errno.EPERM):  # it takes what `enter` gives up
+            # What `enter` has given up is needed here.
+            if entered_client is not None and (step, number) == ("uid_map", errno.EPERM):
                 remedy = "Run as an ordinary user; or make this root before verytmp.enter()."
                 raise VeryTmpUnavailable(number, step, text, remedy, "capability") from None
             raise explained([*before, *refused.refusals], spec, caller) from None
