@@ -75,10 +75,10 @@ Here verytmp is compared with the bare system calls, made through `os`: nothing 
   counts is that a directory is opened relative to the one above it and listed by its descriptor: these bare calls
   alone take 1.07 of the time that pathlib's one call takes.
 - `copy` of a tree of symlinks that are followed: each of them is resolved in the root, not by the kernel.
-- `unpack` of a zip archive takes about nine tenths of the time of `extractall`; the goal was 0.85. Measured alone, an entry
-  of 800 bytes takes zipfile 22 µs to read, in both cases; the system calls that create, fill and close the file take 11 µs;
-  permissions and time, which `extractall` does not set, take 3 µs; and verytmp's own code takes 14 µs. When the two
-  are measured in turn, `unpack` takes 76 µs, and `extractall` 82 µs.
+- `unpack` of a zip archive takes about nine tenths of the time of `extractall`; the goal was 0.85. An entry of 800
+  bytes, measured alone: zipfile takes 22 µs to read it, in both cases; the system calls that create, fill and close the
+  file take 11 µs; permissions and time, which `extractall` does not set, take 3 µs; and verytmp's own code takes 14 µs.
+  When the two are measured in turn, `unpack` takes 76 µs, and `extractall` 82 µs.
 - Removal: when the last descriptor is closed, the kernel frees everything, file by file. No names are looked up.
 - A root: the kernel makes a file system, and on unmounting waits for an RCU grace period, until no CPU can be using
   the mount. `TemporaryDirectory` makes one directory. With a factory's helper, two messages are exchanged besides.
