@@ -66,5 +66,6 @@ def test_settings_make_room_for_the_directories_above_the_root() -> None:
     given = {"size": "1m", "nr_inodes": "0x10", "huge": "never", "uid": 5}
     spec = make_spec(given).replace(directory="dev/null")
     assert [*spec.settings()] == [("size", "1m"), ("nr_inodes", "19"), ("huge", "never"), ("uid", "5")]
+    assert dict(spec.settings(more_inodes=2))["nr_inodes"] == "21"
     for word in ("0", "banana", "1kb"):
         assert [*make_spec({"nr_inodes": word}).settings()] == [("nr_inodes", word)]
