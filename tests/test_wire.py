@@ -51,6 +51,11 @@ def test_a_spec_leaves_the_host_and_links_as_they_are_by_default() -> None:
     assert (MountSpec().host_read_only, MountSpec().name_nosymfollow) == (False, False)
 
 
+def test_a_spec_names_what_was_asked_for() -> None:
+    spec = MountSpec(at="/work", host_read_only=True, fstype="ramfs")
+    assert spec.asked() == ["at=/work", "host=ro", "fstype=ramfs"]
+
+
 def test_a_spec_is_frozen() -> None:
     with pytest.raises(AttributeError, match="cannot be changed"):
         MountSpec().mode = 0
