@@ -1,10 +1,12 @@
 """Read the lists of the files that are published: ``python tests/distribution.py FOLDER``, in which they were built.
 
-The sdist is what git has, and the wheel the package, its stubs, and the pages that its errors name.
+The sdist is what git has, and the wheel the package, its stubs, and the pages that its errors name. The long
+description has no relative links.
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -46,12 +48,15 @@ def main(folder: Path) -> int:
     wheel, sdist = only(folder, "*.whl"), only(folder, "*.tar.gz")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
+        metadata = next(archive.read(name).decode() for name in names if name.endswith(".dist-info/METADATA"))
     with tarfile.open(sdist) as archive_of_sources:
         sources = {member.name.partition("/")[2] for member in archive_of_sources.getmembers() if member.isfile()}
     about = "-".join(wheel.name.split("-")[:2]) + ".dist-info"
     files = in_git()
     wrong = difference(wheel.name, names, in_wheel(files) | {f"{about}/{name}" for name in ABOUT})
     wrong += difference(sdist.name, sources, files | {"PKG-INFO"})
+    links = re.findall(r"\]\((?!https?:)[^)]*\)|src=\"(?!https?:)[^\"]*", metadata)
+    wrong += [f"{wheel.name}: a link that the package index does not have: {link}" for link in links]
     print("\n".join([*wrong, f"{wheel.name}: {len(names)} files; {sdist.name}: {len(sources)} files"]))
     return 1 if wrong else 0
 
