@@ -308,6 +308,9 @@ ALLOWED = {"unshare(0)": 0, "unshare(CLONE_NEWUSER|1)": errno.EINVAL}
         ([("uid_map", errno.EPERM)], PLAIN | {"inside": "lambda"}, ALLOWED, "seccomp-call", "AWS Lambda"),
         ([("mkdirat", errno.EOVERFLOW)], PLAIN, ALLOWED, "uid-map", "as the user"),
         ([("mount(MS_PRIVATE)", errno.EPERM)], PLAIN, ALLOWED, "landlock", "before the process is restricted"),
+        # As Debian's runsc of 2022 answers, a user and root.
+        ([("mount(MS_PRIVATE)", errno.EPERM)], PLAIN | {"inside": "gvisor"}, ALLOWED, "kernel", "a newer gVisor"),
+        ([("mount(MS_SLAVE)", errno.EINVAL)], PLAIN | {"inside": "gvisor"}, ALLOWED, "kernel", "a newer gVisor"),
         ([("posix_spawn", errno.ENOENT)], PLAIN, {}, "python", ""),
         ([("start", errno.ETIMEDOUT)], PLAIN, {}, "child", "dmesg"),
         # Each container has its own way of saying it.

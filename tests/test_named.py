@@ -378,6 +378,6 @@ def test_an_old_kernel_is_named() -> None:
     assert "Linux 5.2" in verdict.remedy
     assert "kernel: 4.19" in verdict.evidence
     verdict = judge([("pivot_root", errno.EINVAL, "Invalid argument")], {"Seccomp": "0"}, {})
-    assert "a directory that is there" in verdict.remedy
+    assert "a directory that exists" in verdict.remedy
     verdict = judge([("mount(MS_SLAVE)", errno.EINVAL, "Invalid argument")], {"root": "not mounted"}, {})
     assert verdict.cause is VeryTmpCause.CHROOT

@@ -178,7 +178,7 @@ def judge(refusals: Sequence[Refusal], facts: Mapping[str, str], tried: Mapping[
 
 
 def rules(case: Case) -> Iterator[_Rule]:
-    yield from (seccomp_kill, full_table, green_threads, no_processes, no_proc)
+    yield from (seccomp_kill, full_table, green_threads, no_processes, no_proc, old_gvisor)
     if case.step in (UNSHARE, NEW_MOUNTS):
         yield from UNSHARE_RULES.get(case.errno, ())
     elif case.step in MAPS:
@@ -192,6 +192,13 @@ def rules(case: Case) -> Iterator[_Rule]:
 
 
 # -- at any step -------------------------------------------------------------------------------------------------------
+
+
+def old_gvisor(case: Case) -> Verdict | None:
+    """In a namespace of its own, it lets nobody change how mounts spread: EINVAL for root, EPERM for a user."""
+    if case.step not in ("mount(MS_PRIVATE)", "mount(MS_SLAVE)") or not case.inside("gvisor"):
+        return None
+    return case.verdict(Cause.KERNEL, "Use a newer gVisor: that of December 2022 is too old, that of July 2024 is not.")
 
 
 def seccomp_kill(case: Case) -> Verdict | None:
