@@ -21,7 +21,7 @@ import tarfile
 import tempfile
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -256,7 +256,7 @@ def cell(python: Path, source: Path, project: Project, way: Way, plain: dict[str
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Generator[None]:
     """Refuse to work where another command does: each would remove what the other one's tests are running in."""
     with (folder.parent / f"{folder.name}.lock").open("w") as lock:
         try:
@@ -267,12 +267,12 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def row(project: Project, folder: Path) -> tuple[str, int]:
-    """The project's line of the table, and how many differences nobody has explained."""
+    """The project's line of the table, which is written way by way, and how many differences nobody has explained."""
     store = folder / FOUND
     found: dict[str, Any] = json.loads(store.read_text()) if store.exists() else {}
     missing = [way for way in WAYS if way.title not in found]
-    if missing:
-        python, source = prepared(project, folder)
+    line = written(project, found)
+    python, source = prepared(project, folder) if missing else (folder, folder)
     for way in missing:
         plain = outcomes(python, source, project, way.ordinary, *way.options[1:], *project.arguments)
         failed = sum(outcome.result in ("failure", "error") for outcome in plain.values())
@@ -281,17 +281,23 @@ def row(project: Project, folder: Path) -> tuple[str, int]:
         uses = sum(outcome.uses for outcome in plain.values())
         found[way.title] = [*cell(python, source, project, way, plain), len(plain), uses, failed]
         store.write_text(json.dumps(found))
-    counts = found[WAYS[0].title][2:]
-    fields = (project.name, project.version, *counts, *(found[way.title][0] for way in WAYS))
-    return "| " + " | ".join(map(str, fields)) + " |", sum(found[way.title][1] for way in WAYS)
+        line = written(project, found)
+    return line, sum(found[way.title][1] for way in WAYS)
 
 
-def write(line: str) -> None:
-    """Put a project's line into the page's table, in the place of the one that it had."""
+def written(project: Project, found: dict[str, Any]) -> str:
+    """The project's line of the page's table, in the place of the one that it had: what is not found stays."""
     above, head, below = re.split(r"(\|---.*\n)", PAGE.read_text(), maxsplit=1)
     table, below = re.fullmatch(r"((?:\|[^\n]*\n)*)(.*)", below, re.DOTALL).groups()  # type: ignore[union-attr]
-    lines = {each.split()[1]: each for each in [*table.splitlines(), line]}
-    PAGE.write_text(above + head + "".join(f"{lines[name]}\n" for name in sorted(lines)) + below)
+    lines = {each.split()[1]: each for each in table.splitlines()}
+    before = lines.get(project.name, "").split(" | ")[5:]  # may be empty
+    old = dict(zip([way.title for way in WAYS], [text.removesuffix(" |") for text in before], strict=False))
+    if found:
+        counts = found[next(iter(found))][2:]
+        cells = [found[way.title][0] if way.title in found else old.get(way.title, "not run") for way in WAYS]
+        lines[project.name] = "| " + " | ".join(map(str, (project.name, project.version, *counts, *cells))) + " |"
+        PAGE.write_text(above + head + "".join(f"{lines[name]}\n" for name in sorted(lines)) + below)
+    return lines.get(project.name, "")
 
 
 def main(arguments: list[str]) -> int:
@@ -309,7 +315,6 @@ def main(arguments: list[str]) -> int:
             continue
         unexplained += number
         print(line, flush=True)
-        write(line)
     return 1 if unexplained else 0
 
 
