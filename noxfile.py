@@ -47,15 +47,15 @@ VERSIONED += [f"tests/test_{name}.py" for name in ("root", "helper", "named", "p
 
 def chosen(python: str, way: str) -> list[str]:
     """All of it runs once each way: directly on the oldest Python, with what is slow, and by the helper on the newest.
-    There, the other way's part is what makes roots, and the type checkers, which are asked once. Other Pythons run what
-    knows their version."""
+    There, the other way's part is what makes roots, with what is slow and real programs, and the type checkers, which
+    are asked once. Other Pythons run what knows their version."""
     if python == OLDEST and way == "direct":
         return ["-m", "", "--ignore=tests/test_typing.py"]
     if python == NEWEST and way == "helper":
         return ["--ignore=tests/test_typing.py"]
     if python == NEWEST:
         return ["-m", "", *MAKING, "tests/test_typing.py"]
-    return MAKING if python == OLDEST else VERSIONED
+    return ["-m", "", *MAKING, "tests/adversary/test_programs.py"] if python == OLDEST else VERSIONED
 
 
 def readmes() -> list[str]:
