@@ -209,8 +209,8 @@ def table(counts: list[int], seconds: float) -> Iterator[str]:
                 yield f"| {say} | {' | '.join(cells)} | {ratios[-1] / ratios[0]:.2f} |"
     busy = max(1, counts[-1] - 1)
     alone, roots, shm = neighbours(busy, seconds)
-    others = f"{busy} other {'process' if busy == 1 else 'processes'}"
-    yield f"\nLooking up a name on the host takes {alone:.2f} µs alone; while {others} read files, it takes"
+    others = "another process reads" if busy == 1 else f"{busy} other processes read"
+    yield f"\nLooking up a name on the host takes {alone:.2f} µs alone; while {others} files, it takes"
     yield f"{roots:.2f} µs if those are in roots, and {shm:.2f} µs if they are in `/dev/shm`."
 
 

@@ -100,7 +100,8 @@ turns, in both.
     "large": """
 ## Large and many
 
-Whether anything gets slower, or is not given back, where there is much of it.
+Whether anything gets slower, or is not given back, where there is much of it. What is slower in both columns is the
+machine's: a virtual one may get its memory only as it is used.
 
 """,
     "jobs": """
