@@ -53,7 +53,10 @@ def names_there() -> list[str]:
 def is_gone(pid: int) -> bool:
     """Whether a process ends, within a while."""
     for _ in range(500):
-        if not os.path.exists(f"/proc/{pid}") or b") Z " in Path(f"/proc/{pid}/stat").read_bytes():
+        try:
+            if b") Z " in Path(f"/proc/{pid}/stat").read_bytes():
+                return True
+        except (FileNotFoundError, ProcessLookupError):
             return True
         time.sleep(0.01)
     return False

@@ -85,7 +85,8 @@ def chroot(folder: str, mounted: bool = False) -> None:
 def read_only_proc() -> None:
     namespaces_of_our_own()
     _checked(libc.mount(b"/proc", b"/proc", None, MS_BIND | MS_REC, None))
-    _checked(libc.mount(None, b"/proc", None, MS_REMOUNT | MS_BIND | MS_RDONLY, None))
+    kept = os.statvfs("/proc").f_flag & (os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC)  # the same bits as mount's
+    _checked(libc.mount(None, b"/proc", None, MS_REMOUNT | MS_BIND | MS_RDONLY | kept, None))
     unprivileged()
 
 
