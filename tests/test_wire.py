@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from contextlib import closing
 
@@ -89,6 +90,24 @@ def test_a_request_takes_descriptors_along() -> None:
     assert host_state.new_descriptors(before) == {}
 
 
+def test_a_request_takes_as_many_as_a_message_may_have() -> None:
+    """253: SCM_MAX_FD of unix(7)."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with closing(Channel(ours.detach())) as channel, theirs:
+        channel.ask(Request("x", [], [0] * 253))
+        request = protocol.receive(theirs)
+        assert request is not None
+        for fd in request.fds:
+            os.close(fd)
+        assert len(request.fds) == 253
+
+
+@pytest.mark.parametrize("field", ["", "-1", "254", "x", "²", "٣", "1" * 30])
+def test_what_is_no_number_of_descriptors_is_not_taken_for_one(field: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(repr(field[:20]))} is no number of descriptors"):
+        protocol.fd_count(field)
+
+
 def test_refusals_come_back_as_they_went() -> None:
     refusals = [("fsopen", 38, "Function not implemented"), ("mount", 1, ""), ("noswap", 0, ""), ("setns", 4095, "")]
     kind, fields = protocol.decode(protocol.encode_refusals(refusals))
@@ -118,6 +137,7 @@ def test_a_call_is_logged_before_it_is_made() -> None:
     assert log.outcome("mount", refused) == ("mount", 1, "no")
     assert log.refused(PermissionError(1, "no")) == [("mount", 1, "no")]
     assert log.refused(OSError(38, None)) == [("mount", 1, "no"), ("mount", 38, os.strerror(38))]
+    assert log.refused(OSError("odd"))[2:] == [("mount", 0, os.strerror(0))]
 
 
 def test_what_was_done_comes_with_the_number_of_its_descriptors() -> None:
@@ -130,11 +150,20 @@ def test_a_refusal_fits_whatever_the_kernel_says() -> None:
         protocol.decode(protocol.encode_refusals([("s", 1, "é\0" * 50000)]))[1]
     )
     assert (step, number) == ("s", 1)
-    assert text.startswith("é é")
+    assert text == "é " * 500
 
 
 @pytest.mark.parametrize(
-    "fields", [[], ["fsopen"], ["fsopen", "1"], ["fsopen", "x", "text"], ["a", "1", "b", "c"], ["a", "4096", "b"]]
+    "fields",
+    [
+        [],
+        ["fsopen"],
+        ["fsopen", "1"],
+        ["fsopen", "x", "text"],
+        ["a", "1", "b", "c"],
+        ["a", "4096", "b"],
+        ["a", "-1", "b"],
+    ],
 )
 def test_what_is_no_refusal_is_not_taken_for_one(fields: list[str]) -> None:
     with pytest.raises(ValueError):
