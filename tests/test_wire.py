@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import sys
 from contextlib import closing
 
 import pytest
@@ -106,6 +107,17 @@ def test_a_request_takes_as_many_as_a_message_may_have() -> None:
 def test_what_is_no_number_of_descriptors_is_not_taken_for_one(field: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(repr(field[:20]))} is no number of descriptors"):
         protocol.fd_count(field)
+
+
+def test_the_descriptors_that_a_request_is_about() -> None:
+    """A change says how many they are; what makes a root has none."""
+    assert protocol.own_fds(Request("clone", ["2", "1", "5"], [3, 4, 5])) == 2
+    assert protocol.own_fds(Request("tmpfs", ["1", "2"], [3])) == 0
+
+
+def test_descriptors_that_were_cut_off_are_none() -> None:
+    data = b"".join(number.to_bytes(4, sys.byteorder) for number in (7, 8))
+    assert [protocol.unpack(data[:length]) for length in (8, 7, 4, 3, 0)] == [[7, 8], [7], [7], [], []]
 
 
 def test_refusals_come_back_as_they_went() -> None:
