@@ -41,6 +41,8 @@ MODULES = {
         "test_options.py test_root.py",
         "test_mount.py",
         "factory/test_factory.py test_user_namespace.py",
+        "test_named.py test_unavailable.py",
+        "test_enter.py",
     ],
 }
 SLOW = ("test_interruptions.py",)  # all tests there have that marker
@@ -57,6 +59,8 @@ PARTS = {
 # What is about other things than the mutant, or what is forbidden in the namespace.
 LEFT_OUT = "not planted_bug and not would_trip and not test_owner and not noswap"
 LEFT_OUT += " and not test_a_limit_that_is_reached_is_not_remembered and not test_another_group_gets_another_one"
+LEFT_OUT += " and not test_root_keeps_its_capabilities and not test_a_root_of_whom_root_has_become"
+LEFT_OUT += " and not test_another_user_is_refused and not test_a_forked_child_whose_files"
 OPTIONS = ["-x", "-q", "-p", "no:cacheprovider", "-k", LEFT_OUT]
 OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of what is loaded beforehand
 

@@ -57,7 +57,6 @@ class Refused(Exception):
     """The request was refused, or the process that was asked failed; the last refusal decided it."""
 
     def __init__(self, refusals: list[Refusal]) -> None:
-        super().__init__(refusals)
         self.refusals = refusals
 
 
