@@ -59,3 +59,35 @@ def test_a_clone_is_cloned_by_copying(host: Path, method: str) -> None:
             assert (clone / "f").read_text() == "cloned"
     """
     run(host, method, code)
+
+
+def test_a_root_that_is_closed_while_it_is_sent(host: Path, method: str) -> None:
+    """Its numbers are other files' then, which the other process must not get."""
+    code = """
+    def work(here):
+        path = here.recv()
+        here.send(path.read_text())
+
+    def main(root):
+        from verytmp._confined import pickling
+
+        send_handle, files = pickling.send_handle, []
+
+        def closing(*arguments):
+            if not files:
+                root.close()
+                files.extend(open("/etc/passwd") for _ in range(8))
+            send_handle(*arguments)
+
+        pickling.send_handle = closing
+        (root / "f").write_text("its own")
+        here, there = context.Pipe()
+        process = start(work, there)
+        there.close()
+        here.send(root / "f")
+        assert here.recv() == "its own"
+        end(process)
+        for file in files:
+            file.close()
+    """
+    run(host, method, code)

@@ -90,7 +90,8 @@ def send(root: RootFds, later: bool) -> tuple[Any, ...]:
         except OSError:  # a program that has closed all descriptors may have opened its own
             return
         for each in duplicates:
-            send_handle(connection, each.fileno(), process)
+            with each:
+                send_handle(connection, each.fileno(), process)
 
     key = root.key
     sharer: Any = resource_sharer
