@@ -149,7 +149,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
     if reporter := config.pluginmanager.get_plugin("terminalreporter"):
         wrong += [f"this skip is not allowed here: {reason}" for reason in unexpected_skips(reporter, config)]
     config.stash[WRONG] = wrong
-    if wrong and session.exitstatus == 0:
+    if wrong and session.exitstatus in (0, 1):  # not 1: running the failed tests again would not tell of it
         session.exitstatus = 4
 
 

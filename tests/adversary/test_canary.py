@@ -80,7 +80,7 @@ def test_it_sings_for_the_top(other: Canary) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may write to the host's root directory")
 def test_it_is_deaf_to_other_programs(other: Canary) -> None:
-    path = Path(tempfile.mkdtemp(prefix="another-program-", dir="/"))
+    path = Path(tempfile.mkdtemp(prefix=f"{canary.PREFIX}another-", dir="/"))
     try:
         assert other.changes() == []
     finally:
