@@ -11,6 +11,8 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -424,6 +426,35 @@ def test_a_program_that_closes_all_descriptors_loses_nothing_of_its_own(dropped:
     links, new = in_child(daemon)
     assert set(links) == {"/"}
     assert new == []
+
+
+@pytest.mark.tmpfs
+def test_a_root_in_the_place_of_one_whose_descriptors_were_closed() -> None:
+    """It gets the fds, and its file system the device number: all that tells the two apart is what we know of them."""
+
+    def daemon() -> tuple[list[str], int, str]:
+        os.closerange(3, HIGH)
+        root = VeryTmpRoot()
+        os.closerange(3, HIGH)
+        new = VeryTmpRoot(size="1m")
+        assert new.path._tree.filenos == root.path._tree.filenos
+        assert os.fstat(new.path._tree.fd).st_dev == new.path.stat().st_dev
+        (new / "f").write_text("potatoes")
+        calls: dict[str, Callable[[], object]] = {
+            "usage": root.usage, "freeze": root.freeze, "resize": partial(root.resize, size="2m"),
+            "read_only": root.read_only, "clone": root.clone, "clear": root.clear, "fileno": root.fileno,
+            "read": (root / "f").read_text, "pickle": partial(ForkingPickler.dumps, root),
+        }  # fmt: skip
+        worked = []
+        for name, call in calls.items():
+            with contextlib.suppress(OSError, ValueError):
+                call()
+                worked.append(name)
+        del root, calls, call
+        gc.collect()
+        return worked, new.usage().total, (new / "f").read_text()
+
+    assert in_child(daemon) == ([], 1 << 20, "potatoes")
 
 
 @pytest.mark.skipif(

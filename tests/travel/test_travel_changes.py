@@ -91,3 +91,35 @@ def test_a_root_that_is_closed_while_it_is_sent(host: Path, method: str) -> None
             file.close()
     """
     run(host, method, code)
+
+
+def test_a_root_that_is_closed_while_a_process_is_started(host: Path) -> None:
+    """The process gets its descriptors by their numbers, which are another root's then."""
+    code = """
+    def received(pickled):
+        try:
+            return repr(pickle.loads(pickled))
+        except OSError as error:
+            return str(error)
+
+    class ClosedMeanwhile:
+        def __init__(self, root):
+            self.root, self.others = root, []
+
+        def __reduce__(self):
+            pickled = bytes(multiprocessing.reduction.ForkingPickler.dumps(self.root))
+            self.root.close()
+            self.others.extend(VeryTmpRoot() for _ in range(8))
+            assert {*fds(self.root)} & {number for other in self.others for number in fds(other)}
+            return received, (pickled,)
+
+    def work(answer):
+        assert "the root is gone" in answer, answer
+
+    def main(root):
+        sent = ClosedMeanwhile(root)
+        end(start(work, sent))
+        for other in sent.others:
+            other.close()
+    """
+    run(host, "spawn", code)

@@ -37,6 +37,10 @@ STANDARD_STREAMS = 3  # file descriptors below this are theirs: a thread may wri
 # `sys` does: when the interpreter ends, and this module goes, the program's files have yet to be written out.
 _foreign: list[OwnedFd] = sys.__dict__.setdefault("_verytmp_foreign_fds", [])
 
+# Of each fd, the identity that the newest `KeptFds` has given it, as this very object: a file system gets the device
+# number of one that has gone, and so a root may have the identities of one before it.
+_newest: dict[int, object] = {}
+
 
 def call_uninterrupted(call: Callable[[*_Ts], _T], *args: *_Ts) -> _T:
     """Call a function that is written in C, and return what it returns: no signal handler runs in between.
@@ -73,7 +77,7 @@ def opened(name: str, flags: int, directory: int | None, mode: int = 0o777) -> O
 
 
 def identity(fileno: int, fstat: Callable[[int], os.stat_result] = os.fstat) -> tuple[int, int] | None:
-    """The device and inode of an open file, which no other file has; None if the descriptor is closed."""
+    """The device and inode of an open file, which no other file has at that time; None if the descriptor is closed."""
     try:
         status = fstat(fileno)
     except OSError:
@@ -98,6 +102,7 @@ class KeptFds:
         owners = tuple(raised(each, lowest) for each in owners)
         self.filenos = tuple(each.fileno() for each in owners)  # they stay the same when they are closed
         self.identities = tuple(map(identity, self.filenos))
+        _newest.update(zip(self.filenos, self.identities, strict=True))
         # Those that may close theirs; with the numbers, for another thread may close them at any moment.
         self._held = tuple(zip(self.filenos, self.identities, owners, strict=True))
 
@@ -138,11 +143,17 @@ class KeptFds:
         owners = [each for fds in (self, *others) for each in fds._ours()]
         any(map(close, owners))
 
-    def _ours(self, identity: Any = identity, foreign: list[OwnedFd] = _foreign) -> tuple[OwnedFd, ...]:
+    def _ours(
+        self, identity: Any = identity, newest: Any = _newest, foreign: list[OwnedFd] = _foreign
+    ) -> tuple[OwnedFd, ...]:
         """The owners that may close theirs. The others never close anything: they are kept in `_foreign`."""
         if not hasattr(self, "_held"):  # a signal handler's exception has ended the constructor
             return ()
-        ours = tuple(each for each in self._held if not each[2].closed and identity(each[0]) == each[1])
+        ours = tuple(
+            each
+            for each in self._held
+            if not each[2].closed and newest.get(each[0]) is each[1] and identity(each[0]) == each[1]
+        )
         if len(ours) < len(self._held):
             foreign.extend(owner for _, _, owner in {*self._held} - {*ours} if not owner.closed)
             self._held = ours

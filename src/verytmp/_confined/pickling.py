@@ -129,12 +129,21 @@ class Ticket:
 def receive(
     kind: type[RootFds], token: str, inodes_above: int, at: str, host_read_only: bool, read_only: bool, *sent: Any
 ) -> RootFds:
-    """The root that was sent, or this process's own root of the same directory; a closed one, if nothing was sent."""
+    """The root that was sent, or this process's own root of the same directory; a closed one, if nothing was sent.
+
+    `FileNotFoundError` if the sender has closed it meanwhile: a process that is being started gets descriptors by their
+    numbers, which other files may have by then.
+    """
     detached: list[int] = []
     for each in sent:
         found = each.detach()
         detached += found if isinstance(found, list) else [found]
     fds = tuple(map(owner, detached))
+    if fds:
+        try:
+            os.stat(token, dir_fd=detached[0], follow_symlinks=False)
+        except OSError:
+            raise FileNotFoundError(errno.ENOENT, GONE) from None
     here = kind.by_key.get(f"{token}/" if read_only else token)
     root = here() if here is not None else None
     if root is not None and not root.closed:
