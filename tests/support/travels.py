@@ -93,5 +93,5 @@ def run(host: Path, method: str, code: str, head: str = HEAD, tail: str = TAIL) 
     program = [sys.executable, "-B", "-W", "error", str(script), method]
     environment = os.environ | {"TMPDIR": str(host)}
     done = subprocess.run(program, capture_output=True, text=True, timeout=PATIENCE, env=environment)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert os.listdir(host) == ["script.py"]

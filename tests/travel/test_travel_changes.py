@@ -111,6 +111,7 @@ def test_a_root_that_is_closed_while_a_process_is_started(host: Path) -> None:
             self.root.close()
             self.others.extend(VeryTmpRoot() for _ in range(8))
             assert {*fds(self.root)} & {number for other in self.others for number in fds(other)}
+            self.others.extend(open(os.devnull) for _ in range(16))  # multiprocessing's pipes take no number of ours
             return received, (pickled,)
 
     def work(answer):
