@@ -55,7 +55,9 @@ def chosen(python: str, way: str) -> list[str]:
         return ["--ignore=tests/test_typing.py"]
     if python == NEWEST:
         return ["-m", "", *MAKING, "tests/test_typing.py"]
-    return ["-m", "", *MAKING, "tests/adversary/test_programs.py"] if python == OLDEST else VERSIONED
+    if python == OLDEST:
+        return ["-m", "", *MAKING, "tests/adversary/test_programs.py", "tests/test_docs.py"]
+    return VERSIONED
 
 
 def readmes() -> list[str]:

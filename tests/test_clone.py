@@ -636,7 +636,7 @@ CALLS = ("fsopen", "fsconfig", "fsmount", "fspick", "move_mount", "open_tree", "
     [
         "freeze",
         pytest.param("clone", marks=pytest.mark.needs("clone")),
-        pytest.param("clone of a clone", marks=pytest.mark.needs("clone")),
+        pytest.param("clone of a clone", marks=[pytest.mark.needs("clone"), pytest.mark.slow]),
         pytest.param("read_only", marks=pytest.mark.needs("read_only")),
         "resize",
     ],

@@ -45,6 +45,7 @@ def need_git(code: str) -> None:
         pytest.skip("git is not installed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", doc_blocks.blocks("python"), ids=str)
 def test_python_blocks(block: Block, host: Path) -> None:
     """Those that define tests are given to pytest. What others print is shown below them."""
@@ -62,6 +63,7 @@ def test_python_blocks(block: Block, host: Path) -> None:
     assert result.stderr == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", sorted({line for _, line in doc_blocks.commands() if not doc_blocks.reason(line)}))
 def test_commands(command: str, host: Path) -> None:
     """As in a shell in which python3 is this Python, in a folder with a test in it."""

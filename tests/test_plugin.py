@@ -356,6 +356,7 @@ def test_help(run: Run) -> None:
 ENTRY_POINTS = importlib.metadata.entry_points(group="pytest11", name="verytmp")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not ENTRY_POINTS, reason="verytmp is on the path, and not installed")
 def test_the_entry_point(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """pytest finds it by itself, and once, whatever the order in which it is named besides."""

@@ -74,6 +74,7 @@ def test_a_debugger_with_threads(run: Run, module: str, told: str) -> None:
         assert f"verytmp: no namespace, for {module} has threads; tmp_path is pytest's own" in result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("not __import__('importlib').util.find_spec('xdist')", reason="xdist is not installed")
 def test_memray_with_workers(run: Run) -> None:
     """They do as the process that started them, and have no such module themselves."""

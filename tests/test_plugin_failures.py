@@ -198,6 +198,7 @@ def test_a_large_tree_is_listed_in_part(run: Run) -> None:
     result.stdout.fnmatch_lines(["verytmp_root: * bytes", *shown, "  ... and more"], consecutive=True)
 
 
+@pytest.mark.slow
 def test_a_large_tree_is_kept_whole(run: Run) -> None:
     run(
         """

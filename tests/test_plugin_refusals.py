@@ -151,6 +151,7 @@ COUNTS = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [refuse, partial(kernel.limit_namespaces, "user", 0)], ids=["seccomp", "limit"])
 @pytest.mark.parametrize("fallback", ["shm", "error"])
 def test_a_refusal_that_would_come_again_costs_a_run_one_child(

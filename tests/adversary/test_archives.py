@@ -521,6 +521,7 @@ def damaged(data: bytes, chance: random.Random) -> bytes:
     return bytes(found)
 
 
+@pytest.mark.slow
 @pytest.mark.tmpfs
 def test_damaged_archives(planted: Canary, pytestconfig: pytest.Config) -> None:
     """Each is unpacked, or an error of the one kind, in a second."""

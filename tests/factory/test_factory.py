@@ -225,6 +225,7 @@ def test_a_hundred_roots_in_one_namespace() -> None:
     in_child(make)
 
 
+@pytest.mark.slow
 def test_a_full_descriptor_table() -> None:
     def make() -> None:
         factory = VeryTmpFactory()

@@ -43,6 +43,7 @@ def test_two_thousand_roots_cost_no_more() -> None:
     by_helper(make)
 
 
+@pytest.mark.slow
 def test_the_callers_memory_costs_nothing() -> None:
     """A fork would take 40 ms for each GiB."""
 

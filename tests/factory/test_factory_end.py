@@ -199,6 +199,7 @@ def test_the_first_process_of_a_container() -> None:
     in_child(make)
 
 
+@pytest.mark.slow
 def test_adopting_begins_while_helpers_start() -> None:
     """Between the look at that and the helper's start. In many threads, none is left alive or dead."""
 
