@@ -444,6 +444,7 @@ def test_a_root_in_the_place_of_one_whose_descriptors_were_closed() -> None:
             "usage": root.usage, "freeze": root.freeze, "resize": partial(root.resize, size="2m"),
             "read_only": root.read_only, "clone": root.clone, "clear": root.clear, "fileno": root.fileno,
             "read": (root / "f").read_text, "pickle": partial(ForkingPickler.dumps, root),
+            "run": partial(root.run, [sys.executable, "-c", ""]),
         }  # fmt: skip
         worked = []
         for name, call in calls.items():
