@@ -81,7 +81,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 # What is about making the mount, or about nothing that a root's kind changes.
 MAKING = {"mount", "helper", "wire", "options", "unavailable", "diagnose", "doctor", "shm", "lifetime", "main"}
-MAKING |= {"imports", "interruptions", "docs", "typing"}
+MAKING |= {"strategy", "owned_fd", "imports", "interruptions", "docs", "typing"}
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

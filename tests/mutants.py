@@ -32,14 +32,14 @@ WORKERS = int(os.environ.get("WORKERS", "2"))
 # Whose tests, a line for each run of pytest. The quick ones are first: most mutants meet their end there.
 MODULES = {
     "_confined/resolver": ["test_resolve.py", "adversary/test_resolution.py"],
-    "_confined/owned_fd": ["test_tree.py", "test_root.py"],
+    "_confined/owned_fd": ["test_owned_fd.py", "test_root.py", "test_tree.py"],
     "_paths/pure": ["test_path_pure.py", "test_surface.py"],
     "_confined/tree": ["test_tree.py", "test_confinement.py", "files", "test_interruptions.py"],
     "_mounting/spec": ["test_wire.py test_options.py test_mount.py", "test_root.py"],
     "_mounting/protocol": ["test_wire.py", "factory/test_factory.py"],
     "_mounting/strategy": [
-        "test_options.py test_root.py",
-        "test_mount.py",
+        "test_strategy.py",
+        "test_root.py",
         "factory/test_factory.py test_user_namespace.py",
         "test_named.py test_unavailable.py",
         "test_enter.py",

@@ -90,8 +90,7 @@ def mount(spec: MountSpec, helper: HelperClient | None = None) -> Mounted:
         ValueError: the kernel refuses an option; with its words.
         VeryTmpUnavailable: anything else.
     """
-    token = "" if helper is not None and helper.use_helper else new_token()  # a helper makes its own
-    spec = spec.replace(directory=impossible_name(), token=token)
+    spec = spec.replace(directory=impossible_name(), token=new_token())
     caller = Caller()
     before: list[Refusal] = []
     for strategy in strategies(spec, helper):
@@ -171,15 +170,13 @@ def by_entered(helper: EnteredClient, spec: MountSpec, caller: Caller) -> Mounte
 
 
 def by_helper(helper: HelperClient, spec: MountSpec, _: Caller) -> Mounted:
-    """By a factory's helper."""
-    made, reply, namespace = helper.make(spec.replace(token="") if spec.token else spec)
+    """By a factory's helper, which gives roots that are made in advance tokens of their own."""
+    made, reply, namespace = helper.make(spec.replace(token=""))
     return Mounted(reply.fds, f"via a helper process, by {reply.how}(2)", Mounter(namespace, helper), made)
 
 
 def by_child(spec: MountSpec, caller: Caller) -> Mounted:
     """By a child for this one root."""
-    if not spec.token:  # a helper was to make it
-        spec = spec.replace(token=new_token())
     operation, count = (NAMED, NAMED_FDS) if spec.at else (TMPFS, TMPFS_FDS)
     namespace = current()
     request = Request(operation, spec.encode(), namespace.fds() if namespace else ())
@@ -204,7 +201,7 @@ def impossible_name() -> str:
             if not S_ISDIR(os.stat(path).st_mode):
                 return path.strip("/")
         except OSError:
-            continue
+            pass
     reason = f"no file is there whose name a root could take: none of {', '.join(FILES)}"
     remedy = "Mount /proc in this chroot, and make /dev/null."  # without /proc, there is no root either
     raise VeryTmpUnavailable(errno.ENOENT, "/dev/null", reason, remedy, "proc")

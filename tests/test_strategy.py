@@ -1,0 +1,166 @@
+"""Who makes a mount: each strategy where it is meant to be taken, and what it leaves for later changes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support import kernel
+from support.children import in_child
+from support.factories import by_helper
+from support.kernel import Rule
+
+import verytmp
+from verytmp import VeryTmpFactory, VeryTmpRoot, _syscalls
+from verytmp._mounting import strategy
+from verytmp._programs.enter import go_inside
+
+AT = "/verytmp-strategy"
+
+pytestmark = pytest.mark.needs("MOUNT_ATTR_NOSYMFOLLOW")  # or mount(2) makes them
+
+
+def privileged() -> Callable[..., VeryTmpRoot]:
+    kernel.mounting_namespaces()
+    return VeryTmpRoot
+
+
+def filtered() -> Callable[..., VeryTmpRoot]:
+    kernel.mounting_namespaces()
+    kernel.seccomp(Rule("open_tree", errno.EPERM))  # any filter may end the process at another call
+    return VeryTmpRoot
+
+
+def unprivileged() -> Callable[..., VeryTmpRoot]:
+    kernel.drop_capabilities(kernel.CAP_SYS_ADMIN)
+    return VeryTmpRoot
+
+
+def with_threads() -> Callable[..., VeryTmpRoot]:
+    threading.Thread(target=signal.pause, daemon=True).start()
+    return unprivileged()
+
+
+def without_fsopen() -> Callable[..., VeryTmpRoot]:
+    """As on Linux 5.1: no mount(2) in this process's own namespace, where others would see it."""
+
+    def fsopen(fsname: str) -> int:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    _syscalls.fsopen = fsopen
+    return privileged()
+
+
+def in_mounts_of_another_namespace() -> Callable[..., VeryTmpRoot]:
+    """As after ``nsenter --mount --setuid``: the user namespace that owns the mounts is this user's, and not entered.
+
+    fsopen(2) asks for a capability there, and FSCONFIG_CMD_CREATE for one in this process's own.
+    """
+    kernel.mounting_namespaces()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        kernel.mounting_namespaces()
+        os.write(writing, b"x")
+        signal.pause()
+    os.read(reading, 1)
+    mounts = os.open(f"/proc/{child}/ns/mnt", os.O_RDONLY)
+    kernel.libc.setns(mounts, kernel.CLONE_NEWNS)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return unprivileged()
+
+
+def entered() -> Callable[..., VeryTmpRoot]:
+    verytmp.enter()
+    return VeryTmpRoot
+
+
+@pytest.mark.parametrize(
+    ("situation", "options", "how"),
+    [
+        (privileged, {}, "directly, by fsopen(2)"),
+        (filtered, {}, "via a forked child, by fsopen(2)"),
+        (unprivileged, {}, "via a forked child, by fsopen(2)"),
+        (with_threads, {}, "via a fresh child, by fsopen(2)"),
+        (without_fsopen, {}, "via a forked child, by mount(2)"),
+        (in_mounts_of_another_namespace, {}, "via a forked child, by fsopen(2)"),
+        (privileged, {"at": AT}, "via a forked child, by fsopen(2)"),
+        (entered, {}, "in the namespace that this process has entered, by fsopen(2)"),
+        (entered, {"at": AT, "host": "ro"}, "via a forked child, by fsopen(2)"),
+    ],
+)
+def test_who_makes_it(situation: Callable[[], Callable[..., VeryTmpRoot]], options: dict[str, Any], how: str) -> None:
+    def ask() -> tuple[str, bool]:
+        with situation()(**options) as root:
+            (root / "f").touch()
+            mounter: Any = root._tree.mounter
+            return root._how_made, mounter.in_entered
+
+    assert in_child(ask) == (how, "entered" in how)
+
+
+def test_a_factory_tries_once_whether_this_process_may() -> None:
+    """From the first refusal on, all roots are its helper's."""
+
+    def ask() -> list[str]:
+        kernel.mounting_namespaces()
+        with VeryTmpFactory() as factory:
+            made = [factory()._how_made]
+            for wanted in (False, True):
+                kernel.use_capability(kernel.CAP_SYS_ADMIN, wanted)
+                made.append(factory()._how_made)
+            return made
+
+    assert [how.partition(",")[0] for how in in_child(ask)] == ["directly", *["via a helper process"] * 2]
+
+
+def test_a_helper_that_cannot_be_had_leaves_it_to_a_child() -> None:
+    def ask() -> list[str]:
+        kernel.libc.prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: it would become a child of this process
+        with VeryTmpFactory() as factory:
+            return [factory()._how_made for _ in range(2)]
+
+    assert by_helper(ask) == ["via a forked child, by fsopen(2)"] * 2
+
+
+def test_a_name_that_another_root_has() -> None:
+    """In a run of pytest, which has gone into its namespace by itself, the second one gets a namespace of its own."""
+
+    def ask() -> list[str]:
+        go_inside()
+        with VeryTmpRoot(at=AT) as first, VeryTmpRoot(at=AT) as second:
+            (second / "f").touch()
+            assert os.listdir(AT) == []
+            with pytest.raises(NotADirectoryError):  # any other refusal is one
+                VeryTmpRoot(at="/dev/null")
+            return [first._how_made, second._how_made]
+
+    assert [how.partition(",")[0] for how in in_child(ask)] == [
+        "in the namespace that this process has entered",
+        "via a forked child",
+    ]
+
+
+def test_who_has_made_it_may_change_it_later() -> None:
+    """A process without capabilities needs the helper in the namespace that it has entered."""
+
+    def ask() -> int:
+        verytmp.enter()
+        kernel.drop_capabilities()
+        with VeryTmpRoot(size="1m") as root:
+            root.resize(size="2m")
+            return root.usage().total
+
+    assert in_child(ask) == 2 << 20
+
+
+def test_the_name_of_a_file_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a chroot without /dev/null; a directory of that name does not do."""
+    monkeypatch.setattr(strategy, "FILES", ("/nonexistent/null", "/proc", "/proc/version"))
+    assert strategy.impossible_name() == "proc/version"
