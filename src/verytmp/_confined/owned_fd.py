@@ -168,17 +168,15 @@ def raised(held: OwnedFd, lowest: int = STANDARD_STREAMS) -> OwnedFd:
     Where limits allow none so high, the new one is above the standard streams'. Raises `OSError` (EMFILE) if there is
     none at all.
     """
-    for floor in (lowest, STANDARD_STREAMS):
-        if held.fileno() >= floor:
-            return held
-        from fcntl import F_DUPFD_CLOEXEC, fcntl
+    if held.fileno() >= lowest:
+        return held
+    from fcntl import F_DUPFD_CLOEXEC, fcntl
 
-        try:
-            higher = call_owned(fcntl, held.fileno(), F_DUPFD_CLOEXEC, floor)
-        except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.EMFILE) or floor == STANDARD_STREAMS:
-                raise
-        else:
-            held.close()
-            return higher
-    return held
+    try:
+        higher = call_owned(fcntl, held.fileno(), F_DUPFD_CLOEXEC, lowest)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EMFILE) or lowest == STANDARD_STREAMS:
+            raise
+        return raised(held, STANDARD_STREAMS)
+    held.close()
+    return higher
