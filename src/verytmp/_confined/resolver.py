@@ -127,10 +127,9 @@ class Resolution:
         self.current = self._kept[depth]
         self._searchable = False
         # Only one can have been kept for long enough by now: the next power of two divides both or neither.
-        expired = depth - 4 * (depth & -depth)
-        if expired > 0 and expired in self._kept:
-            self._kept[expired].close()
-            del self._kept[expired]
+        expired = depth - 4 * (depth & -depth)  # never 0, the root's: no number is four times its lowest bit
+        if expired in self._kept:
+            self._kept.pop(expired).close()
 
     def stride(self, components: list[str]) -> None:
         """Enter several directories in one call, which only a mount that follows no links makes safe.
@@ -154,8 +153,7 @@ class Resolution:
         self._searchable = False
         for level in [*self._kept]:
             if 0 < level <= depth - 4 * (level & -level):
-                self._kept[level].close()
-                del self._kept[level]
+                self._kept.pop(level).close()
 
     def up(self, levels: int) -> list[str]:
         """Go back by a number of levels, at most to the root.
@@ -165,10 +163,9 @@ class Resolution:
         """
         depth = max(0, len(self.names) - levels)
         for level in [level for level in self._kept if level > depth]:
-            self._kept[level].close()
-            del self._kept[level]
-        starved = not self._kept and depth > 0
-        if not self._kept:
+            self._kept.pop(level).close()
+        starved = not self._kept
+        if starved:
             self._kept[0] = open_root(self._above, self._token)
         nearest = next(reversed(self._kept))
         self.current = self._kept[nearest]
@@ -187,7 +184,7 @@ class Resolution:
             except OSError:
                 break
             done = stop
-        self._searchable = levels > 0  # a name in it has been looked up, or it is a root that was checked
+        self._searchable = True  # a name in it has been looked up, or it is a root that was checked
         return again[done:]
 
     def check_searchable(self) -> None:
@@ -202,8 +199,7 @@ class Resolution:
             return False
         self._starved = True
         for level in [level for level in self._kept if level != len(self.names)]:
-            self._kept[level].close()
-            del self._kept[level]
+            self._kept.pop(level).close()
         return True
 
     def _exhausted(self) -> OSError:
