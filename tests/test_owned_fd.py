@@ -14,7 +14,7 @@ from support import host_state, kernel
 from support.children import HIGH, in_child
 
 from verytmp._confined import owned_fd
-from verytmp._confined.owned_fd import KeptFds, OwnedFd, call_owned, owner, pipe, raised
+from verytmp._confined.owned_fd import KeptFds, OwnedFd, call_owned, call_uninterrupted, owner, pipe, raised
 
 
 def new() -> OwnedFd:
@@ -29,6 +29,10 @@ def replace(fd: int) -> None:
     """As a program that closes all descriptors, and opens files of its own."""
     with new() as other:
         os.dup2(other.fileno(), fd)
+
+
+def test_a_call_returns_what_it_returns() -> None:
+    assert call_uninterrupted(divmod, 7, 2) == (3, 1)
 
 
 # -- numbers -----------------------------------------------------------------------------------------------------------

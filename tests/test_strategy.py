@@ -147,13 +147,20 @@ def test_a_name_that_another_root_has() -> None:
     ]
 
 
-def test_who_has_made_it_may_change_it_later() -> None:
-    """A process without capabilities needs the helper in the namespace that it has entered."""
+def without_capabilities() -> Callable[..., VeryTmpRoot]:
+    verytmp.enter()
+    kernel.drop_capabilities()
+    return VeryTmpRoot
+
+
+@pytest.mark.parametrize(
+    ("situation", "at"), [(unprivileged, None), (unprivileged, AT), (with_threads, AT), (without_capabilities, None)]
+)
+def test_it_can_be_changed_later(situation: Callable[[], Callable[..., VeryTmpRoot]], at: str | None) -> None:
+    """In the user namespace in which it was made, which takes its descriptor; or by the helper that has made it."""
 
     def ask() -> int:
-        verytmp.enter()
-        kernel.drop_capabilities()
-        with VeryTmpRoot(size="1m") as root:
+        with situation()(size="1m", at=at) as root:
             root.resize(size="2m")
             return root.usage().total
 
