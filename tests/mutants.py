@@ -40,14 +40,14 @@ MODULES = {
     "_mounting/strategy": [
         "test_strategy.py",
         "test_root.py",
-        "factory/test_factory.py test_user_namespace.py",
+        "factory/test_factory.py factory/test_factory_death.py test_user_namespace.py",
         "test_named.py test_unavailable.py",
         "test_enter.py",
     ],
 }
 SLOW = ("test_interruptions.py",)  # all tests there have that marker
 # Where not the whole module is meant: its functions, and what they are.
-OWNING = ("__init__", "close", "check_open", "_with_open_fd", "file")
+OWNING = ("__init__", "_with_open_fd", "file")
 JOINS = ("__truediv__", "__rtruediv__", "joinpath", "with_segments", "_join", "_without_drive", "_derive", "_inside")
 PARTS = {
     "_paths/pure": (

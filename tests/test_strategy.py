@@ -16,8 +16,8 @@ from support.factories import by_helper
 from support.kernel import Rule
 
 import verytmp
-from verytmp import VeryTmpFactory, VeryTmpRoot, _syscalls
-from verytmp._mounting import strategy
+from verytmp import VeryTmpCause, VeryTmpFactory, VeryTmpRoot, VeryTmpUnavailable, _syscalls
+from verytmp._mounting import child, strategy
 from verytmp._programs.enter import go_inside
 
 AT = "/verytmp-strategy"
@@ -63,16 +63,16 @@ def in_mounts_of_another_namespace() -> Callable[..., VeryTmpRoot]:
     """
     kernel.mounting_namespaces()
     reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
+    pid = os.fork()
+    if pid == 0:
         kernel.mounting_namespaces()
         os.write(writing, b"x")
         signal.pause()
     os.read(reading, 1)
-    mounts = os.open(f"/proc/{child}/ns/mnt", os.O_RDONLY)
+    mounts = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY)
     kernel.libc.setns(mounts, kernel.CLONE_NEWNS)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
     return unprivileged()
 
 
@@ -103,6 +103,17 @@ def test_who_makes_it(situation: Callable[[], Callable[..., VeryTmpRoot]], optio
             return root._how_made, mounter.in_entered
 
     assert in_child(ask) == (how, "entered" in how)
+
+
+def test_an_option_that_is_refused_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(child, "perform")
+
+    def ask() -> bool:
+        with pytest.raises(ValueError, match="size"):
+            privileged()(size="banana")
+        return True
+
+    assert in_child(ask)
 
 
 def test_a_factory_tries_once_whether_this_process_may() -> None:
@@ -171,3 +182,7 @@ def test_the_name_of_a_file_that_is_there(monkeypatch: pytest.MonkeyPatch) -> No
     """In a chroot without /dev/null; a directory of that name does not do."""
     monkeypatch.setattr(strategy, "FILES", ("/nonexistent/null", "/proc", "/proc/version"))
     assert strategy.impossible_name() == "proc/version"
+    monkeypatch.setattr(strategy, "FILES", ("/nonexistent/null", "/proc"))
+    with pytest.raises(VeryTmpUnavailable, match=r"none of /nonexistent/null, /proc.*Mount /proc") as caught:
+        strategy.impossible_name()
+    assert (caught.value.step, caught.value.errno, caught.value.cause) == ("/dev/null", errno.ENOENT, VeryTmpCause.PROC)

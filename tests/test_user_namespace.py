@@ -60,6 +60,15 @@ def test_all_roots_are_in_one_which_goes_with_the_last() -> None:
     assert unprivileged(ask) == [1, 1, 1, 0, 1]
 
 
+def test_a_refusal_does_not_keep_it() -> None:
+    def ask() -> tuple[int, type]:
+        with VeryTmpRoot(), pytest.raises(ValueError, match="size") as refused:
+            VeryTmpRoot(size="banana")
+        return len(namespaces()), refused.type  # its traceback has frames in which that is known
+
+    assert unprivileged(ask) == (0, ValueError)
+
+
 def test_many_roots_take_one_of_what_a_limit_allows() -> None:
     def ask() -> int:
         kernel.limit_namespaces("user", 2)  # one of them is the namespace that has the limit

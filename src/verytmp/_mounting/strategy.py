@@ -116,13 +116,12 @@ def strategies(spec: MountSpec, helper: HelperClient | None) -> Iterator[_Strate
     if spec.at:
         if entered_client is not None and not spec.host_read_only:
             yield partial(by_entered, entered_client)
-        yield by_child
-        return
-    if helper is None or not helper.use_helper:
-        yield directly
-    if helper is not None:
-        helper.use_helper = True  # from now on: asking the kernel again takes longer than asking the helper
-        yield partial(by_helper, helper)
+    else:
+        if helper is None or not helper.use_helper:
+            yield directly
+        if helper is not None:
+            helper.use_helper = True  # from now on: asking the kernel again takes longer than asking the helper
+            yield partial(by_helper, helper)
     yield by_child
 
 
