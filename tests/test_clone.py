@@ -206,8 +206,7 @@ def test_each_costs_two_descriptors(template: VeryTmpRoot) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_a_clone_without_a_name_costs_two_as_well(way: str) -> None:
     def body(make: Make) -> int:
-        with frozen(make) as root:
-            root.clone(at=False).close()
+        with frozen(make) as root, root.clone(at=False):  # all copies share a user namespace's descriptor
             before = host_state.descriptors()
             with root.clone(at=False) as clone:
                 assert clone.kind == KIND
@@ -595,6 +594,24 @@ def test_a_full_table_is_no_reason_to_copy(template: VeryTmpRoot, monkeypatch: p
     with pytest.raises(VeryTmpUnavailable, match="raise the limit on open files") as caught:
         template.clone()
     assert caught.value.errno == errno.EMFILE
+
+
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.EBADF])  # of Linux 6.1, and of 6.12
+def test_an_overlay_that_takes_no_descriptor_is_asked_once(
+    template: VeryTmpRoot, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    asked = []
+
+    def older(*_: object) -> None:
+        asked.append(number)
+        raise Refused([("fsconfig(overlay, lowerdir+)", number, os.strerror(number))])
+
+    monkeypatch.setattr(changer, "clone", older)
+    monkeypatch.setattr(_clone, "absent", "")
+    for _ in range(2):
+        with template.clone() as clone:
+            assert (clone.kind, host_state.look(clone.fileno())) == ("tmpfs", TREE)
+    assert asked == [number]
 
 
 @pytest.mark.needs("clone")

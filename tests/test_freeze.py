@@ -266,6 +266,7 @@ def test_a_root_that_is_closed_meanwhile(call: str, monkeypatch: pytest.MonkeyPa
     other.close()
 
 
+@pytest.mark.needs("clone")
 def test_a_clone_of_a_root_that_is_closed_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of another root, which gets the numbers, is in it."""
     template = planted(VeryTmpRoot)

@@ -38,7 +38,8 @@ assert LAYERS_MAX < FDS_MAX
 
 # What the kernel answers to a step with the overlay where it has none that will do, whatever is asked of it.
 ABSENT = (errno.ENOSYS, errno.ENODEV, errno.EOPNOTSUPP)
-NEWER = ("fsconfig(overlay, lowerdir+)", "move_mount(overlay)")  # EINVAL here is an older kernel's
+NEWER = ("fsconfig(overlay, lowerdir+)", "move_mount(overlay)")
+OLDER_ANSWERS = (errno.EINVAL, errno.EBADF)  # to these; EBADF: Linux 6.5 to 6.12 take no `O_PATH` descriptor
 
 FROZEN = os.ST_RDONLY | os.ST_SYNCHRONOUS  # as `changes.freeze` makes it
 
@@ -199,7 +200,7 @@ def refusal(refused: Sequence[Refusal]) -> str:
     global absent
     step, number, text = refused[-1]
     why = f"{step}: {text}"
-    if "overlay" in step and (number in ABSENT or (number == errno.EINVAL and step in NEWER)):
+    if "overlay" in step and (number in ABSENT or (number in OLDER_ANSWERS and step in NEWER)):
         absent = why
     return why
 

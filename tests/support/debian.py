@@ -46,6 +46,13 @@ def apt(suite: str) -> list[str]:
     return [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
 
 
+def updated(suite: str) -> list[str]:
+    """The same, when it has looked."""
+    options = apt(suite)
+    run("apt-get", *options, "-q", "update")
+    return options
+
+
 def unpacked(package: str, folder: Path, options: list[str]) -> None:
     """Unpack a package into a folder."""
     run("apt-get", *options, "-q", "download", package, cwd=KEPT)
