@@ -6,9 +6,10 @@ import errno
 import gc
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from support import host_state, kernel
+from support import host_state, kernel, refusals
 from support.children import HIGH, in_child
 from support.kernel import Rule
 
@@ -126,3 +127,17 @@ def test_another_group_gets_another_one() -> None:
                 return len(namespaces()), second.path.stat().st_gid
 
     assert unprivileged(ask) == (2, NOBODY)
+
+
+def test_a_proc_without_setgroups(host: Path) -> None:
+    """gid_map is written all the same: it asks for nothing where there is no such file."""
+
+    def make() -> tuple[bytes, bool, str]:
+        refusals.proc_without_setgroups(str(host))
+        with VeryTmpRoot() as root:
+            (root / "f").write_bytes(b"hello")
+            return (root / "f").read_bytes(), os.path.exists("/proc/self/setgroups"), repr(root)
+
+    read, there, how = in_child(make)
+    assert (read, there) == (b"hello", False)
+    assert "via a " in how

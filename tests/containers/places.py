@@ -34,7 +34,7 @@ NOT_TO_BE_HAD = [
     "Kubernetes, GitHub's and GitLab's runners, AWS Lambda: they are services",
     "systemd's units: there is no systemd here to start them; their filters are made real by the tests",
     "Flatpak, snap, Android: they start applications that are packaged for them",
-    "gVisor: Debian has only that of December 2022; tried by hand, it refuses roots, and asks for a newer one",
+    "gVisor newer than July 2024: Debian has none",
 ]
 
 
@@ -175,6 +175,30 @@ def lxc(name: str, user: bool) -> Place:
     return Place(name, "lxc-execute", "lxc", begin, (), AS_USER if user else (), nothing)
 
 
+# -- gVisor ------------------------------------------------------------------------------------------------------------
+
+GVISORS = {"of December 2022": "bookworm", "of July 2024": "trixie"}  # to the suite of Debian that has it
+
+
+def runsc(suite: str) -> Path:
+    return KEPT / f"runsc-{suite}" / "usr/bin/runsc"
+
+
+def gvisor(version: str, user: bool) -> Place:
+    tool = str(runsc(GVISORS[version]))
+    begin = (tool, f"--root={KEPT}/runsc", "--network=none", "--ignore-cgroups", "do", "-quiet", f"-root={TREE}")
+    who = AS_USER if user else ()
+    return Place(f"gVisor {version}", tool, "", begin, (), ("-cwd=/", "--", *who), newer_or_nameless)
+
+
+def newer_or_nameless(place: Place, remedy: str) -> Iterator[tuple[str, Place]]:
+    if "Use a newer gVisor" in remedy:
+        newest = list(GVISORS)[-1]
+        yield "Use a newer gVisor", gvisor(newest, user=place.end[-len(AS_USER) :] == AS_USER)
+    if "leave out at=" in remedy:
+        yield "leave out at=", place._replace(program=(*SURVEY, "a root"))
+
+
 # -- chroot and settings -----------------------------------------------------------------------------------------------
 
 
@@ -250,6 +274,7 @@ def all_of() -> list[Place]:
         nspawn("systemd-nspawn, `--private-users`", "--private-users=524288:65536"),
         lxc("LXC", user=False),
         lxc("LXC", user=True),
+        *(gvisor(version, user) for version in GVISORS for user in (False, True)),
         chroot("chroot, no /proc", user=False),
         chroot("chroot, no /proc", user=True),
         chroot("chroot", "mount -t proc proc /proc", user=False),
@@ -289,7 +314,7 @@ def profiles(place: Place, remedy: str) -> Iterator[tuple[str, Place]]:
         rules = re.findall(r"and the rules (.*?,) by which", remedy)
         added = [f"{rule}," for rule in rules[0].removesuffix(",").split(", ")]
         yield f"{found[1]} {rules[0]}", place._replace(options=(found[1], *place.options[1:], *added))
-    if found := re.search(rf"To the AppArmor profile {PROFILE_NAME} add: (.*,) and load it anew", remedy):
+    if found := re.search(rf"To the AppArmor profile {PROFILE_NAME} add: (.*,) and reload it", remedy):
         rules = re.sub(r" \(.*?\)", "", found[1]).replace(", and ", ", ").split(", ")
         yield found[1], place.plus(*(rule if rule.endswith(",") else f"{rule}," for rule in rules))
     if "Allow mount, umount and pivot_root" in remedy:
@@ -322,6 +347,9 @@ def ready(docker: bool) -> Iterator[None]:
     debian.checkout(TREE / "checkout")
     if not PROFILE.exists():
         debian.unpacked("golang-github-docker-docker-dev", KEPT / "moby", [])
+    for suite in GVISORS.values():
+        if not runsc(suite).exists():
+            debian.unpacked("runsc", KEPT / f"runsc-{suite}", debian.updated(suite))
     lines = [f"lxc.rootfs.path = dir:{TREE}", "lxc.net.0.type = empty", "lxc.mount.auto = proc sys"]
     (KEPT / "lxc.conf").write_text("\n".join([*lines, "lxc.apparmor.profile = unconfined\n"]))
     daemon = start_docker() if docker and shutil.which("dockerd") else None

@@ -90,6 +90,24 @@ def read_only_proc() -> None:
     unprivileged()
 
 
+def proc_without_setgroups(folder: str) -> None:
+    """A /proc that has all but this file, as gVisor's before 2026, made of the real one, which a directory gets.
+
+    It is in a user namespace whose own file is written already: that holds in those below it. user_namespaces(7)
+    """
+    kernel.mounting_namespaces()
+    _checked(libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None))
+    _checked(libc.mount(b"/proc", folder.encode(), None, MS_BIND | MS_REC, None))
+    _checked(libc.mount(b"none", b"/proc", b"tmpfs", 0, None))
+    for name in {*os.listdir(folder)} - {"self", "thread-self"}:
+        os.symlink(f"{folder}/{name}", f"/proc/{name}")
+    for directory in ("self", "thread-self"):
+        os.mkdir(f"/proc/{directory}")
+        for name in {*os.listdir(f"{folder}/{directory}")} - {"setgroups"}:
+            os.symlink(f"{folder}/{directory}/{name}", f"/proc/{directory}/{name}")
+    unprivileged()
+
+
 def root_without_setfcap() -> None:
     """uid 0, real or a user namespace's, as after ``docker run --cap-drop ALL``."""
     if os.geteuid():

@@ -476,9 +476,14 @@ def no_naming(case: Case) -> Verdict | None:
     case.fact("kernel")
     return case.verdict(
         Cause.KERNEL,
-        "A root with a name takes Linux 5.2 (open_tree and move_mount), and host='ro' takes 5.12 (mount_setattr): "
-        "leave out at=, or host=.",
+        "A root with a name takes Linux 5.2 (fsopen, open_tree and move_mount), and host='ro' takes 5.12 "
+        "(mount_setattr): leave out at=, or host=.",
     )
+
+
+def no_named_mount(case: Case) -> Verdict | None:
+    """fsopen(2) is the last that is tried for a root with a name alone: others are tried by mount(2) after it."""
+    return no_naming(case) if case.step == "fsopen" else None
 
 
 def no_mounted_root(case: Case) -> Verdict | None:
@@ -538,7 +543,7 @@ NAMING_RULES: dict[int, tuple[_Rule, ...]] = {
 MOUNT_RULES: dict[int, tuple[_Rule, ...]] = {
     errno.EPERM: (taken_away, filtered_mount, restricted),
     errno.EACCES: (taken_away, disconnected, denied_mount, denied_file_system, filtered_mount, restricted),
-    errno.ENOSYS: (filtered_mount, no_tmpfs),
+    errno.ENOSYS: (filtered_mount, no_named_mount, no_tmpfs),
     errno.ENODEV: (no_tmpfs,),
     errno.EINVAL: (filtered_mount,),
     errno.ENOSPC: (filtered_mount, namespace_limit),
