@@ -658,8 +658,12 @@ CALLS = ("fsopen", "fsconfig", "fsmount", "fspick", "move_mount", "open_tree", "
         "resize",
     ],
 )
-def test_nothing_is_half_made_whichever_step_fails(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_half_made_whichever_step_fails(change: str) -> None:
     """Here, or in the child that is forked: a call in turn fails, of the kernel's mounting calls and of os's."""
+    in_child(fail_each_step, change)  # which has one thread: its own child is forked
+
+
+def fail_each_step(change: str) -> None:
     root = VeryTmpRoot()
     host_state.make(root.fileno(), TREE)
     if change.startswith("clone"):
@@ -684,7 +688,7 @@ def test_nothing_is_half_made_whichever_step_fails(change: str, monkeypatch: pyt
         call: Callable[..., object] = getattr(root, target)
         return call(size="1m") if target == "resize" else call()
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         for name in CALLS:
             patch.setattr(_syscalls, name, failing(getattr(_syscalls, name)))
         for name in ("mkdir", "setxattr", "removexattr", "fchmod", "utime", "listxattr", "fstat"):
@@ -953,7 +957,7 @@ def test_a_clone_that_cannot_be_frozen_stays_as_it_was(monkeypatch: pytest.Monke
             assert clone.frozen
 
     for way in ("here", "child"):
-        made(way, body)
+        in_child(made, way, body)  # where its own child is forked: it has one thread
 
 
 @pytest.mark.needs("clone")

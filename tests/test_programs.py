@@ -470,11 +470,15 @@ def test_a_root_that_is_closed_while_a_program_starts(named: VeryTmpRoot, monkey
 
 def test_preexec_fn_runs_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "FORKED_MAX", 1 << 40)  # pytest may be large
-    with VeryTmpRoot(at=AT) as root:
-        root.run(["true"], preexec_fn=lambda: open("made", "w").close(), check=True)
-        assert (root / "made").exists()
-        with pytest.raises(subprocess.SubprocessError, match="preexec_fn"):
-            root.run(["true"], preexec_fn=lambda: 1 / 0)
+
+    def run() -> None:
+        with VeryTmpRoot(at=AT) as root:
+            root.run(["true"], preexec_fn=lambda: open("made", "w").close(), check=True)
+            assert (root / "made").exists()
+            with pytest.raises(subprocess.SubprocessError, match="preexec_fn"):
+                root.run(["true"], preexec_fn=lambda: 1 / 0)
+
+    in_child(run)  # which has one thread
 
 
 def test_where_there_is_no_interpreter(named: VeryTmpRoot, monkeypatch: pytest.MonkeyPatch) -> None:
