@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 from support import host_state, kernel
-from support.children import in_child
+from support.children import HIGH, in_child
 
 import verytmp
 from verytmp import VeryTmpRoot
@@ -541,6 +541,29 @@ def test_wrap(named: VeryTmpRoot) -> None:
         assert done.returncode == trampoline.NOT_STARTED
         assert "the root's descriptor was not passed on" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.needs("namespaces")
+def test_a_root_in_the_place_of_one_whose_descriptors_were_closed() -> None:
+    """No program that is meant for the one runs in the other's namespace, which has got the number."""
+
+    def daemon() -> list[str]:
+        os.closerange(3, HIGH)
+        first = VeryTmpRoot(at=AT)
+        held = first.path._tree.filenos
+        os.closerange(3, HIGH)
+        new = VeryTmpRoot(at=AT)
+        assert new.path._tree.filenos == held
+        (new / "secret").touch()
+        found = []
+        for start in (first.wrap, first.run, first.popen):
+            try:
+                found.append(repr(start(["ls", AT])))
+            except (OSError, ValueError) as error:
+                found.append(type(error).__name__)
+        return found
+
+    assert set(in_child(daemon)) <= {"OSError", "ValueError"}
 
 
 def test_asyncio(named: VeryTmpRoot) -> None:

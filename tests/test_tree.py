@@ -23,6 +23,7 @@ from support.all_operations import OPERATIONS, Place
 from support.children import HIGH, in_child
 
 from verytmp import VeryTmpPath, VeryTmpRoot
+from verytmp._confined.owned_fd import KeptFds, owner
 from verytmp._confined.tree import Tree
 
 FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
@@ -435,8 +436,11 @@ def test_a_root_in_the_place_of_one_whose_descriptors_were_closed() -> None:
     def daemon() -> tuple[list[str], int, str]:
         os.closerange(3, HIGH)
         root = VeryTmpRoot()
+        number = root.fileno()
         os.closerange(3, HIGH)
         new = VeryTmpRoot(size="1m")
+        its_own = os.open(new, os.O_RDONLY)
+        assert its_own == number
         assert new.path._tree.filenos == root.path._tree.filenos
         assert os.fstat(new.path._tree.fd).st_dev == new.path.stat().st_dev
         (new / "f").write_text("potatoes")
@@ -453,9 +457,56 @@ def test_a_root_in_the_place_of_one_whose_descriptors_were_closed() -> None:
                 worked.append(name)
         del root, calls, call
         gc.collect()
+        os.fstat(its_own)
         return worked, new.usage().total, (new / "f").read_text()
 
     assert in_child(daemon) == ([], 1 << 20, "potatoes")
+
+
+def test_descriptors_in_the_place_of_those_that_another_copy_of_this_package_has_kept() -> None:
+    """A program has dropped all its modules and imported them anew, and closed all descriptors in between."""
+
+    def daemon() -> bool:
+        os.closerange(3, HIGH)
+        kept = KeptFds(owner(os.open("/", os.O_PATH)))
+        os.closerange(3, HIGH)
+        for name in [name for name in sys.modules if name.partition(".")[0] == "verytmp"]:
+            del sys.modules[name]
+        from verytmp._confined import owned_fd
+
+        new = owned_fd.KeptFds(owned_fd.owner(os.open("/", os.O_PATH)))
+        assert type(new) is not KeptFds
+        assert (new.filenos, new.identities) == (kept.filenos, kept.identities)
+        del kept
+        gc.collect()
+        return new.are_ours()
+
+    assert in_child(daemon)
+
+
+def test_what_has_no_inode_of_its_own_is_closed_beside_what_has() -> None:
+    """As a helper's pidfd before Linux 6.9, and any eventfd: the program's has the same identity."""
+
+    def daemon(close_all: bool, by_hand: bool) -> bool:
+        os.closerange(3, HIGH)
+        witness = KeptFds(owner(os.open("/", os.O_PATH)))
+        kept = KeptFds(owner(os.eventfd(0)), beside=witness)
+        number = kept.fileno()
+        if close_all:
+            os.closerange(3, HIGH)
+            assert [os.eventfd(0), os.eventfd(0)][-1] == number
+            assert not witness.are_ours()
+        if by_hand:
+            witness.close()
+            witness.close()
+        del kept
+        gc.collect()
+        return number in host_state.descriptors()
+
+    assert in_child(daemon, True, False)
+    assert in_child(daemon, True, True)
+    assert not in_child(daemon, False, True)
+    assert not in_child(daemon, False, False)
 
 
 @pytest.mark.skipif(
@@ -509,6 +560,8 @@ def test_operations_touch_no_directory_that_has_its_number_though_it_is_not_clos
             pass
         assert fd == root.path._tree.fd
         said = []
+        with contextlib.suppress(OSError, ValueError):
+            said.append(f"of the host: {root.fileno()}")
         for name in (*OPERATIONS, *AS_STRING):
             for each in (root / "f", root.path):
                 with contextlib.suppress(OSError, ValueError):

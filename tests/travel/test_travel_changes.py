@@ -124,3 +124,23 @@ def test_a_root_that_is_closed_while_a_process_is_started(host: Path) -> None:
             other.close()
     """
     run(host, "spawn", code)
+
+
+def test_a_root_whose_descriptors_the_receiver_has_closed(host: Path) -> None:
+    """It has inherited the root, and closed all descriptors since. What it is sent is not taken for that one."""
+    code = """
+    def work(root, here):
+        os.closerange(3, here.fileno())
+        os.closerange(here.fileno() + 1, 1000)
+        assert not os.path.exists(root)
+        assert here.recv().joinpath("f").read_text() == "potatoes"
+
+    def main(root):
+        (root / "f").write_text("potatoes")
+        here, there = context.Pipe()
+        process = start(work, root, there)
+        there.close()
+        here.send(root.path)
+        end(process)
+    """
+    run(host, "fork", code)

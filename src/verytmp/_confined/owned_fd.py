@@ -38,8 +38,9 @@ STANDARD_STREAMS = 3  # file descriptors below this are theirs: a thread may wri
 _foreign: list[OwnedFd] = sys.__dict__.setdefault("_verytmp_foreign_fds", [])
 
 # Of each fd, the identity that the newest `KeptFds` has given it, as this very object: a file system gets the device
-# number of one that has gone, and so a root may have the identities of one before it.
-_newest: dict[int, object] = {}
+# number of one that has gone, and so a root may have the identities of one before it. (In `sys`, for a program may drop
+# all modules of this package and import them anew.)
+_newest: dict[int, object] = sys.__dict__.setdefault("_verytmp_newest_fds", {})
 
 
 def call_uninterrupted(call: Callable[[*_Ts], _T], *args: *_Ts) -> _T:
@@ -94,15 +95,20 @@ class KeptFds:
     Args:
         owners: the descriptors' owners.
         lowest: file descriptors below this one are exchanged for higher ones, where the limits allow it.
+        beside: others that were there before. A program that has closed all of those has closed these too. It is for
+            descriptors whose identity another file may have: the root directory of a later root, opened by the program;
+            or what has no inode of its own, as a process before Linux 6.9.
     """
 
-    __slots__ = ("_held", "filenos", "identities")
+    __slots__ = ("_beside", "_held", "_lost", "filenos", "identities")
 
-    def __init__(self, *owners: OwnedFd, lowest: int = STANDARD_STREAMS) -> None:
+    def __init__(self, *owners: OwnedFd, lowest: int = STANDARD_STREAMS, beside: KeptFds | None = None) -> None:
         owners = tuple(raised(each, lowest) for each in owners)
         self.filenos = tuple(each.fileno() for each in owners)  # they stay the same when they are closed
         self.identities = tuple(map(identity, self.filenos))
         _newest.update(zip(self.filenos, self.identities, strict=True))
+        self._beside = beside
+        self._lost = False  # whether any was closed, but not here
         # Those that may close theirs; with the numbers, for another thread may close them at any moment.
         self._held = tuple(zip(self.filenos, self.identities, owners, strict=True))
 
@@ -149,13 +155,18 @@ class KeptFds:
         """The owners that may close theirs. The others never close anything: they are kept in `_foreign`."""
         if not hasattr(self, "_held"):  # a signal handler's exception has ended the constructor
             return ()
+        beside = self._beside
         ours = tuple(
             each
             for each in self._held
             if not each[2].closed and newest.get(each[0]) is each[1] and identity(each[0]) == each[1]
         )
+        if beside is not None and not beside._ours() and beside._lost:
+            ours = ()
         if len(ours) < len(self._held):
-            foreign.extend(owner for _, _, owner in {*self._held} - {*ours} if not owner.closed)
+            lost = [owner for _, _, owner in {*self._held} - {*ours} if not owner.closed]
+            foreign.extend(lost)
+            self._lost = self._lost or bool(lost)
             self._held = ours
         return tuple(owner for _, _, owner in ours)
 

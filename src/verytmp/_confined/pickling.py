@@ -146,7 +146,7 @@ def receive(
             raise FileNotFoundError(errno.ENOENT, GONE) from None
     here = kind.by_key.get(f"{token}/" if read_only else token)
     root = here() if here is not None else None
-    if root is not None and not root.closed:
+    if root is not None and root.kept_fds().are_ours():
         return root
     for fd in fds:
         os.set_inheritable(fd.fileno(), False)

@@ -8,6 +8,8 @@ and whose fd was used again.
 
 from __future__ import annotations
 
+import errno
+import os
 from _weakref import ref  # weakref itself takes a millisecond to import
 from functools import partial
 
@@ -151,10 +153,13 @@ class RootFds:
     def namespace(self) -> int | None:
         """The fd of the mount namespace in which the root has its name; None if all processes see the name.
 
-        Raises `ValueError` if the root has no name, or is closed.
+        Raises `ValueError` if the root has no name, or is closed; `OSError` (EBADF) if a program has closed its
+        descriptors: another root's namespace may have that number.
         """
         self.name("")
-        self.check_open()
+        if not self._fds.are_ours():
+            self.check_open()
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         return self._fds.filenos[2] if len(self._fds.filenos) > 2 else None
 
 

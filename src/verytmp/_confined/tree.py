@@ -85,10 +85,15 @@ class Tree(RootFds):
         return send(self, sys._getframe(2).f_code.co_name == "_feed")
 
     def root_fd(self) -> int:
-        """The root directory's own file descriptor (`O_PATH`), which is opened by the first call."""
+        """The root directory's own file descriptor (`O_PATH`), which is opened by the first call.
+
+        Raises `OSError` (EBADF) if a program has closed it: it may be another directory's.
+        """
         if not self._root_fds:  # two threads may see that at once: the first one to append is right for both
-            self._root_fds.append(KeptFds(self.open("", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)))
-        self.check_open()
+            opened_root = self.open("", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+            self._root_fds.append(KeptFds(opened_root, beside=self._fds))
+        if not self._root_fds[0].are_ours():
+            self._raise_with_paths(OSError(errno.EBADF, os.strerror(errno.EBADF)), "")
         return self._root_fds[0].filenos[0]
 
     # -- how a call is made --------------------------------------------------------------------------------------------

@@ -318,7 +318,7 @@ def start(caller: Caller) -> Connection:
     channel, reply = child.start_and_ask(request, caller)
     end, *new = reply.fds
     pid = int(reply.how) if reply.how.isdecimal() else 0
-    return Connection(channel.kept, KeptFds(end), pid, made_in(given, new))
+    return Connection(channel.kept, KeptFds(end, beside=channel.kept), pid, made_in(given, new))
 
 
 def adopts_orphans() -> bool:
