@@ -142,6 +142,18 @@ def test_one_that_somebody_has_closed() -> None:
         assert is_open(*fds) == [False, True]
 
 
+def test_the_same_file_under_the_same_number_is_the_newer_one_s() -> None:
+    with new() as file:
+        old = KeptFds(call_owned(os.dup, file.fileno()))
+        os.close(old.filenos[0])
+        young = KeptFds(call_owned(os.dup, file.fileno()))
+        assert (young.filenos, young.identities) == (old.filenos, old.identities)
+        assert (old.are_ours(), young.are_ours()) == (False, True)
+        old.close()
+        del old
+        assert is_open(*young.filenos) == [True]
+
+
 def test_a_constructor_that_has_failed_leaves_nothing_to_do() -> None:
     def ask() -> list[object]:
         unraisable: list[object] = []
