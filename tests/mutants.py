@@ -34,18 +34,19 @@ MODULES = {
     "_confined/resolver": ["test_resolve.py", "adversary/test_resolution.py"],
     "_confined/owned_fd": ["test_owned_fd.py", "test_root.py", "test_tree.py"],
     "_paths/pure": ["test_path_pure.py", "test_surface.py"],
-    "_confined/tree": ["test_tree.py", "test_confinement.py", "files", "test_interruptions.py"],
+    "_confined/tree": ["test_tree.py", "test_confinement.py", "files test_named.py", "test_interruptions.py"],
     "_mounting/spec": ["test_wire.py test_options.py test_mount.py", "test_root.py"],
     "_mounting/protocol": ["test_wire.py", "factory/test_factory.py"],
     "_mounting/strategy": [
         "test_strategy.py",
         "test_root.py",
-        "factory/test_factory.py factory/test_factory_death.py test_user_namespace.py",
+        "factory/test_factory.py test_user_namespace.py",
         "test_named.py test_unavailable.py",
         "test_enter.py",
+        "factory/test_factory_death.py",
     ],
 }
-SLOW = ("test_interruptions.py",)  # all tests there have that marker
+SLOW = ("test_interruptions.py", "factory/test_factory_death.py")  # all tests there have that marker
 # Where not the whole module is meant: its functions, and what they are.
 OWNING = ("__init__", "_with_open_fd", "file")
 JOINS = ("__truediv__", "__rtruediv__", "joinpath", "with_segments", "_join", "_without_drive", "_derive", "_inside")

@@ -105,6 +105,15 @@ def test_they_go_with_their_object() -> None:
     assert is_open(*fds) == [False, False]
 
 
+def test_an_object_that_goes_leaves_the_files_of_others_open() -> None:
+    kept = KeptFds(new(), new())
+    fds = kept.filenos
+    replace(fds[1])
+    del kept
+    assert is_open(*fds) == [False, True]
+    os.close(fds[1])
+
+
 def close(kept: KeptFds) -> None:
     kept.close()
 
