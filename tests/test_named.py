@@ -376,8 +376,12 @@ def test_an_old_kernel_is_named() -> None:
     verdict = judge([("open_tree", errno.ENOSYS, "Function not implemented")], {"Seccomp": "0", "kernel": "4.19"}, {})
     assert verdict.cause is VeryTmpCause.KERNEL
     assert "Linux 5.2" in verdict.remedy
+    assert verdict.remedy.endswith("leave out at=.")
     assert "kernel: 4.19" in verdict.evidence
     verdict = judge([("pivot_root", errno.EINVAL, "Invalid argument")], {"Seccomp": "0"}, {})
     assert "a directory that exists" in verdict.remedy
     verdict = judge([("mount(MS_SLAVE)", errno.EINVAL, "Invalid argument")], {"root": "not mounted"}, {})
     assert verdict.cause is VeryTmpCause.CHROOT
+    assert verdict.remedy.endswith("or leave out at=.")  # it has CAP_SYS_ADMIN
+    verdict = judge([("mount_setattr(MOUNT_ATTR_RDONLY)", errno.ENOSYS, "Function not implemented")], {}, {})
+    assert verdict.remedy.endswith("leave out host=.")

@@ -195,6 +195,10 @@ def newer_or_nameless(place: Place, remedy: str) -> Iterator[tuple[str, Place]]:
     if "Use a newer gVisor" in remedy:
         newest = list(GVISORS)[-1]
         yield "Use a newer gVisor", gvisor(newest, user=place.end[-len(AS_USER) :] == AS_USER)
+    yield from nameless(place, remedy)
+
+
+def nameless(place: Place, remedy: str) -> Iterator[tuple[str, Place]]:
     if "leave out at=" in remedy:
         yield "leave out at=", place._replace(program=(*SURVEY, "a root"))
 
@@ -216,6 +220,7 @@ def trees(place: Place, remedy: str) -> Iterator[tuple[str, Place]]:
     if found := re.search(r"pivot_root\(2\), as .*bwrap", remedy):
         inside = bwrap(place.name, user="--userspec=65534:65534" in place.end)
         yield found[0], inside
+    yield from nameless(place, remedy)
 
 
 def setting(name: str, *commands: str, user: bool = False) -> Place:

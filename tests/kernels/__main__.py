@@ -145,9 +145,11 @@ def main() -> int:
         metavar="NAMES",
         help="try its profiles alone, or those that have this in their names, for tests/containers",
     )
+    parser.add_argument("--as", dest="who", choices=KINDS, help="root alone, or the user: both without it")
     parser.add_argument("--accel", default="tcg", help="qemu's: kvm, where that works")
     arguments = parser.parse_args()
     words = f'PROFILES="{arguments.apparmor}"' if arguments.apparmor else f'TESTS="{arguments.tests}"'
+    words += f' WHO="{arguments.who or " ".join(KINDS)}"'
     asked = arguments.version or list(SUITES)
     if os.geteuid():
         raise SystemExit("debootstrap takes root")

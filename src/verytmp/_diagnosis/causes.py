@@ -42,7 +42,7 @@ DESCRIPTIONS = {
     VeryTmpCause.SYSCTL: "a kernel setting that turns user namespaces off",
     VeryTmpCause.LIMIT: "a limit that has been reached",
     VeryTmpCause.DESCRIPTORS: "the table of open files, which is full",
-    VeryTmpCause.CHROOT: "that this process is in a chroot, where the kernel allows no user namespaces",
+    VeryTmpCause.CHROOT: "that this process is in a chroot",
     VeryTmpCause.UID_MAP: "that this user's ID is not mapped in the user namespace",
     VeryTmpCause.CAPABILITY: "that root lacks CAP_SETFCAP",
     VeryTmpCause.PROC: "/proc, which is not there or cannot be written to",

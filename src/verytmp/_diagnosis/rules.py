@@ -91,7 +91,8 @@ MORE_FILES = {
     errno.EMFILE: "Close some files, or raise the limit on open files (ulimit -n).",
     errno.ENFILE: "The whole machine has too many files open: close some, or raise its limit (sysctl fs.file-max).",
 }
-PIVOT = "enter the tree with pivot_root(2), as systemd-nspawn, bwrap and unshare do; or run with CAP_SYS_ADMIN."
+PIVOT = "enter the tree with pivot_root(2), as systemd-nspawn, bwrap and unshare do"
+NO_CHROOT = f"{PIVOT}; or run with CAP_SYS_ADMIN."
 MAC = "See what was denied with: ausearch -m avc -ts recent."
 # Refusals with these causes stay, as long as what `facts.standing` reads stays. (Descriptors get closed, a limit
 # that is reached is so no more, a /proc is mounted, a policy is loaded.)
@@ -198,7 +199,7 @@ def old_gvisor(case: Case) -> Verdict | None:
     """In a namespace of its own, it lets nobody change how mounts spread: EINVAL for root, EPERM for a user."""
     if case.step not in ("mount(MS_PRIVATE)", "mount(MS_SLAVE)") or not case.inside("gvisor"):
         return None
-    return case.verdict(Cause.KERNEL, "Use a newer gVisor: that of December 2022 is too old, that of July 2024 is not.")
+    return case.verdict(Cause.KERNEL, "Use a newer gVisor: that of July 2024 makes roots, without a name.")
 
 
 def seccomp_kill(case: Case) -> Verdict | None:
@@ -233,7 +234,7 @@ def no_proc(case: Case) -> Verdict | None:
         if (
             case.fact("euid") != "0" and case.tried(NEW_USER) == errno.EPERM and case.tried(ANY_UNSHARE) == 0
         ):  # the next refusal
-            remedy += f" Most likely this is a chroot too, where the kernel allows no user namespaces: {PIVOT}"
+            remedy += f" Most likely this is a chroot too, where the kernel allows no user namespaces: {NO_CHROOT}"
         return case.verdict(Cause.PROC, remedy)
     if case.errno == errno.EROFS and case.step in MAPS:
         return case.verdict(Cause.PROC, "A root needs /proc, writable: mount -o remount,rw /proc.")
@@ -269,9 +270,11 @@ def refused_flags(case: Case) -> Verdict | None:
 
 
 def in_a_chroot(case: Case) -> Verdict | None:
+    """The kernel allows no user namespaces there; who needs none may make roots, but no name for one."""
     if case.fact("root") != "not mounted":
         return None
-    return case.verdict(Cause.CHROOT, f"E{PIVOT[1:]}")
+    remedy = f"{PIVOT}; or leave out at=." if case.step in NAMING else NO_CHROOT
+    return case.verdict(Cause.CHROOT, f"E{remedy[1:]}")
 
 
 def uid_not_mapped(case: Case) -> Verdict | None:
@@ -299,7 +302,7 @@ def as_in_a_chroot(case: Case) -> Verdict | None:
         return None
     if case.selinux() or case.takes_capabilities():
         return None
-    return case.verdict(Cause.UNKNOWN, f"Most likely this is a chroot onto a mount point: {PIVOT}")
+    return case.verdict(Cause.UNKNOWN, f"Most likely this is a chroot onto a mount point: {NO_CHROOT}")
 
 
 def no_such_call(case: Case) -> Verdict | None:
@@ -474,10 +477,10 @@ def denied_naming(case: Case) -> Verdict | None:
 
 def no_naming(case: Case) -> Verdict | None:
     case.fact("kernel")
+    if case.step == "mount_setattr(MOUNT_ATTR_RDONLY)":
+        return case.verdict(Cause.KERNEL, "host='ro' takes Linux 5.12 (mount_setattr): leave out host=.")
     return case.verdict(
-        Cause.KERNEL,
-        "A root with a name takes Linux 5.2 (fsopen, open_tree and move_mount), and host='ro' takes 5.12 "
-        "(mount_setattr): leave out at=, or host=.",
+        Cause.KERNEL, "A root with a name takes Linux 5.2 (fsopen, open_tree and move_mount): leave out at=."
     )
 
 
