@@ -378,6 +378,37 @@ def test_an_interruption_before_the_thread_is_waited_for(
     assert from_thread(work) == ([-signal.SIGKILL] if begun else [])
 
 
+def test_an_interruption_after_the_thread_was_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal that came meanwhile is seen when the lock is there, which will not be released again."""
+    started: list[Popen[Any]] = []
+
+    class Lock:
+        def __init__(self) -> None:
+            self.lock = allocate()
+            self.taken = 0
+            self.release = self.lock.release
+
+        def acquire(self) -> None:
+            assert self.lock.acquire(timeout=30)
+            self.taken += 1
+            if self.taken == 2:  # the first time, it is made ready
+                raise KeyboardInterrupt
+
+    def keep(*args: Any, **options: Any) -> Popen[Any]:
+        started.append(Popen(*args, **options))
+        return started[0]
+
+    def work(root: VeryTmpRoot) -> int:
+        monkeypatch.setattr(_thread, "allocate_lock", Lock)
+        with pytest.raises(KeyboardInterrupt):
+            root.run(["sleep", "60"], stdin=PIPE, stdout=PIPE)
+        return started[0].returncode
+
+    allocate = _thread.allocate_lock
+    monkeypatch.setattr(programs, "Popen", keep)
+    assert from_thread(work) == -signal.SIGKILL
+
+
 def test_the_thread_keeps_nothing_of_the_program() -> None:
     """Its pipes close when nobody else has them."""
 

@@ -322,7 +322,8 @@ def from_thread(namespace: int, make: Callable[[], Popen[Any]]) -> Popen[Any] | 
         try:
             making.pop()
         except IndexError:  # the thread has it
-            ended.acquire()  # which takes a millisecond: then there is a program to be ended, or none
+            if not outcome:  # it comes in a millisecond; or it had come, and the interruption too, before it was taken
+                ended.acquire()
             process = outcome.pop()
             if process is not None and not isinstance(process, BaseException):
                 process.kill()
