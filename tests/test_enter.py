@@ -777,6 +777,18 @@ def test_the_helpers_death_is_named() -> None:
     entered(work)
 
 
+@pytest.mark.parametrize("kept", [0, 1, 2, 3])
+def test_a_program_without_standard_streams(kept: int) -> None:
+    """Its sockets get their numbers, and so do those of the helper, which is a copy of it."""
+
+    def work() -> str:
+        os.closerange(kept, 3)
+        verytmp.enter()
+        return str(VeryTmpRoot())[:9]
+
+    assert in_child(work) == "/verytmp/"
+
+
 def test_a_program_that_closes_all_descriptors() -> None:
     def work() -> None:
         root = VeryTmpRoot()

@@ -430,6 +430,8 @@ sys.executable = {executable!r}
 from verytmp import VeryTmpRoot, VeryTmpUnavailable
 try:
     VeryTmpRoot().close()
+    with VeryTmpRoot(at=True) as root:
+        root.run(["true"], check=True)
     print("made")
 except VeryTmpUnavailable as error:
     print("refused:", error.step, error.cause)

@@ -627,6 +627,18 @@ def alone() -> Iterator[VeryTmpRoot]:
 SURVIVORS = "(setsid sleep {0} &) ; sh -c 'sleep {0} & sleep {0} &' ; nohup sleep {0} >/dev/null 2>&1 & sleep 0.1; "
 
 
+def test_it_ends_where_the_end_of_children_is_ignored(alone: VeryTmpRoot) -> None:
+    """What is ignored is inherited by the process that is to follow the program."""
+
+    def work() -> int:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        process = alone.popen(["sh", "-c", "exit 7"], unshare_pid=True)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        return process.wait(60)
+
+    assert in_child(work) == 7
+
+
 def test_nothing_outlives_it(alone: VeryTmpRoot) -> None:
     mark = f"60.{os.getpid()}"
     done = alone.run(SURVIVORS.format(mark) + "echo $$; exit 7", shell=True, stdout=PIPE, unshare_pid=True)

@@ -76,9 +76,11 @@ def close_all_but(*fds: int | None) -> None:
     os.chdir("/")
     for name in os.listdir("/proc/self/fd"):
         fd = int(name)
+        if fd in fds:  # also with the number of a standard stream, where the process has closed those
+            continue
         if fd in (1, 2):  # they stay taken, or something else would be written to in their stead
             os.dup2(nowhere, fd)
-        elif fd not in fds:
+        else:
             try:
                 os.close(fd)
             except OSError:  # the one that they were listed with

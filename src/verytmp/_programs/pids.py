@@ -67,8 +67,10 @@ def contain() -> None:
         number = int(answer or errno.ECONNRESET)
         raise OSError(number, MASKED if number == errno.EPERM else f"mount(proc): {os.strerror(number)}")
     mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
+    before = _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # of one that is ignored, this would never hear
     program = os.fork()
     if program == 0:
+        _signal.signal(_signal.SIGCHLD, before)
         _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
         return
     supervise(program, first)

@@ -17,7 +17,7 @@ from .. import _syscalls
 from .._confined.owned_fd import pipe
 from .._confined.procfs import is_own_namespace
 from .._confined.tree import Tree
-from .._mounting.child import FORKED_MAX, interpreter
+from .._mounting.child import FORKED_MAX, in_main_interpreter, interpreter
 from .._mounting.signals import start_thread
 from . import trampoline
 from .trampoline import IGNORED_BY_PYTHON, STARTED, Plan, enter
@@ -253,8 +253,11 @@ class State:
 
     @property
     def may_fork(self) -> bool:
-        """Whether a forked copy of this process may run Python: it has one thread. And not much to be copied."""
-        return self.threads == 1 and self.size <= FORKED_MAX
+        """Whether a forked copy of this process may run Python: it has one thread. And not much to be copied.
+
+        In a sub-interpreter, `subprocess` takes no preexec_fn.
+        """
+        return self.threads == 1 and self.size <= FORKED_MAX and in_main_interpreter()
 
     @property
     def may_thread(self) -> bool:
