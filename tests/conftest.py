@@ -222,7 +222,7 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     before, threads = host_state.descriptors(), host_state.threads()
     yield
     assert host_state.new_descriptors(before) == {}, "descriptors"
-    assert not host_state.children(), "children"
+    assert host_state.children() == [], "children"
     assert threading.active_count() == 1, "threads"
     # The kernel's may still be ending when they have been joined, and a fork would be warned of them from 3.12 on.
     for _ in range(1000):

@@ -111,7 +111,8 @@ def check(event: str, path: object) -> None:
             return
         if name.startswith(BYSTANDERS):
             return
-        owner = frame.f_locals.get("self")
+        # Others are not asked for their locals: before Python 3.13 a frame keeps what it has answered.
+        owner = frame.f_locals.get("self") if frame.f_code.co_varnames[:1] == ("self",) else None
         ours = ours or name in MODULES or isinstance(owner, VeryTmpPath)
         frame = frame.f_back
     if ours:
