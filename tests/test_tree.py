@@ -111,6 +111,21 @@ def test_files_are_closed_whose_number_is_0(root: VeryTmpRoot) -> None:
     assert in_child(used) == ([b"x", 0, True], False)
 
 
+def test_a_failure_of_what_fills_a_file_is_not_its_path_s(root: VeryTmpRoot) -> None:
+    """It may be about another file's links. The new file is not made once more, by the resolver."""
+
+    def fill(_: int) -> None:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+    def number() -> int | None:
+        os.close(0)  # which is the new file's then
+        with pytest.raises(OSError) as caught:
+            root.path._tree.make_file("f", fill)
+        return caught.value.errno
+
+    assert in_child(number) == errno.ELOOP
+
+
 @pytest.mark.parametrize(
     "call",
     [
