@@ -427,11 +427,17 @@ LEGACY = "'legacy'" if sys.version_info >= (3, 13) else "isolated=False"
 def test_a_sub_interpreter_gets_a_root_or_a_sentence(kind: str, executable: str) -> None:
     code = f"""
 sys.executable = {executable!r}
+import subprocess
 from verytmp import VeryTmpRoot, VeryTmpUnavailable
 try:
     VeryTmpRoot().close()
     with VeryTmpRoot(at=True) as root:
-        root.run(["true"], check=True)
+        try:
+            subprocess.run(["true"])
+        except RuntimeError:  # an isolated one starts no programs before Python 3.12
+            pass
+        else:
+            root.run(["true"], check=True)
     print("made")
 except VeryTmpUnavailable as error:
     print("refused:", error.step, error.cause)
