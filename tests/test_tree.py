@@ -22,7 +22,7 @@ from support import host_state, kernel, syscall_hooks
 from support.all_operations import OPERATIONS, Place
 from support.children import HIGH, in_child
 
-from verytmp import VeryTmpPath, VeryTmpRoot
+from verytmp import VeryTmpFactory, VeryTmpPath, VeryTmpRoot
 from verytmp._confined.owned_fd import KeptFds, owner
 from verytmp._confined.tree import Tree
 
@@ -288,8 +288,8 @@ def before_opcode(count: int, call: Callable[[], object]) -> None:
 def test_a_close_that_is_interrupted_has_closed_everything_or_nothing() -> None:
     """It was so that `closed` was true, and the string still opened. Interrupted before each opcode in turn."""
 
-    def interrupted_at(count: int) -> tuple[bool, bool, int, bool]:
-        root = VeryTmpRoot(at=False)
+    def interrupted_at(count: int, make: VeryTmpFactory) -> tuple[bool, bool, int, bool]:
+        root = make(at=False)
         fds = {root.fileno(), *root.path._tree.filenos}
         ended = True
         try:
@@ -305,9 +305,9 @@ def test_a_close_that_is_interrupted_has_closed_everything_or_nothing() -> None:
     seen = set()
     # One root keeps the user namespace: in the destructor of that, exceptions are only reported. The same holds of what
     # the garbage collector calls (Hypothesis has a callback there).
-    with VeryTmpRoot(at=False), only_new_garbage():
+    with VeryTmpFactory() as make, make(at=False), only_new_garbage():
         for count in range(1, 5000):
-            ended, closed, still_open, exists = interrupted_at(count)
+            ended, closed, still_open, exists = interrupted_at(count, make)
             assert (closed, still_open, exists) in ((True, 0, False), (False, 3, True)), count
             seen.add(closed)
             if ended:
@@ -351,12 +351,12 @@ def test_nothing_refers_to_itself(path: str) -> None:
     """Neither what an operation makes nor the error that it raises: a cycle would keep the root for a while."""
     wrong = []
     tree: host_state.Tree = {"file": b"", "f": b"", "d": {"f": b""}, "link": "-> d", "loop": "-> loop"}
-    with VeryTmpRoot() as other:
+    with VeryTmpFactory() as make, make() as other:  # a root by a child takes longer than all else
         host_state.make(other.fileno(), {"file": b""})
         for name in (*OPERATIONS, *AS_STRING):
             for _ in range(2 if FREE_THREADED else 1):  # there, what a module's import leaves is the collector's
                 with only_new_garbage():
-                    with VeryTmpRoot() as root:
+                    with make() as root:
                         host_state.make(root.fileno(), tree)
                         with contextlib.suppress(OSError, RuntimeError):
                             getattr(perform(name, root / path, Place(root, other)), "close", str)()
