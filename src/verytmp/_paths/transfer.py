@@ -6,7 +6,6 @@ Each end is a path of a root or a host path. A root's path does its part by the 
 from __future__ import annotations
 
 import errno
-import math
 import os
 from functools import partial
 from pathlib import Path
@@ -33,13 +32,16 @@ SPECIAL = "Only files, directories and symlinks can be copied"
 SAME_FILE = "Source and target are the same file"
 
 
-def check_int(name: str, value: object, most: float = math.inf) -> int:
-    """The number that an argument is. `TypeError` if it is no int, `ValueError` if it is below 0 or above *most*."""
+def check_int(name: str, value: object, most: int | None = None) -> int:
+    """The number that an argument is. `TypeError` if it is no int, `ValueError` if it is below 0 or above *most*.
+
+    *most* is given for permissions: all bits that they may have.
+    """
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be an int, not {type(value).__name__}")
     if value < 0:
         raise ValueError(f"{name} must not be negative: {value}")
-    if value > most:
+    if most is not None and value > most:
         raise ValueError(f"{name} has bits that are no permissions: {value:#o}")
     return value
 
