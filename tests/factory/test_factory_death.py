@@ -76,7 +76,7 @@ def test_a_helper_that_is_stopped_is_replaced() -> None:
         os.kill(int(successor), signal.SIGSTOP)
         factory.close()
         assert helpers() == []
-        assert time.monotonic() - begin < 5  # half a second, where the machine has time for it
+        assert time.monotonic() - begin < 15  # half a second, where the machine has time for it
 
     by_helper(make)
 
