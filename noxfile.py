@@ -68,7 +68,7 @@ def readmes() -> list[str]:
 
 def run_suite(session: nox.Session, *command: str, external: bool = False) -> None:
     """Run a suite, and once more what failed in it, in a process of its own, as CPython's buildbots do: beside another
-    lane, one test in 40,000 raises a false alarm. What fails again has failed; what passes then is said at CI's end.
+    lane, a test raises a false alarm at times. What fails again has failed; what passes then is said at CI's end.
     """
     cache = Path(session.virtualenv.location, "failed")
     shutil.rmtree(cache, ignore_errors=True)

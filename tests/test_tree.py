@@ -463,7 +463,6 @@ def test_a_root_in_the_place_of_one_whose_descriptors_were_closed() -> None:
             "usage": root.usage, "freeze": root.freeze, "resize": partial(root.resize, size="2m"),
             "read_only": root.read_only, "clone": root.clone, "clear": root.clear, "fileno": root.fileno,
             "read": (root / "f").read_text, "pickle": partial(ForkingPickler.dumps, root),
-            "run": partial(root.run, [sys.executable, "-c", ""]),
         }  # fmt: skip
         worked = []
         for name, call in calls.items():
@@ -476,6 +475,18 @@ def test_a_root_in_the_place_of_one_whose_descriptors_were_closed() -> None:
         return worked, new.usage().total, (new / "f").read_text()
 
     assert in_child(daemon) == ([], 1 << 20, "potatoes")
+
+
+def test_a_number_that_a_program_has_closed_is_not_given_out() -> None:
+    def closed() -> tuple[int | None, str, str]:
+        with VeryTmpRoot() as root:
+            os.close(root.fileno())
+            with pytest.raises(OSError, match="make a new root") as caught:
+                root.fileno()
+            return caught.value.errno, caught.value.filename, os.path.dirname(os.fspath(root / "f"))
+
+    number, path, expected = in_child(closed)
+    assert (number, path) == (errno.EBADF, expected)
 
 
 def test_descriptors_in_the_place_of_those_that_another_copy_of_this_package_has_kept() -> None:

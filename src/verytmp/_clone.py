@@ -12,6 +12,7 @@ from posix import geteuid  # a test may have put another in os
 
 from ._confined.owned_fd import KeptFds, call_owned, opened
 from ._confined.procfs import self_fd
+from ._confined.root_fds import LOST
 from ._confined.tree import Tree
 from ._mounting import changer, options, refusals
 from ._mounting.overlay import INODES, UPPER
@@ -265,7 +266,7 @@ def fds_of(tree: Tree, kind: str, what: str) -> Generator[tuple[int, ...]]:
 def raise_closed(tree: Tree) -> NoReturn:
     """`ValueError` for a closed root; or `VeryTmpError`: a program has closed its descriptors, and may have others."""
     tree.check_open()
-    raise VeryTmpError(errno.EBADF, os.strerror(errno.EBADF))
+    raise VeryTmpError(errno.EBADF, LOST)
 
 
 def mounter_of(tree: Tree) -> Mounter:

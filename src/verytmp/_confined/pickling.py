@@ -30,6 +30,7 @@ GONE = (
     "the root is gone: the process that sent it has closed it, dropped it or ended before it was received. Let that "
     "process wait until this one has received it, or send a name in a root that both have"
 )
+ELSEWHERE = (errno.ENOENT, errno.ENOTDIR, errno.EBADF)  # what says that a descriptor is not the root's
 ENDS = (EOFError, ConnectionError, FileNotFoundError)  # how a sender that has ended, or sends nothing, is met
 
 
@@ -142,8 +143,9 @@ def receive(
     if fds:
         try:
             os.stat(token, dir_fd=detached[0], follow_symlinks=False)
-        except OSError:
-            raise FileNotFoundError(errno.ENOENT, GONE) from None
+        except OSError as error:
+            if error.errno in ELSEWHERE:
+                raise FileNotFoundError(errno.ENOENT, GONE) from None
     here = kind.by_key.get(f"{token}/" if read_only else token)
     root = here() if here is not None else None
     if root is not None and root.kept_fds().are_ours():

@@ -9,7 +9,6 @@ and whose fd was used again.
 from __future__ import annotations
 
 import errno
-import os
 from _weakref import ref  # weakref itself takes a millisecond to import
 from functools import partial
 
@@ -20,7 +19,7 @@ from .resolver import collapse
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import ClassVar
+    from typing import ClassVar, NoReturn
 
     from .owned_fd import OwnedFd
 
@@ -28,6 +27,9 @@ if TYPE_CHECKING:
 # token keeps a string of a root that is gone from leading to anything. But a program that makes missing directories
 # (os.makedirs), or appends to the root's string, would make them in a directory that got the same fd meanwhile.
 LOWEST_IN_STRINGS = 512
+
+
+LOST = "the program has closed the descriptors of this root, as with os.closerange(): make a new root"
 
 
 class RootFds:
@@ -125,6 +127,11 @@ class RootFds:
         if self._fds.closed:
             raise ValueError("operation on a closed VeryTmpRoot") from None
 
+    def raise_lost(self) -> NoReturn:
+        """Raise `ValueError` if the root is closed, else `OSError` (EBADF): a program has closed its descriptors."""
+        self.check_open()
+        raise OSError(errno.EBADF, LOST, self.drive())
+
     def drive(self) -> str:
         """The root's directory, as every process of this user can open it."""
         return self.named[:-1] or f"{proc_fd()}{self._place[:-1]}"
@@ -158,8 +165,7 @@ class RootFds:
         """
         self.name("")
         if not self._fds.are_ours():
-            self.check_open()
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            self.raise_lost()
         return self._fds.filenos[2] if len(self._fds.filenos) > 2 else None
 
 

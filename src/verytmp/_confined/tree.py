@@ -93,7 +93,7 @@ class Tree(RootFds):
             opened_root = self.open("", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
             self._root_fds.append(KeptFds(opened_root, beside=self._fds))
         if not self._root_fds[0].are_ours():
-            self._raise_with_paths(OSError(errno.EBADF, os.strerror(errno.EBADF)), "")
+            self.raise_lost()
         return self._root_fds[0].filenos[0]
 
     # -- how a call is made --------------------------------------------------------------------------------------------
